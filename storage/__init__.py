@@ -1,5 +1,5 @@
 """Files that are complete or absent: the one writer behind every artefact of a run."""
 
-from storage.atomic import atomic_path, write_bytes, write_json, write_text
+from storage.atomic import atomic_path, replace_link, write_bytes, write_json, write_text
 
-__all__ = ["atomic_path", "write_bytes", "write_json", "write_text"]
+__all__ = ["atomic_path", "replace_link", "write_bytes", "write_json", "write_text"]

@@ -72,3 +72,23 @@ def _fsync(path: Path, flags: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_link(link: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Make `link` a symbolic link to `target`, with no moment at which it is absent.
+
+    Args:
+        link: the link to make or replace. A file of that name is replaced too.
+        target: what it points to, as written: relative targets are relative to the link's folder.
+
+    Raises:
+        OSError: the folder cannot be written, or the file system knows no symbolic links.
+    """
+    link = Path(link)
+    temporary = link.with_name(f".{link.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        temporary.symlink_to(target)
+        temporary.replace(link)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _fsync(link.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import atomic_path, write_json, write_text
+from storage import atomic_path, replace_link, write_json, write_text
 
 
 def test_exception_while_writing_keeps_the_former_file_and_leaves_no_temporary(tmp_path: Path) -> None:
@@ -59,3 +59,13 @@ def test_folder_that_is_a_file_is_an_oserror(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("not a folder")
     with pytest.raises(OSError, match="runs"):
         write_text(tmp_path / "runs" / "a", "x")
+
+
+def test_link_is_replaced_also_when_it_dangles_or_has_spaces(tmp_path: Path) -> None:
+    link = tmp_path / "best model; rm.pt"
+    replace_link(link, "epoch 1/gone.pt")
+    (tmp_path / "new.pt").write_text("weights")
+    replace_link(link, "new.pt")
+    assert link.is_symlink()
+    assert link.read_text() == "weights"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best model; rm.pt", "new.pt"]
