@@ -1,0 +1,49 @@
+"""The monitor of processors, memory, disks, network and the run's own processes."""
+
+import os
+
+from monitor.base_monitor import BaseMonitor, check_positive
+from monitor.status import CPUStatus
+from monitor.window import Window
+
+
+class CPUMonitor(BaseMonitor[CPUStatus]):
+    """Watches this machine and the run on it.
+
+    Args:
+        run_pid: process of the run; None: the process that starts the monitor.
+        window_size: readings that statistics go over, at least 1.
+        interval_s, timeout_s, join_timeout_s: see BaseMonitor.
+    """
+
+    def __init__(
+        self,
+        run_pid: int | None = None,
+        *,
+        window_size: int = 10,
+        interval_s: float = 1.0,
+        timeout_s: float = 5.0,
+        join_timeout_s: float = 2.0,
+    ) -> None:
+        super().__init__(interval_s=interval_s, timeout_s=timeout_s, join_timeout_s=join_timeout_s)
+        check_positive("window_size", window_size)
+        self._run_pid = run_pid
+        self._window_size = int(window_size)
+
+    def _init_status_structures(self) -> None:
+        # Imported here: psutil is of no use in the training process.
+        from monitor.collectors.cpu import CPUCollector  # noqa: PLC0415
+        from monitor.collectors.process_ids import parent_of  # noqa: PLC0415
+
+        host_pid = os.getppid()
+        self._collector = CPUCollector(self._run_pid or parent_of(host_pid), left_out_pid=host_pid)
+        self._cpu_percent = Window(self._window_size)
+        self._memory_used_bytes = Window(self._window_size)
+
+    def _update_single_server(self, server: str) -> CPUStatus:  # noqa: ARG002 - there is one server
+        sample = self._collector.collect()
+        return CPUStatus(
+            sample,
+            self._cpu_percent.add(sample.cpu_percent),
+            self._memory_used_bytes.add(sample.memory_used_bytes),
+        )

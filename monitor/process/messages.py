@@ -1,0 +1,185 @@
+"""What the processes tell each other, and how it crosses a pipe.
+
+A frame is a length and a pickle. Both ends are processes of ours that one training process
+started; nothing else has the pipes.
+"""
+
+import os
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+from monitor.process.states import MonitorState
+
+_LENGTH_BYTES = 4
+# A report is some kilobytes; a length beyond this is a torn stream, not a frame.
+_MAXIMUM_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorSpec:
+    """All that a worker needs to run one monitor.
+
+    Attributes:
+        name: the monitor's name, unique among those of one host.
+        module, qualname: where its class is found.
+        args, kwargs: what its constructor was called with.
+    """
+
+    name: str
+    module: str
+    qualname: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """All that a host needs.
+
+    Attributes:
+        monitors: what to run.
+        parent_pid: the training process.
+        interval_s: between two snapshots.
+        timeout_s: how long a reading, or a report to the Manager, may take.
+        stop_budget_s: time for an orderly end.
+    """
+
+    monitors: tuple[MonitorSpec, ...]
+    parent_pid: int
+    interval_s: float
+    timeout_s: float
+    stop_budget_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """One server as its monitor's process sees it.
+
+    Attributes:
+        status: the newest reading that succeeded; None before the first.
+        success_s: monotonic time of it.
+        failures: readings that failed since.
+        error: 'Type: text' of the newest failure; None after a success.
+        busy_since_s: since when a reading is under way; None between readings.
+        duration_s: of the newest reading.
+        overruns: ticks that were skipped because a reading took too long.
+    """
+
+    status: Any = None
+    success_s: float | None = None
+    failures: int = 0
+    error: str | None = None
+    busy_since_s: float | None = None
+    duration_s: float | None = None
+    overruns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessReport:
+    """One monitor's process as the supervisor sees it.
+
+    Attributes:
+        state: see MonitorState.
+        pid: of the process; None while there is none.
+        restarts: how often it was replaced.
+        error: why it was replaced last.
+        no_answer_since_s: monotonic time of its last sign of life, while it is overdue.
+    """
+
+    state: MonitorState
+    pid: int | None = None
+    restarts: int = 0
+    error: str | None = None
+    no_answer_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """What the supervisor tells several times a second; its absence is news too."""
+
+    processes: dict[str, ProcessReport] = field(default_factory=dict)
+
+
+def encode(message: object) -> bytes:
+    """A frame that holds `message`."""
+    content = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return len(content).to_bytes(_LENGTH_BYTES, "little") + content
+
+
+class FrameReader:
+    """Reads whole frames from a non-blocking pipe, however they arrive in pieces.
+
+    Args:
+        descriptor: the reading end.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._buffer = bytearray()
+
+    def read(self) -> list[Any]:
+        """All frames that have arrived whole.
+
+        Raises:
+            EOFError: the other side has closed, or what came is no frame.
+        """
+        while True:
+            try:
+                piece = os.read(self._descriptor, 65536)
+            except BlockingIOError:
+                break
+            if not piece:
+                raise EOFError("the other side has closed")
+            self._buffer += piece
+        return list(iter(self._next_frame, None))
+
+    def _next_frame(self) -> Any:  # noqa: ANN401 - whatever was sent
+        if len(self._buffer) < _LENGTH_BYTES:
+            return None
+        length = int.from_bytes(self._buffer[:_LENGTH_BYTES], "little")
+        if length > _MAXIMUM_BYTES:
+            raise EOFError(f"a frame of {length} bytes: the stream is torn")
+        if len(self._buffer) < _LENGTH_BYTES + length:
+            return None
+        content = bytes(self._buffer[_LENGTH_BYTES : _LENGTH_BYTES + length])
+        del self._buffer[: _LENGTH_BYTES + length]
+        return pickle.loads(content)
+
+
+class FrameWriter:
+    """Writes frames to a non-blocking pipe and never waits for its reader.
+
+    A frame that has begun is finished later; one that has not is dropped when a newer one comes,
+    as only the newest is of use.
+
+    Args:
+        descriptor: the writing end.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._begun = b""
+
+    def write(self, message: object) -> bool:
+        """Send `message` if the pipe takes it now; False where an earlier frame still fills it.
+
+        Raises:
+            OSError: nobody reads any more.
+        """
+        self._push()
+        if self._begun:
+            return False
+        self._begun = encode(message)
+        self._push()
+        return True
+
+    def _push(self) -> None:
+        while self._begun:
+            try:
+                written = os.write(self._descriptor, self._begun)
+            except BlockingIOError:
+                return
+            self._begun = self._begun[written:]

@@ -1,0 +1,149 @@
+"""Both monitors of a machine behind one object: what a training run holds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from monitor.base_monitor import (
+    STALE_INTERVALS,
+    Observation,
+    check_not_negative,
+    check_positive,
+    observations,
+)
+from monitor.cpu_monitor import CPUMonitor
+from monitor.errors import MonitorSettingError
+from monitor.gpu_monitor import GPUMonitor
+from monitor.health import MonitorHealth, monitor_health
+from monitor.process.client import MonitorClient, Reports
+from monitor.status import CPUStatus, GPUSample, GPUStatus
+
+LOCALHOST = "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSnapshot:
+    """Everything that was known at one moment; it never changes, it only ages.
+
+    Attributes:
+        sequence: grows by one with each refresh; 0 before the first.
+        cpu, gpu: observations by server. Each knows its age and is current or not.
+    """
+
+    sequence: int = 0
+    cpu: Mapping[str, Observation[CPUStatus]] = field(default_factory=dict)
+    gpu: Mapping[str, Observation[GPUStatus]] = field(default_factory=dict)
+
+    def as_record(self) -> dict[str, Any]:
+        """The figures of this machine for one log line, JSON-ready; None where unknown or not current.
+
+        Returns:
+            cpu_percent, memory_used_bytes, memory_total_bytes, run_cpu_percent (of one core),
+            run_rss_bytes, age_s, and in the order of the GPUs the lists gpu_util_percent,
+            gpu_memory_used_bytes, gpu_memory_total_bytes, gpu_power_w, gpu_temperature_c.
+        """
+        seen_cpu, seen_gpu = self.cpu.get(LOCALHOST), self.gpu.get(LOCALHOST)
+        cpu = None if seen_cpu is None else seen_cpu.current
+        gpu = None if seen_gpu is None else seen_gpu.current
+        gpus: Sequence[GPUSample] = () if gpu is None else gpu.gpus
+        sample = None if cpu is None else cpu.sample
+        run = None if sample is None else sample.run
+        age = None if seen_cpu is None else seen_cpu.age_s
+        return {
+            "cpu_percent": None if sample is None else sample.cpu_percent,
+            "memory_used_bytes": None if sample is None else sample.memory_used_bytes,
+            "memory_total_bytes": None if sample is None else sample.memory_total_bytes,
+            "run_cpu_percent": None if run is None else run.cpu_percent,
+            "run_rss_bytes": None if run is None else run.rss_bytes,
+            "age_s": None if age is None else round(age, 3),
+            "gpu_util_percent": [one.utilization_percent for one in gpus],
+            "gpu_memory_used_bytes": [one.memory_used_bytes for one in gpus],
+            "gpu_memory_total_bytes": [one.memory_total_bytes for one in gpus],
+            "gpu_power_w": [one.power_w for one in gpus],
+            "gpu_temperature_c": [one.temperature_c for one in gpus],
+        }
+
+
+class SystemMonitor:
+    """Watches processors, memory and GPUs beside a run, each in a process of its own.
+
+    Args:
+        servers: what to watch; this version knows 'localhost' alone.
+        interval_s: seconds between readings, above 0.
+        timeout_s: how long one reading may take, above 0; beyond it its process is replaced.
+        window_size: readings that statistics go over, at least 1.
+        join_timeout_s: time that `stop` gives the processes to end by themselves, from 0 on.
+        gpu: watch GPUs too. False opens no driver: for reset and MIG changes, which an open
+            client blocks, and for machines whose driver must not be polled.
+
+    Raises:
+        MonitorSettingError: an argument is out of range.
+    """
+
+    def __init__(  # noqa: PLR0917 - the documented signature
+        self,
+        servers: Sequence[str] = (LOCALHOST,),
+        interval_s: float = 1.0,
+        timeout_s: float = 5.0,
+        window_size: int = 10,
+        join_timeout_s: float = 2.0,
+        gpu: bool = True,
+    ) -> None:
+        if list(servers) != [LOCALHOST]:
+            raise MonitorSettingError(
+                f"servers: {servers!r}, expected ('localhost',): this version watches no other."
+            )
+        check_positive("interval_s", interval_s)
+        check_positive("timeout_s", timeout_s)
+        check_positive("window_size", window_size)
+        check_not_negative("join_timeout_s", join_timeout_s)
+        self._settings = {"interval_s": interval_s, "timeout_s": timeout_s, "join_timeout_s": join_timeout_s}
+        self._window_size = int(window_size)
+        self._gpu = gpu
+        self._snapshot = SystemSnapshot()
+        self._client: MonitorClient | None = None
+
+    def start(self) -> None:
+        """Start the processes; returns at once. A stopped monitor is not started again."""
+        if self._client is None:
+            shared: dict[str, Any] = {"window_size": self._window_size, **self._settings}
+            # No run_pid: in its process the monitor takes the one that started the host.
+            specs = [CPUMonitor(**shared).spec()]
+            if self._gpu:
+                specs.append(GPUMonitor(**shared).spec())
+            self._client = MonitorClient(tuple(specs), **self._settings, on_reports=self._refresh)
+        self._client.start()
+
+    def latest(self) -> SystemSnapshot:
+        """The newest snapshot: a look at an attribute."""
+        return self._snapshot
+
+    def health(self) -> dict[str, MonitorHealth]:
+        """How each monitor itself is, by class name, and the Manager under 'manager'."""
+        names = ["CPUMonitor", *(["GPUMonitor"] if self._gpu else []), "manager"]
+        return {name: monitor_health(self._client, name) for name in names}
+
+    def stop(self) -> None:
+        """End all processes within `join_timeout_s` + 0.5 s; from any thread, any number of times.
+
+        `latest` goes on to show the last snapshot, which ages.
+        """
+        if self._client is not None:
+            self._client.stop()
+
+    def __enter__(self) -> Self:
+        """Started."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stopped."""
+        self.stop()
+
+    def _refresh(self, reports: Reports) -> None:
+        stale_after_s = STALE_INTERVALS * self._settings["interval_s"]
+        self._snapshot = SystemSnapshot(
+            self._snapshot.sequence + 1,
+            observations(reports.get("CPUMonitor", {}), stale_after_s),
+            observations(reports.get("GPUMonitor", {}), stale_after_s),
+        )

@@ -1,0 +1,1 @@
+"""How reports travel: the Manager dict between the processes of one host."""
