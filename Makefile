@@ -1,0 +1,21 @@
+# The two commands of README: make run, make test. PYTHON=... names the interpreter for .venv.
+PYLON_DATASETS ?= datasets
+export PYLON_DATASETS
+
+.PHONY: run test check
+
+run:
+	@scripts/environment.sh
+	@.venv/bin/python -m data.change_detection.demo --root "$(PYLON_DATASETS)/demo_air_change"
+	.venv/bin/python main.py --config-filepath configs/benchmarks/change_detection/demo/HANet_run_0.py
+
+test:
+	@scripts/environment.sh test
+	.venv/bin/python -m pytest
+
+check:
+	@scripts/environment.sh test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest -q tests/test_architecture.py

@@ -1,0 +1,85 @@
+"""Imports go one way: main -> runners -> {data, models, criteria, metrics} and monitor's public names."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ALLOWED = {
+    "storage": set(),
+    "monitor": {"psutil", "pynvml"},
+    "data": {"storage", "numpy", "torch", "PIL"},
+    "models": {"torch"},
+    "criteria": {"torch"},
+    "metrics": {"storage", "numpy", "torch"},
+    "runners": {
+        *("storage", "monitor", "data", "models", "criteria", "metrics"),
+        *("numpy", "torch", "PIL", "rich", "matplotlib", "typeguard", "psutil"),
+    },
+    "configs": {"configs", "runners", "monitor", "data", "models", "criteria", "metrics", "torch"},
+}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "." * node.level
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((REPOSITORY / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_package_imports_only_what_it_may(package: str) -> None:
+    assert sources(package), f"{package} has no source files: the test would pass on nothing"
+    allowed = ALLOWED[package] | {package} | sys.stdlib_module_names
+    strays = {
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in sources(package)
+        for name in imports_of(path)
+        if name.partition(".")[0] not in allowed
+    }
+    assert strays == set()
+
+
+def test_others_use_only_what_the_monitor_exports() -> None:
+    deep = {
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for package in set(ALLOWED) - {"monitor"}
+        for path in sources(package)
+        for name in imports_of(path)
+        if name.startswith("monitor.")
+    }
+    assert deep == set()
+
+
+@pytest.mark.parametrize("door", [("pynvml", "collectors/nvml"), ("psutil", "collectors")])
+def test_each_foreign_system_has_one_door(door: tuple[str, str]) -> None:
+    library, place = door
+    users = {
+        str(path.relative_to(REPOSITORY)) for path in sources("monitor") if library in set(imports_of(path))
+    }
+    assert users, f"nothing imports {library}"
+    assert all(place in user for user in users), users
+
+
+@pytest.mark.parametrize("heavy", ["torch", "numpy", "runners"])
+def test_monitor_at_run_time_loads_nothing_heavy(heavy: str) -> None:
+    code = f"import sys, monitor, monitor.cli; sys.exit({heavy!r} in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60, check=False).returncode == 0
+    )
+
+
+def test_main_at_import_loads_no_torch() -> None:
+    code = "import sys, main; sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60, check=False).returncode == 0
+    )
