@@ -1,0 +1,20 @@
+"""Runs: configuration to trainer or evaluator, checkpoints, the run directory, and what people see of it."""
+
+from runners.base_evaluator import BaseEvaluator
+from runners.base_runner import BaseRunner, RunContext
+from runners.base_trainer import BaseTrainer
+from runners.supervised import (
+    SupervisedSingleTask,
+    SupervisedSingleTaskEvaluator,
+    SupervisedSingleTaskTrainer,
+)
+
+__all__ = [
+    "BaseEvaluator",
+    "BaseRunner",
+    "BaseTrainer",
+    "RunContext",
+    "SupervisedSingleTask",
+    "SupervisedSingleTaskEvaluator",
+    "SupervisedSingleTaskTrainer",
+]

@@ -1,0 +1,188 @@
+"""What training and evaluation runs share: the monitor beside them, their display, the test pass."""
+
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from rich.console import Console
+
+from data import DataLoader
+from metrics import BaseMetric
+from monitor import SystemMonitor
+from runners.config import build
+from runners.evaluation import Batch, Task, count_batches, evaluate
+from runners.outputs.display import Display, PlainDisplay, Status, opened_display
+from runners.outputs.pictures import draw_batch
+from runners.outputs.report import report_scores
+from runners.run_directory import RunDirectory
+from runners.seeds import Seeds
+from runners.signals import StopFlag
+from storage import write_json
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What the launcher gives to every runner beside its configured arguments.
+
+    Attributes:
+        config: the checked configuration.
+        seeds: every seed of the run.
+        directory: where the run leaves its files; held by this process.
+        device: where the model and each batch go.
+        stop: tells the loops that somebody asked the run to stop.
+        console: where progress is shown.
+    """
+
+    config: dict[str, Any]
+    seeds: Seeds
+    directory: RunDirectory
+    device: torch.device
+    stop: StopFlag
+    console: Console
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """One evaluation pass.
+
+    Attributes:
+        phase: 'validate' or 'test', for the display.
+        loader: the data.
+        seed: of the loader's order and augmentation.
+        epoch, epochs: the running epoch and how many there are, for the display.
+        pictures: how many datapoints become a picture.
+    """
+
+    phase: str
+    loader: DataLoader
+    seed: int
+    epoch: int = 0
+    epochs: int = 1
+    pictures: int = 0
+
+
+class BaseRunner(ABC):
+    """A run of any kind: builds nothing before `run`, and stops its monitor whatever happens in it.
+
+    Args:
+        context: what the launcher gives; not part of a configuration.
+        score: aggregated validation score that chooses the best epoch and is shown first.
+        max_batches_per_epoch: at most so many batches of each pass; None for all.
+        predictions: how many test datapoints become a picture.
+    """
+
+    INJECTED: ClassVar[frozenset[str]] = frozenset({"context"})
+
+    def __init__(
+        self,
+        context: RunContext,
+        *,
+        score: str,
+        max_batches_per_epoch: int | None = None,
+        predictions: int = 8,
+    ) -> None:
+        self.context = context
+        self.score = score
+        self.max_batches = max_batches_per_epoch
+        self.predictions = predictions
+        self.monitor: SystemMonitor | None = None
+        self.display: Display = PlainDisplay()
+
+    @abstractmethod
+    def run(self) -> dict[str, Any]:
+        """Do the run and return its JSON-ready result.
+
+        Raises:
+            RunStopped: a signal asked for it; the run directory can be resumed.
+            PylonError: the run failed, with the reason and the fix in its text.
+        """
+
+    def build(self, key: str, **injected: object) -> Any:  # noqa: ANN401 - any configured class
+        """Build the configuration's entry `key`; None where the entry is None or absent."""
+        node = self.context.config.get(key)
+        return None if node is None else build(node, key_path=key, **injected)
+
+    def build_loader(self, split: str) -> DataLoader | None:
+        """The loader of 'train', 'val' or 'test' over its dataset; None where none is configured."""
+        dataset = self.build(f"{split}_dataset")
+        return None if dataset is None else self.build(f"{split}_dataloader", dataset=dataset)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Run the block with the configured monitor beside it and the display open."""
+        with contextlib.ExitStack() as stack:
+            self.monitor = self.build("monitor")
+            if self.monitor is not None:
+                stack.callback(self.monitor.stop)
+                self.monitor.start()
+            self.display = stack.enter_context(opened_display(self.context.console))
+            yield
+
+    def show(self, status: Status) -> None:
+        """Show `status` with the monitor's newest figures; the caller has asked `display.due()`."""
+        if self.monitor is not None:
+            status = replace(status, monitor=self.monitor.latest().as_record())
+        self.display.show(status)
+
+    def evaluate(
+        self, plan: "EvaluationPlan", model: torch.nn.Module, task: Task, metric: BaseMetric
+    ) -> None:
+        """Fill `metric` with `model`'s scores on the plan's data; everything random follows from its seed.
+
+        Raises:
+            RunStopped: a stop was asked for.
+        """
+        plan.loader.set_epoch_seed(plan.seed)
+        batches = count_batches(plan.loader, self.max_batches)
+        drawn = 0
+
+        def on_batch(number: int, batch: Batch, outputs: torch.Tensor) -> None:
+            nonlocal drawn
+            if drawn < plan.pictures:
+                drawn += draw_batch(self.context.directory.predictions, batch, outputs, plan.pictures - drawn)
+            if self.display.due():
+                self.show(Status(plan.phase, plan.epoch, plan.epochs, step=number, steps=batches))
+
+        evaluate(
+            model,
+            task,
+            plan.loader,
+            metric,
+            stop=self.context.stop,
+            max_batches=self.max_batches,
+            on_batch=on_batch,
+        )
+
+    def test(
+        self, model: torch.nn.Module, task: Task, metric: BaseMetric, *, checkpoint: str
+    ) -> dict[str, Any] | None:
+        """The test pass with the run's best weights; writes `test/test_results.json` and the pictures.
+
+        Args:
+            model: holds the weights to test.
+            task, metric: how to predict and score.
+            checkpoint: which checkpoint the weights come from, for the record.
+
+        Returns:
+            The results as written, None where the configuration has no test data.
+        """
+        loader = self.build_loader("test")
+        if loader is None:
+            return None
+        started = time.monotonic()
+        plan = EvaluationPlan("test", loader, self.context.seeds.test, pictures=self.predictions)
+        self.evaluate(plan, model, task, metric)
+        summary = metric.summarize()
+        results = {
+            "checkpoint": checkpoint,
+            "time_s": round(time.monotonic() - started, 3),
+            **summary,
+            "baselines": metric.baselines(),
+        }
+        write_json(self.context.directory.test_results, results)
+        report_scores("test", self.score, summary["aggregated"], results["baselines"])
+        return results

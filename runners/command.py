@@ -1,0 +1,38 @@
+"""The command line's single run: an error becomes one readable message and an exit code."""
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from data.errors import DataError
+from runners.errors import PylonError
+from runners.launch import Options, run_file
+from storage import write_json
+
+
+def run_command(arguments: argparse.Namespace) -> int:
+    """Run one configuration file and return the exit code; what went wrong stands on standard error."""
+    options = Options(
+        overrides=tuple(arguments.overrides),
+        debug=arguments.debug,
+        work_dir=arguments.work_dir,
+        device=arguments.device,
+        fresh=arguments.fresh,
+    )
+    try:
+        outcome = run_file(arguments.config_filepath[0], options, Console())
+    except PylonError as error:
+        return _say(str(error), error.exit_code)
+    except DataError as error:
+        return _say(str(error), 3)
+    except KeyboardInterrupt:
+        return _say("Ended by a second Ctrl-C; the last finished epoch is kept.", 130)
+    if arguments.outcome_file is not None:
+        write_json(arguments.outcome_file, {"directory": str(outcome.directory), "result": outcome.result})
+    return 0
+
+
+def _say(message: str, exit_code: int) -> int:
+    sys.stderr.write(message.rstrip() + "\n")
+    return exit_code

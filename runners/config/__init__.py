@@ -1,0 +1,22 @@
+"""Configuration: a file becomes checked data, and data becomes objects.
+
+load ──> overrides ──> check ──> (debug) ──> build
+                         └──> resolve: JSON that can be run again
+"""
+
+from runners.config.build import build
+from runners.config.check import check_config
+from runners.config.debug import debug_config
+from runners.config.load import load_config
+from runners.config.overrides import apply_overrides
+from runners.config.resolve import differences, to_json
+
+__all__ = [
+    "apply_overrides",
+    "build",
+    "check_config",
+    "debug_config",
+    "differences",
+    "load_config",
+    "to_json",
+]

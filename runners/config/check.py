@@ -1,0 +1,163 @@
+"""Everything that can be told before anything is built: all problems of a configuration at once."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runners.config.node import children
+from runners.config.signatures import argument_problems, shown, unknown_name
+from runners.errors import ConfigError, ConfigProblem
+from runners.seeds import SEED_KEYS
+
+# What the runner gives to a class beside its configured arguments, by top-level key.
+_INJECTED = {
+    "runner": frozenset({"context"}),
+    "optimizer": frozenset({"params"}),
+    "scheduler": frozenset({"optimizer"}),
+    **{f"{split}_dataloader": frozenset({"dataset"}) for split in ("train", "val", "test")},
+}
+_PLAIN = (type(None), bool, int, str, Path)
+_SEED_LIMIT = 2**63
+
+
+def check_config(config: dict[str, Any], source: Path | str) -> None:
+    """Find everything that is wrong with a loaded configuration, without building anything.
+
+    Args:
+        config: as loaded, overrides done.
+        source: the file, for the error.
+
+    Raises:
+        ConfigError: with every problem: its key path, the value seen, what was expected.
+    """
+    problems = list(_all_problems(config))
+    if problems:
+        raise ConfigError(source, problems)
+
+
+def _all_problems(config: dict[str, Any]) -> Iterator[ConfigProblem]:
+    for key in ("runner", "work_dir"):
+        if key not in config:
+            yield ConfigProblem(key, None, "is missing; every configuration needs it")
+    required, optional = _keys_of(config)
+    yield from _key_problems(config, required, optional)
+    if "work_dir" in config and not (isinstance(config["work_dir"], str) and config["work_dir"].strip()):
+        yield ConfigProblem("work_dir", shown(config["work_dir"]), "expected the path of a directory")
+    if "epochs" in config and not _is_int(config["epochs"], 1, _SEED_LIMIT):
+        yield ConfigProblem("epochs", shown(config["epochs"]), "expected a whole number from 1 on")
+    yield from _seed_problems(config, per_epoch="epochs" in required)
+    for key, value in config.items():
+        if key in {"work_dir", "epochs", "seed", *SEED_KEYS}:
+            continue
+        if value is None and key in optional:
+            continue
+        yield from _node_problems(value, key, _INJECTED.get(key, frozenset()), must_be_node=True)
+
+
+def _keys_of(config: dict[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
+    """The keys that the configured runner needs and may have; none where there is no runner to ask."""
+    runner = config.get("runner")
+    cls = runner.get("class") if isinstance(runner, dict) else None
+    return getattr(cls, "REQUIRED_KEYS", frozenset()), getattr(cls, "OPTIONAL_KEYS", frozenset())
+
+
+def _key_problems(
+    config: dict[str, Any], required: frozenset[str], optional: frozenset[str]
+) -> Iterator[ConfigProblem]:
+    if not required:
+        if "runner" in config:
+            yield ConfigProblem(
+                "runner", shown(config["runner"]), "expected {'class': a trainer or evaluator, 'args': {...}}"
+            )
+        return
+    accepted = {"runner", "work_dir", "seed", *SEED_KEYS} | required | optional
+    for key in config.keys() - accepted:
+        yield ConfigProblem(
+            str(key), shown(config[key]), unknown_name("the configuration", str(key), sorted(accepted))
+        )
+    for key in sorted(required - config.keys()):
+        yield ConfigProblem(key, None, f"is missing; {config['runner']['class'].__name__} needs it")
+    if config.get("test_dataset") is not None and config.get("test_dataloader") is None:
+        yield ConfigProblem("test_dataloader", None, "is missing, but there is a test_dataset")
+
+
+def _seed_problems(config: dict[str, Any], *, per_epoch: bool) -> Iterator[ConfigProblem]:
+    listed = [key for key in SEED_KEYS if key in config]
+    if "seed" in config and listed:
+        yield ConfigProblem(
+            "seed", shown(config["seed"]), f"expected either `seed` or {', '.join(listed)}, not both"
+        )
+        return
+    singles = ["seed"] if "seed" in config else ["init_seed", "test_seed"]
+    lists = ["train_seeds", "val_seeds"] if per_epoch and "seed" not in config else []
+    if "seed" not in config and not listed:
+        yield ConfigProblem("seed", None, f"is missing; expected `seed`, or {', '.join(singles + lists)}")
+        return
+    for key in [*singles, *lists]:
+        if key not in config:
+            yield ConfigProblem(key, None, "is missing; the other seeds are listed one by one")
+        elif key in singles and not _is_seed(config[key]):
+            yield ConfigProblem(key, shown(config[key]), "expected a whole number from 0 to 2**63 - 1")
+        elif key in lists:
+            yield from _seed_list_problems(config, key)
+
+
+def _seed_list_problems(config: dict[str, Any], key: str) -> Iterator[ConfigProblem]:
+    seeds, epochs = config[key], config.get("epochs")
+    if not isinstance(seeds, list | tuple) or not all(map(_is_seed, seeds)):
+        yield ConfigProblem(key, shown(seeds), "expected a list of whole numbers from 0 to 2**63 - 1")
+    elif len(seeds) != epochs:
+        yield ConfigProblem(key, f"{len(seeds)} seeds", f"expected one per epoch, and epochs is {epochs!r}")
+
+
+def _node_problems(
+    value: Any,  # noqa: ANN401 - any configuration value
+    key_path: str,
+    injected: frozenset[str] = frozenset(),
+    *,
+    must_be_node: bool = False,
+) -> Iterator[ConfigProblem]:
+    if isinstance(value, dict) and ("class" in value or must_be_node):
+        yield from _shape_problems(value, key_path)
+        cls, arguments = value.get("class"), value.get("args")
+        if (
+            isinstance(cls, type)
+            and isinstance(arguments, dict)
+            and all(isinstance(key, str) for key in arguments)
+        ):
+            yield from argument_problems(cls, arguments, injected, f"{key_path}.args")
+        for key, element in children(arguments):
+            yield from _node_problems(element, f"{key_path}.args.{key}")
+    elif must_be_node:
+        yield ConfigProblem(key_path, shown(value), "expected {'class': X, 'args': {...}}")
+    elif isinstance(value, dict | list | tuple):
+        for key, element in children(value):
+            yield from _node_problems(element, f"{key_path}.{key}")
+    elif not isinstance(value, _PLAIN) and not (isinstance(value, float) and math.isfinite(value)):
+        yield ConfigProblem(
+            key_path, shown(value), "expected a number, text, list or dict, or {'class': X, 'args': {...}}"
+        )
+
+
+def _shape_problems(node: dict[str, Any], key_path: str) -> Iterator[ConfigProblem]:
+    for key in node.keys() - {"class", "args"}:
+        yield ConfigProblem(f"{key_path}.{key}", shown(node[key]), "expected only 'class' and 'args' here")
+    if "class" not in node:
+        yield ConfigProblem(f"{key_path}.class", None, "is missing")
+    elif not isinstance(node["class"], type):
+        yield ConfigProblem(
+            f"{key_path}.class", shown(node["class"]), "expected a class, not an object or a name"
+        )
+    if "args" not in node:
+        yield ConfigProblem(f"{key_path}.args", None, "is missing; expected a dict, {} where there are none")
+    elif not isinstance(node["args"], dict) or not all(isinstance(key, str) for key in node["args"]):
+        yield ConfigProblem(f"{key_path}.args", shown(node["args"]), "expected a dict of arguments by name")
+
+
+def _is_int(value: object, low: int, limit: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value < limit
+
+
+def _is_seed(value: object) -> bool:
+    return _is_int(value, 0, _SEED_LIMIT)

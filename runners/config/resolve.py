@@ -1,0 +1,112 @@
+"""Configurations as JSON: classes become 'module:Name', and come back."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from runners.config.node import children, is_node
+from runners.errors import ConfigError, ConfigProblem
+from runners.seeds import with_recorded_seeds
+
+# They say where and how a run is watched, and cannot change a number of it.
+_WITHOUT_EFFECT = frozenset({"work_dir", "monitor"})
+
+
+def to_json(config: dict[str, Any]) -> dict[str, Any]:
+    """A checked configuration as plain JSON values with every seed recorded; `load_config` reads it again."""
+    resolved: dict[str, Any] = _plain(with_recorded_seeds(config))
+    return resolved
+
+
+def from_json(content: Any, source: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """The configuration that `to_json` gave.
+
+    Raises:
+        ConfigError: classes named in it cannot be found, each with its key path.
+    """
+    problems: list[ConfigProblem] = []
+    config = _with_classes(content, "", problems)
+    if problems:
+        raise ConfigError(source, problems)
+    return config
+
+
+def differences(former: Any, current: Any, key_path: str = "") -> list[tuple[str, Any, Any]]:  # noqa: ANN401 - JSON
+    """Where two resolved configurations differ, apart from what cannot change a number of the run.
+
+    Returns:
+        (key path, former value, current value) each; '(absent)' stands for a missing key.
+    """
+    if isinstance(former, dict) and isinstance(current, dict):
+        keys = [key for key in former | current if key_path or key not in _WITHOUT_EFFECT]
+        pairs = [(str(key), former.get(key, "(absent)"), current.get(key, "(absent)")) for key in keys]
+    elif isinstance(former, list) and isinstance(current, list) and len(former) == len(current):
+        pairs = [(str(number), *pair) for number, pair in enumerate(zip(former, current, strict=True))]
+    else:
+        return [] if former == current else [(key_path, former, current)]
+    prefix = f"{key_path}." if key_path else ""
+    return [row for key, old, new in pairs for row in differences(old, new, prefix + key)]
+
+
+def class_name(cls: type) -> str:
+    """'module:Name', or 'path/to/file.py:Name' for a class that a configuration file defines."""
+    module = sys.modules.get(cls.__module__)
+    if module is not None and cls.__module__.startswith("pylon_config_file_"):
+        return f"{module.__file__}:{cls.__qualname__}"
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def find_class(name: str) -> Any:  # noqa: ANN401 - the checker says what is no class
+    """What 'module:Name' or 'path/to/file.py:Name' names.
+
+    Raises:
+        ImportError, AttributeError, ValueError, ConfigError: there is no such thing.
+    """
+    place, _, qualname = name.rpartition(":")
+    if not place:
+        raise ValueError("expected 'module:Name'")
+    if place.endswith(".py"):
+        from runners.config.load import load_module  # noqa: PLC0415 - load imports this module
+
+        found: Any = load_module(Path(place))
+    else:
+        found = importlib.import_module(place)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any configuration value
+    if isinstance(value, type):
+        return class_name(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _plain(element) for key, element in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(element) for element in value]
+    return value
+
+
+def _with_classes(value: Any, key_path: str, problems: list[ConfigProblem]) -> Any:  # noqa: ANN401 - JSON
+    if not isinstance(value, dict | list):
+        return value
+    built = {
+        key: _with_classes(element, f"{key_path}.{key}".lstrip("."), problems)
+        for key, element in children(value)
+    }
+    if isinstance(value, list):
+        return list(built.values())
+    if is_node(value) and isinstance(value["class"], str):
+        try:
+            built["class"] = find_class(value["class"])
+        except (ImportError, AttributeError, ValueError, ConfigError) as error:
+            problems.append(
+                ConfigProblem(
+                    f"{key_path}.class",
+                    repr(value["class"]),
+                    f"cannot be found ({error}); expected 'module:Name'",
+                )
+            )
+    return built

@@ -1,0 +1,132 @@
+"""Arguments of one class against its constructor: names, missing ones, types."""
+
+import collections.abc
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+
+from runners.config.node import children, is_node
+from runners.errors import ConfigProblem
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def argument_problems(
+    cls: type, arguments: dict[str, Any], injected: frozenset[str], key_path: str
+) -> Iterator[ConfigProblem]:
+    """What is wrong with `arguments` for `cls`.
+
+    Args:
+        cls: the configured class.
+        arguments: by name; values may hold nodes that are still to be built.
+        injected: arguments that the runner gives, so that the configuration must not.
+        key_path: of the arguments, for the problems.
+    """
+    parameters = inspect.signature(cls).parameters
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    named = {name: parameter for name, parameter in parameters.items() if parameter.kind in _NAMED}
+    accepted = [name for name in named if name not in injected]
+    for name, value in arguments.items():
+        if name in injected:
+            yield ConfigProblem(f"{key_path}.{name}", shown(value), "is given by the runner: remove it")
+        elif name not in named and not takes_any:
+            yield ConfigProblem(
+                f"{key_path}.{name}", shown(value), unknown_name(cls.__name__, name, accepted)
+            )
+    for name in accepted:
+        if named[name].default is inspect.Parameter.empty and name not in arguments:
+            yield ConfigProblem(f"{key_path}.{name}", None, f"is missing; {cls.__name__} needs it")
+    annotations = _annotations(cls)
+    for name in arguments.keys() & annotations.keys() & set(accepted):
+        expected = type_problem(arguments[name], annotations[name])
+        if expected is not None:
+            yield ConfigProblem(f"{key_path}.{name}", shown(arguments[name]), expected)
+
+
+def type_problem(value: Any, annotation: Any) -> str | None:  # noqa: ANN401 - any value against any annotation
+    """What was expected in place of `value`, None where it fits `annotation`.
+
+    A list fits where a tuple of its elements does, as JSON knows no tuples; a bool is no number.
+    """
+    if is_node(value):
+        return _node_problem(value, annotation)
+    if _holds_node(value):
+        return None
+    if isinstance(value, bool) and not _accepts_bool(annotation):
+        return f"expected {_name(annotation)}"
+    for candidate in (value, _with_tuples(value)):
+        try:
+            check_type(candidate, annotation, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+        except TypeCheckError:
+            continue
+        return None
+    return f"expected {_name(annotation)}"
+
+
+def unknown_name(owner: str, name: str, accepted: typing.Sequence[str]) -> str:
+    """What to say of a name that `owner` does not take: the nearest right one, else all of them."""
+    near = difflib.get_close_matches(name, accepted, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(sorted(accepted))}"
+    return f"{owner} does not take it; {hint}"
+
+
+def shown(value: object) -> str:
+    """A value as a problem shows it, shortened."""
+    if is_node(value):
+        cls = value["class"]
+        return f"a {getattr(cls, '__name__', cls)}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _annotations(cls: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls.__init__)  # type: ignore[misc]  # the class's own constructor is meant
+    except (NameError, TypeError, AttributeError):
+        # Annotations under TYPE_CHECKING cannot be resolved at run time: then only names are checked.
+        return {}
+
+
+def _node_problem(node: dict[str, Any], annotation: Any) -> str | None:  # noqa: ANN401 - any annotation
+    cls = node["class"]
+    if not isinstance(cls, type):
+        return None
+    wanted = [typing.get_origin(part) or part for part in _union_parts(annotation)]
+    protocols = [part for part in wanted if getattr(part, "_is_protocol", False)]
+    if protocols or not all(isinstance(part, type) for part in wanted):
+        return None
+    if any(issubclass(cls, part) or part in {object, collections.abc.Callable} for part in wanted):
+        return None
+    return f"expected {_name(annotation)}"
+
+
+def _union_parts(annotation: Any) -> list[Any]:  # noqa: ANN401 - any annotation
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        return [part for member in typing.get_args(annotation) for part in _union_parts(member)]
+    return [annotation]
+
+
+def _accepts_bool(annotation: Any) -> bool:  # noqa: ANN401 - any annotation
+    return any(
+        part in {bool, Any, object}
+        or isinstance(part, typing.TypeVar)
+        or typing.get_origin(part) is typing.Literal
+        for part in _union_parts(annotation)
+    )
+
+
+def _holds_node(value: object) -> bool:
+    return any(is_node(element) or _holds_node(element) for _, element in children(value))
+
+
+def _with_tuples(value: Any) -> Any:  # noqa: ANN401 - any configuration value
+    return tuple(_with_tuples(element) for element in value) if isinstance(value, list) else value
+
+
+def _name(annotation: Any) -> str:  # noqa: ANN401 - any annotation
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

@@ -1,0 +1,75 @@
+"""What a run ran on: versions, code state and hardware, one record for every launch."""
+
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+_PACKAGES = ("torch", "numpy", "pillow", "psutil", "nvidia-ml-py", "rich", "matplotlib", "typeguard")
+_REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """A JSON-ready record of this launch: time, command, versions, git state, hardware."""
+    return {
+        "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": [sys.executable, *sys.argv],
+        "working_directory": str(Path.cwd()),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "git": _git(),
+        "device": str(device),
+        "hardware": {
+            "cpu": _cpu_name(),
+            "cpu_cores": psutil.cpu_count(),
+            "torch_threads": torch.get_num_threads(),
+            "memory_total_bytes": psutil.virtual_memory().total,
+            "cuda_devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    commit = _git_output("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "dirty": bool(_git_output("status", "--porcelain"))}
+
+
+def _git_output(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(_REPOSITORY), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_name() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)

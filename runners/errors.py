@@ -1,0 +1,96 @@
+"""What can end a run short of its end.
+
+    PylonError                exit code
+    ├── ConfigError               2    the command line or a configuration is wrong
+    ├── RunDirectoryError         4    in use, of another configuration, damaged, not writable, disk full
+    ├── RunStopped               75    a signal asked for it; the same command goes on
+    └── TrainingError             1    the training itself failed
+
+Exit code 0 is a run that finished (or was finished), 3 missing or damaged data (`data.errors`),
+130 the second Ctrl-C.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+
+class PylonError(Exception):
+    """Base of all errors whose text is meant for the user as it stands."""
+
+    exit_code: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """One thing wrong with a configuration.
+
+    Attributes:
+        key_path: where, as in 'optimizer.args.lr'.
+        value: what stands there, as text; None where something is missing.
+        expected: what should stand there, and how to mend it.
+    """
+
+    key_path: str
+    value: str | None
+    expected: str
+
+    def __str__(self) -> str:
+        """One line."""
+        seen = "" if self.value is None else f" is {self.value}:"
+        return (
+            f"{self.key_path}:{seen} {self.expected}"
+            if self.value is None
+            else f"{self.key_path}{seen} {self.expected}"
+        )
+
+
+class ConfigError(PylonError):
+    """A configuration is wrong, with every problem found.
+
+    Args:
+        source: the file, or what else the problems were found in.
+        problems: at least one.
+    """
+
+    exit_code = 2
+
+    def __init__(self, source: Path | str, problems: Sequence[ConfigProblem]) -> None:
+        self.source = source
+        self.problems = list(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in self.problems)]))
+
+    @classmethod
+    def single(
+        cls, key_path: str, value: object, expected: str, source: Path | str = "command line"
+    ) -> "ConfigError":
+        """An error with one problem."""
+        return cls(source, [ConfigProblem(key_path, repr(value), f"expected {expected}")])
+
+
+class RunDirectoryError(PylonError):
+    """The run directory cannot be used as it is."""
+
+    exit_code = 4
+
+
+class RunStopped(PylonError):  # noqa: N818 - somebody wanted it: not an error of anybody
+    """A signal asked the run to stop, and it did at the next step.
+
+    Args:
+        signal_name: 'SIGTERM', 'SIGINT' or 'SIGUSR1'.
+    """
+
+    exit_code = 75
+
+    def __init__(self, signal_name: str) -> None:
+        self.signal_name = signal_name
+        super().__init__(f"Stopped by {signal_name}; the same command goes on from the last finished epoch.")
+
+
+class TrainingError(PylonError):
+    """The training itself failed: a loss that is no number, or user code that raised."""
+
+    exit_code = 1

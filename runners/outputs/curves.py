@@ -1,0 +1,36 @@
+"""`curves.png`: training loss and validation scores over the epochs."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from storage import atomic_path
+
+
+def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
+    """Draw the run's history.
+
+    Args:
+        path: the PNG to write (atomically).
+        history: one record per finished epoch: 'epoch', 'training_loss', 'learning_rate' and
+            'validation' with the aggregated scores (None where undefined).
+        score: the score that chooses the best epoch; drawn in front.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss_axes, score_axes = figure.subplots(1, 2)
+    epochs = [record["epoch"] for record in history]
+    loss_axes.plot(epochs, [record["training_loss"] for record in history], marker=".", color="tab:blue")
+    loss_axes.set(xlabel="epoch", ylabel="training loss (mean over steps)", title="training loss")
+    for name in dict.fromkeys((score, "mean_iou", "accuracy")):
+        values = [record["validation"].get(name) for record in history]
+        if any(value is not None for value in values):
+            drawn = [float("nan") if value is None else value for value in values]
+            score_axes.plot(epochs, drawn, marker=".", label=name, linewidth=2 if name == score else 1)
+    score_axes.set(xlabel="epoch", ylabel="score (0..1)", ylim=(-0.02, 1.02), title="validation")
+    if score_axes.lines:
+        score_axes.legend(loc="lower right")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100)

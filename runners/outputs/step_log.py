@@ -1,0 +1,141 @@
+"""`metrics.jsonl`: one JSON line per training step, the monitor's figures once per refresh."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+
+from runners.errors import TrainingError
+from storage import atomic_path
+
+
+class MonitorSnapshot(Protocol):
+    """What the log reads of a monitor's snapshot."""
+
+    @property
+    def sequence(self) -> int:
+        """Grows by one with each refresh."""
+
+    def as_record(self) -> dict[str, Any]:
+        """Flat JSON-ready figures."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step. The loss is still a tensor: reading it would make an accelerator wait."""
+
+    epoch: int
+    step: int
+    global_step: int
+    loss: torch.Tensor
+    learning_rate: float
+    step_time_s: float
+
+
+class StepLog:
+    """Collects steps and writes them in groups, so that losses leave the device once per group.
+
+    Args:
+        path: the `metrics.jsonl` to append to.
+        flush_every_steps: how many steps make a group.
+    """
+
+    def __init__(self, path: Path, flush_every_steps: int) -> None:
+        self._file = path.open("a", encoding="utf-8")
+        self._flush_every_steps = flush_every_steps
+        self._pending: list[tuple[Step, dict[str, Any] | None]] = []
+        self._sequence = -1
+        self._losses: list[float] = []
+
+    def __enter__(self) -> Self:
+        """The log itself; the file is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file. Steps not yet flushed belong to an epoch that did not finish."""
+        self._file.close()
+
+    @property
+    def last_loss(self) -> float | None:
+        """The newest loss that has left the device, None before the first of an epoch."""
+        return self._losses[-1] if self._losses else None
+
+    def add(self, step: Step, snapshot: MonitorSnapshot | None) -> None:
+        """Note a step.
+
+        Raises:
+            TrainingError: a loss of the group is NaN or infinite; all steps before it are in the file.
+        """
+        figures = None
+        if snapshot is not None and snapshot.sequence != self._sequence:
+            self._sequence = snapshot.sequence
+            figures = snapshot.as_record()
+        self._pending.append((step, figures))
+        if len(self._pending) >= self._flush_every_steps:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending to the file. Raises TrainingError as `add` does."""
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        losses = torch.stack([step.loss.detach() for step, _ in pending]).double().tolist()
+        for (step, figures), loss in zip(pending, losses, strict=True):
+            if not math.isfinite(loss):
+                self._file.flush()
+                raise TrainingError(
+                    f"epoch {step.epoch}, step {step.step}: the loss is {loss}. The last finished epoch's "
+                    "checkpoint is sound. Lower the learning rate, or look at the batch of this step: "
+                    "its datapoints follow from the epoch's seed in config.json."
+                )
+            self._losses.append(loss)
+            self._file.write(_line(step, loss, figures))
+        self._file.flush()
+
+    def end_epoch(self) -> list[float]:
+        """Write the rest of the epoch; return its losses in step order and begin anew."""
+        self.flush()
+        losses, self._losses = self._losses, []
+        return losses
+
+
+def _line(step: Step, loss: float, figures: dict[str, Any] | None) -> str:
+    record: dict[str, Any] = {
+        "epoch": step.epoch,
+        "step": step.step,
+        "global_step": step.global_step,
+        "loss": loss,
+        "learning_rate": step.learning_rate,
+        "step_time_s": round(step.step_time_s, 6),
+    }
+    if figures is not None:
+        record["monitor"] = figures
+    return json.dumps(record) + "\n"
+
+
+def drop_unfinished_epochs(path: Path, finished: int) -> None:
+    """Remove the lines of epochs that did not finish, and a line torn by a kill, before a run goes on.
+
+    Args:
+        path: the `metrics.jsonl`; nothing happens where it is absent.
+        finished: number of finished epochs; lines of epoch `finished` and later go.
+    """
+    if not path.exists():
+        return
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as kept:
+        kept.writelines(_lines_before(path, finished))
+
+
+def _lines_before(path: Path, epoch: int) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                if json.loads(line)["epoch"] < epoch:
+                    yield line
+            except ValueError:
+                # Only the last line can be torn: the file is written front to back by one process.
+                return

@@ -1,0 +1,66 @@
+"""Stop requests: a signal sets a flag, and every loop of a run looks at it.
+
+A handler that saved or raised in the middle of a step would see half an update. So the first
+SIGTERM, SIGINT or SIGUSR1 only notes its name; the run ends itself at the next step boundary.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from runners.errors import RunStopped
+
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class StopFlag:
+    """What the loops of a run ask: has somebody asked this run to stop?
+
+    Attributes:
+        signal_name: the signal that asked ('SIGTERM', 'SIGINT', 'SIGUSR1'), or None.
+        interrupts: how many SIGINT have come; the second raises KeyboardInterrupt.
+    """
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+        self.interrupts = 0
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has asked the run to stop."""
+        return self.signal_name is not None
+
+    def raise_if_requested(self) -> None:
+        """End the current loop. Raises RunStopped, naming the signal, once a stop was asked for."""
+        if self.signal_name is not None:
+            raise RunStopped(self.signal_name)
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator["StopFlag"]:
+        """Handle the signals inside the block and give the former handlers back after it.
+
+        Outside the main thread, where Python allows no handlers, the block runs without them.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        former = {number: signal.signal(number, self._handle) for number in _HANDLED}
+        try:
+            yield self
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self.signal_name = signal.Signals(number).name
+        if number != signal.SIGINT:
+            return
+        self.interrupts += 1
+        if self.interrupts == 2:
+            raise KeyboardInterrupt
+        if self.interrupts > 2:
+            # The orderly end that the second Ctrl-C began hangs; monitors notice a death by themselves.
+            os._exit(130)

@@ -1,0 +1,156 @@
+"""Supervised learning of one label: model(**inputs) against the datapoint's only label."""
+
+from typing import Literal
+
+import torch
+
+from metrics import BaseMetric
+from models import tiled_logits
+from runners.base_evaluator import BaseEvaluator
+from runners.base_runner import RunContext
+from runners.base_trainer import BaseTrainer
+from runners.errors import TrainingError
+from runners.evaluation import Batch, Task
+
+
+class SupervisedSingleTask:
+    """One model, one label.
+
+    Args:
+        model: called as `model(**inputs)`, gives logits (B, num_classes, H, W).
+        criterion: called as `criterion(logits, target)`; None where nothing is trained.
+        device: where each batch goes.
+        tile_size: predict on overlapping square tiles of so many pixels; None: the whole image at once.
+        tile_overlap: overlap of neighbouring tiles, pixels.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        criterion: torch.nn.Module | None,
+        device: torch.device,
+        *,
+        tile_size: int | None,
+        tile_overlap: int,
+    ) -> None:
+        self._model = model
+        self._criterion = criterion
+        self._device = device
+        self._tile_size = tile_size
+        self._tile_overlap = tile_overlap
+
+    def training_loss(self, batch: Batch) -> torch.Tensor:
+        """See Task."""
+        if self._criterion is None:
+            raise TrainingError("criterion: None, but a training loss was asked for.")
+        loss: torch.Tensor = self._criterion(self._model(**self._inputs(batch)), self._target(batch))
+        return loss
+
+    def predict(self, batch: Batch) -> torch.Tensor:
+        """See Task. Tiles are predicted one after another; each pixel appears once in the result."""
+        inputs = self._inputs(batch)
+        if self._tile_size is None:
+            logits: torch.Tensor = self._model(**inputs)
+            return logits
+        return tiled_logits(self._model, inputs, tile_size=self._tile_size, overlap=self._tile_overlap)
+
+    def score(self, metric: BaseMetric, outputs: torch.Tensor, batch: Batch) -> None:
+        """See Task."""
+        metric.update(outputs, self._target(batch), batch["meta_info"]["idx"])
+
+    def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
+        return {name: value.to(self._device, non_blocking=True) for name, value in batch["inputs"].items()}
+
+    def _target(self, batch: Batch) -> torch.Tensor:
+        labels: dict[str, torch.Tensor] = batch["labels"]
+        if len(labels) != 1:
+            raise TrainingError(f"labels: {sorted(labels)}, but a single-task run needs exactly one label.")
+        return next(iter(labels.values())).to(self._device, non_blocking=True)
+
+
+class SupervisedSingleTaskTrainer(BaseTrainer):
+    """Trains one model on one label.
+
+    Args:
+        context: what the launcher gives; not part of a configuration.
+        score: aggregated validation score that chooses the best epoch.
+        max_batches_per_epoch: at most so many batches of each pass; None for all.
+        predictions: how many test datapoints become a picture.
+        log_every_steps: losses leave the device and reach `metrics.jsonl` in groups of so many steps.
+        scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
+        deterministic: ask torch for deterministic kernels.
+        tile_size: validate and test on overlapping square tiles of so many pixels; None: whole images.
+        tile_overlap: overlap of neighbouring tiles, pixels.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        *,
+        score: str,
+        max_batches_per_epoch: int | None = None,
+        predictions: int = 8,
+        log_every_steps: int = 10,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        deterministic: bool = True,
+        tile_size: int | None = None,
+        tile_overlap: int = 0,
+    ) -> None:
+        super().__init__(
+            context,
+            score=score,
+            max_batches_per_epoch=max_batches_per_epoch,
+            predictions=predictions,
+            log_every_steps=log_every_steps,
+            scheduler_interval=scheduler_interval,
+            deterministic=deterministic,
+        )
+        self.tile_size = tile_size
+        self.tile_overlap = tile_overlap
+
+    def make_task(self, model: torch.nn.Module, criterion: torch.nn.Module) -> Task:
+        """See BaseTrainer."""
+        return SupervisedSingleTask(
+            model, criterion, self.context.device, tile_size=self.tile_size, tile_overlap=self.tile_overlap
+        )
+
+
+class SupervisedSingleTaskEvaluator(BaseEvaluator):
+    """Tests trained weights of one model on one label.
+
+    Args:
+        context: what the launcher gives; not part of a configuration.
+        score: aggregated score that is shown first.
+        checkpoint: the checkpoint file whose model is tested.
+        max_batches_per_epoch: at most so many batches; None for all.
+        predictions: how many test datapoints become a picture.
+        tile_size: test on overlapping square tiles of so many pixels; None: whole images.
+        tile_overlap: overlap of neighbouring tiles, pixels.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        *,
+        score: str,
+        checkpoint: str,
+        max_batches_per_epoch: int | None = None,
+        predictions: int = 8,
+        tile_size: int | None = None,
+        tile_overlap: int = 0,
+    ) -> None:
+        super().__init__(
+            context,
+            score=score,
+            checkpoint=checkpoint,
+            max_batches_per_epoch=max_batches_per_epoch,
+            predictions=predictions,
+        )
+        self.tile_size = tile_size
+        self.tile_overlap = tile_overlap
+
+    def make_task(self, model: torch.nn.Module) -> Task:
+        """See BaseEvaluator."""
+        return SupervisedSingleTask(
+            model, None, self.context.device, tile_size=self.tile_size, tile_overlap=self.tile_overlap
+        )

@@ -1,0 +1,178 @@
+"""A configuration is checked whole before anything is built: each problem with place, value and expectation."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runners.config import check_config
+from runners.errors import ConfigError
+from tests.runners.toy import ToyCriterion, ToyDataset, ToyModel, toy_config
+
+
+def problems_of(config: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(ConfigError) as raised:
+        check_config(config, source=Path("some_run.py"))
+    assert "some_run.py" in str(raised.value)
+    return {problem.key_path: str(problem) for problem in raised.value.problems}
+
+
+def test_sound_configuration_passes() -> None:
+    check_config(toy_config(Path("run")), source="x")
+
+
+def test_checking_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any, *_: Any, **__: Any) -> None:
+        raise AssertionError("built during the check")
+
+    monkeypatch.setattr(ToyCriterion, "forward", refuse)
+    monkeypatch.setattr(ToyDataset, "__getitem__", refuse)
+    check_config(toy_config(Path("run")), source="x")
+
+
+@pytest.mark.parametrize(
+    ("change", "key_path", "words"),
+    [
+        ({"optimiser": {"class": torch.optim.SGD, "args": {}}}, "optimiser", ["did you mean 'optimizer'?"]),
+        ({"epochs": "3"}, "epochs", ["'3'", "whole number from 1 on"]),
+        ({"epochs": True}, "epochs", ["True"]),
+        ({"epochs": 0}, "epochs", ["0", "from 1 on"]),
+        ({"work_dir": ""}, "work_dir", ["path of a directory"]),
+        (
+            {"model": {"class": ToyModel, "args": {"chanels": 4}}},
+            "model.args.chanels",
+            ["did you mean 'channels'?"],
+        ),
+        (
+            {"model": {"class": ToyModel, "args": {"channels": "4"}}},
+            "model.args.channels",
+            ["'4'", "expected int"],
+        ),
+        (
+            {"model": {"class": ToyModel, "args": {"channels": True}}},
+            "model.args.channels",
+            ["True", "expected int"],
+        ),
+        ({"model": {"class": "ToyModel", "args": {}}}, "model.class", ["'ToyModel'", "expected a class"]),
+        ({"model": {"class": ToyModel(), "args": {}}}, "model.class", ["expected a class"]),
+        ({"model": {"class": ToyModel}}, "model.args", ["is missing"]),
+        ({"model": {"args": {}}}, "model.class", ["is missing"]),
+        (
+            {"model": {"class": ToyModel, "args": {}, "arg": 1}},
+            "model.arg",
+            ["expected only 'class' and 'args'"],
+        ),
+        ({"model": None}, "model", ["None", "expected {'class'"]),
+        ({"optimizer": {"class": torch.optim.SGD, "args": {"lr": "fast"}}}, "optimizer.args.lr", ["'fast'"]),
+        (
+            {"optimizer": {"class": torch.optim.SGD, "args": {"params": []}}},
+            "optimizer.args.params",
+            ["is given by the runner"],
+        ),
+        ({"metric": {"class": len, "args": {}}}, "metric.class", ["expected a class"]),
+        (
+            {"criterion": {"class": ToyCriterion, "args": {"what": float("nan")}}},
+            "criterion.args.what",
+            ["nan"],
+        ),
+        (
+            {"runner": {"class": ToyModel, "args": {}}},
+            "runner",
+            ["expected {'class': a trainer or evaluator"],
+        ),
+    ],
+)
+def test_problem_names_key_value_and_expectation(
+    change: dict[str, Any], key_path: str, words: Sequence[str]
+) -> None:
+    found = problems_of({**toy_config(Path("run")), **change})
+    assert key_path in found, found
+    for word in words:
+        assert word in found[key_path]
+
+
+def test_missing_argument_is_named() -> None:
+    config = toy_config(Path("run"))
+    del config["train_dataset"]["args"]["split"]
+    assert "ToyDataset needs it" in problems_of(config)["train_dataset.args.split"]
+
+
+def test_missing_key_is_named() -> None:
+    config = toy_config(Path("run"))
+    del config["criterion"], config["val_dataset"]
+    assert set(problems_of(config)) == {"criterion", "val_dataset"}
+
+
+def test_all_problems_come_at_once() -> None:
+    config = toy_config(Path("run"), epochs=-1, modle={})
+    config["train_dataset"]["args"]["transforms"]["args"]["transforms"].append({"class": 3, "args": {}})
+    config["train_dataloader"]["args"]["batch_size"] = 1.5
+    assert {
+        "epochs",
+        "modle",
+        "train_dataset.args.transforms.args.transforms.1.class",
+        "train_dataloader.args.batch_size",
+    } <= set(problems_of(config))
+
+
+def seeds(**changes: Any) -> dict[str, Any]:
+    config = toy_config(Path("run"))
+    del config["seed"]
+    return (
+        config | {"init_seed": 1, "train_seeds": [1, 2, 3], "val_seeds": [4, 5, 6], "test_seed": 7} | changes
+    )
+
+
+def test_seeds_can_be_listed() -> None:
+    check_config(seeds(), source="x")
+
+
+@pytest.mark.parametrize(
+    ("config", "key_path", "words"),
+    [
+        (seeds(train_seeds=[1, 2]), "train_seeds", "2 seeds expected one per epoch, and epochs is 3"),
+        (seeds(val_seeds=[1, 2, -3]), "val_seeds", "whole numbers from 0"),
+        (seeds(init_seed=1.0), "init_seed", "whole number"),
+        (seeds(seed=1), "seed", "not both"),
+    ],
+)
+def test_wrong_seeds(config: dict[str, Any], key_path: str, words: str) -> None:
+    text = problems_of(config)[key_path].replace(": ", " ").replace("is 2 seeds", "2 seeds")
+    assert words in text
+
+
+def test_no_seed_at_all_is_named() -> None:
+    config = toy_config(Path("run"))
+    del config["seed"]
+    assert "seed" in problems_of(config)
+
+
+def test_nested_class_must_fit_the_annotation() -> None:
+    class Owner:
+        def __init__(self, part: torch.nn.Module) -> None: ...
+
+    from runners.config.signatures import argument_problems
+
+    fits = argument_problems(Owner, {"part": {"class": ToyModel, "args": {}}}, frozenset(), "owner.args")
+    assert list(fits) == []
+    (problem,) = argument_problems(
+        Owner, {"part": {"class": ToyDataset, "args": {}}}, frozenset(), "owner.args"
+    )
+    assert "expected Module" in str(problem)
+
+
+def test_list_stands_for_a_tuple_and_an_int_for_a_float() -> None:
+    def accepts(annotation: Any, value: Any) -> bool:
+        from runners.config.signatures import type_problem
+
+        return type_problem(value, annotation) is None
+
+    assert accepts(tuple[int, int], [1, 2])
+    assert not accepts(tuple[int, int], [1, 2, 3])
+    assert accepts(float, 1)
+    assert not accepts(int, 1.0)
+    assert accepts(bool | None, True)
+    assert not accepts(float | None, True)
+    assert accepts(Callable[..., Any], print)

@@ -1,0 +1,158 @@
+import json
+import random
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from runners.config import apply_overrides, build, debug_config, differences, load_config, to_json
+from runners.config.build import BuildError
+from runners.config.overrides import parse_value
+from runners.errors import ConfigError
+from runners.seeds import derive_seed, resolve_seeds
+from tests.runners.toy import ToyModel, toy_config
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "run_0.py"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("config = {\n'a': 1,\n", ["line", "SyntaxError"]),
+        ("x = 1\nimport no_such_module\n", ["line 2", "no_such_module"]),
+        ("x = 1\n\nconfig = {'a': 1 / 0}\n", ["line 3", "ZeroDivisionError"]),
+        ("cfg = {}\n", ["a dict named `config`"]),
+        ("config = [1]\n", ["list", "a dict named `config`"]),
+    ],
+)
+def test_file_that_does_not_load_is_named_with_its_line(tmp_path: Path, text: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(write(tmp_path, text))
+    for word in ["run_0.py", *words]:
+        assert word in str(raised.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.py.*existing file"):
+        load_config(tmp_path / "absent.py")
+
+
+def test_loading_leaves_no_trace(tmp_path: Path) -> None:
+    path = write(tmp_path, "import random, torch\nconfig = {'a': 1}\n")
+    before = (random.getstate(), torch.get_rng_state().tolist(), list(sys.path), Path.cwd())
+    load_config(path)
+    assert (random.getstate(), torch.get_rng_state().tolist(), list(sys.path), Path.cwd()) == before
+
+
+def test_entries_that_share_a_dict_are_changed_apart(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "shared = {'size': 1}\nconfig = {'train': {'args': shared}, 'val': {'args': shared}}\n"
+    )
+    changed = apply_overrides(load_config(path), ["train.args.size=2"], source=path)
+    assert changed == {"train": {"args": {"size": 2}}, "val": {"args": {"size": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ("1e-3", 1e-3), ("true", True), ("null", None), ("None", None), ("[1, 2]", [1, 2]), ("(1,)", (1,)),
+     ("cpu", "cpu"), ("'3'", "3"), ("a b=c", "a b=c")],
+)  # fmt: skip
+def test_override_values(text: str, value: object) -> None:
+    assert parse_value(text) == value
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("epochs", "expected KEY.PATH=VALUE"),
+        ("optimizr.args.lr=1", "did you mean 'optimizer'?"),
+        ("train_dataset.args.transforms.args.transforms.7.args.x=1", "expected a position from 0 to 0"),
+        ("model.class=tests.runners.toy:NoModel", "cannot be found"),
+        ("epochs.first=1", "has no 'first'"),
+    ],
+)
+def test_override_that_cannot_be_done_says_why(override: str, words: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        apply_overrides(toy_config(Path("run")), [override], source="run_0.py")
+    assert words in str(raised.value)
+
+
+def test_override_adds_an_argument_and_replaces_a_class() -> None:
+    changed = apply_overrides(
+        toy_config(Path("run")),
+        [
+            "optimizer.args.nesterov=true",
+            "optimizer.class=torch.optim:SGD",
+            "model.class=tests.runners.toy:ToyCriterion",
+        ],
+        source="x",
+    )
+    assert changed["optimizer"]["args"]["nesterov"] is True
+    assert changed["model"]["class"].__name__ == "ToyCriterion"
+
+
+def test_resolved_config_comes_back_the_same(tmp_path: Path) -> None:
+    config = toy_config(tmp_path / "run")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(to_json(config)))
+    again = load_config(path)
+    assert differences(to_json(config), to_json(again)) == []
+    assert again["model"]["class"] is ToyModel
+    assert resolve_seeds(again) == resolve_seeds(config)
+
+
+def test_class_that_is_gone_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"model": {"class": "tests.runners.toy:Gone", "args": {}}}')
+    with pytest.raises(ConfigError, match=r"model\.class.*tests\.runners\.toy:Gone"):
+        load_config(path)
+
+
+def test_class_of_a_config_file_comes_back(tmp_path: Path) -> None:
+    path = write(tmp_path, "class Mine:\n    pass\nconfig = {'model': {'class': Mine, 'args': {}}}\n")
+    resolved = tmp_path / "config.json"
+    resolved.write_text(json.dumps(to_json(load_config(path))))
+    assert load_config(resolved)["model"]["class"].__name__ == "Mine"
+
+
+def test_constructor_that_refuses_is_named_with_its_key() -> None:
+    node = {"class": torch.optim.SGD, "args": {"lr": -1.0}}
+    with pytest.raises(BuildError, match=r"optimizer.*SGD.*Invalid learning rate"):
+        build(node, key_path="optimizer", params=ToyModel().parameters())
+
+
+def test_building_does_not_change_the_configuration() -> None:
+    config = toy_config(Path("run"))
+    before = json.dumps(to_json(config))
+    build(config["train_dataloader"], dataset=build(config["train_dataset"]))
+    assert json.dumps(to_json(config)) == before
+
+
+@pytest.mark.parametrize("work_dir", ["logs/a/b", "/results/run", "run/", "a.debug", "../shared/run"])
+def test_debug_directory_is_never_the_real_one_nor_inside_it(work_dir: str) -> None:
+    debug = Path(debug_config(toy_config(Path("x")) | {"work_dir": work_dir})["work_dir"]).resolve()
+    real = Path(work_dir).resolve()
+    assert debug.parent == real.parent
+    assert debug != real
+
+
+def test_debug_cuts_listed_seeds_with_the_epochs() -> None:
+    config = toy_config(Path("x"), epochs=5, train_seeds=[1, 2, 3, 4, 5], val_seeds=[1, 2, 3, 4, 5])
+    short = debug_config(config)
+    assert (short["epochs"], short["train_seeds"], len(config["train_seeds"])) == (3, [1, 2, 3], 5)
+
+
+def test_derived_seeds_are_the_same_for_ever_and_do_not_depend_on_the_number_of_epochs() -> None:
+    assert [derive_seed(0, "init"), derive_seed(0, "train", 0), derive_seed(1, "train", 7)] == PINNED
+    short, long = (resolve_seeds(toy_config(Path("x"), epochs=epochs)) for epochs in (2, 9))
+    assert long.train[:2] == short.train
+    everything = [short.init, short.test, *long.train, *long.val]
+    assert len(set(everything)) == len(everything)
+
+
+PINNED = [0, 0, 0]

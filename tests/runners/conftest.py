@@ -1,0 +1,91 @@
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from runners.launch import Options, Outcome, run_file
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A configuration file in `folder`; `work_dir` is where it runs."""
+
+    folder: Path
+
+    @property
+    def work_dir(self) -> Path:
+        return self.folder / "run"
+
+    def write(self, changes: str = "") -> Path:
+        path = self.folder / "toy_config_file.py"
+        path.write_text(
+            "import torch\n"
+            "from tests.runners.toy import *\n"
+            f"config = toy_config({str(self.work_dir)!r}, {changes})\n"
+        )
+        return path
+
+    def run(self, changes: str = "", **options: Any) -> Outcome:
+        """Run in this process."""
+        return run_file(self.write(changes), Options(device="cpu", **options), Console(file=io.StringIO()))
+
+    def command(self, changes: str = "", *arguments: str) -> list[str]:
+        config = str(self.write(changes))
+        return [
+            sys.executable,
+            str(REPOSITORY / "main.py"),
+            "--config-filepath",
+            config,
+            "--device",
+            "cpu",
+            *arguments,
+        ]
+
+    def launch(self, changes: str = "", *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run as a user does, in a process of its own."""
+        return subprocess.run(
+            self.command(changes, *arguments),
+            cwd=REPOSITORY,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+
+
+# A small process needs one thread; the two cores are shared with the test itself.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the launched processes: sums of floats depend on how many threads add them up."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(former)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return Toy(tmp_path)
+
+
+@pytest.fixture
+def make_toy(tmp_path: Path) -> Callable[[str], Toy]:
+    def make(name: str) -> Toy:
+        (tmp_path / name).mkdir()
+        return Toy(tmp_path / name)
+
+    return make

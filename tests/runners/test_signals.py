@@ -1,0 +1,37 @@
+import os
+import signal
+
+import pytest
+
+from runners.errors import RunStopped
+from runners.signals import StopFlag
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_first_signal_only_sets_the_flag_and_the_next_look_ends_the_loop(number: signal.Signals) -> None:
+    with StopFlag().installed() as stop:
+        os.kill(os.getpid(), number)
+        assert stop.requested
+        with pytest.raises(RunStopped, match=number.name):
+            stop.raise_if_requested()
+
+
+def test_second_ctrl_c_ends_at_once() -> None:
+    with StopFlag().installed():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_repeated_sigterm_does_not_interrupt_the_orderly_end() -> None:
+    with StopFlag().installed() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal_name == "SIGTERM"
+
+
+def test_former_handlers_come_back() -> None:
+    former = signal.getsignal(signal.SIGTERM)
+    with StopFlag().installed():
+        assert signal.getsignal(signal.SIGTERM) is not former
+    assert signal.getsignal(signal.SIGTERM) is former

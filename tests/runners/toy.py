@@ -1,0 +1,115 @@
+"""A run of seconds: random 8 x 8 image pairs, a one-layer model, everything else as in a real run."""
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from data import BaseDataset, DataLoader
+from data.transforms import Compose, RandomFlip
+from metrics import SemanticSegmentationMetric
+from runners import SupervisedSingleTaskTrainer
+
+
+class ToyDataset(BaseDataset):
+    """Pairs whose label is where the second image is brighter."""
+
+    SPLITS: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+    INPUT_NAMES: ClassVar[tuple[str, ...]] = ("img_1", "img_2")
+    LABEL_NAMES: ClassVar[tuple[str, ...]] = ("change_map",)
+    CLASS_NAMES: ClassVar[tuple[str, ...]] = ("unchanged", "changed")
+
+    def _list_datapoints(self) -> Sequence[Any]:
+        return list(range(12 if self.split == "train" else 5))
+
+    def _load_datapoint(self, annotation: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        generator = torch.Generator().manual_seed(1000 * self.SPLITS.index(self.split) + annotation)
+        first, second = torch.rand(2, 3, 8, 8, generator=generator)
+        change = (second.mean(0) > first.mean(0) + 0.1).long()
+        return (
+            {"img_1": first, "img_2": second},
+            {"change_map": change},
+            {"name": f"{self.split}-{annotation}"},
+        )
+
+
+class ToyModel(nn.Module):
+    """One convolution over both dates, with dropout so that training is random."""
+
+    def __init__(self, channels: int = 4) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(6, channels, 1),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, 2, 1),
+        )
+
+    def forward(self, img_1: torch.Tensor, img_2: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(torch.cat([img_1, img_2], dim=1))
+        return logits
+
+
+class ToyCriterion(nn.Module):
+    """Cross-entropy that can misbehave at one call: `at_call` counts from 1, 0 is never.
+
+    `what` is 'nan', 'raise', or the name of a signal that the process sends itself.
+    """
+
+    def __init__(self, at_call: int = 0, what: str = "nan") -> None:
+        super().__init__()
+        self.calls, self.at_call, self.what = 0, at_call, what
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        loss = nn.functional.cross_entropy(logits, target)
+        if self.calls != self.at_call:
+            return loss
+        if self.what == "nan":
+            return loss * float("nan")
+        if self.what == "raise":
+            raise RuntimeError("the criterion broke")
+        os.kill(os.getpid(), signal.Signals[self.what])
+        return loss
+
+
+def toy_config(work_dir: Path, **changes: Any) -> dict[str, Any]:
+    """A configuration of 3 epochs of 3 steps; `changes` replace its top-level entries."""
+
+    def dataset(split: str) -> dict[str, Any]:
+        transforms = {"class": Compose, "args": {"transforms": [{"class": RandomFlip, "args": {}}]}}
+        return {"class": ToyDataset, "args": {"data_root": ".", "split": split, "transforms": transforms}}
+
+    def loader(**args: Any) -> dict[str, Any]:
+        return {"class": DataLoader, "args": {"batch_size": 4, **args}}
+
+    return {
+        "runner": {
+            "class": SupervisedSingleTaskTrainer,
+            "args": {"score": "f1_changed", "log_every_steps": 2},
+        },
+        "work_dir": str(work_dir),
+        "epochs": 3,
+        "seed": 5,
+        "model": {"class": ToyModel, "args": {}},
+        "criterion": {"class": ToyCriterion, "args": {}},
+        "metric": {
+            "class": SemanticSegmentationMetric,
+            "args": {"num_classes": 2, "class_names": ["unchanged", "changed"]},
+        },
+        "optimizer": {"class": torch.optim.SGD, "args": {"lr": 0.1, "momentum": 0.9}},
+        "scheduler": {"class": torch.optim.lr_scheduler.StepLR, "args": {"step_size": 1, "gamma": 0.5}},
+        "train_dataset": dataset("train"),
+        "train_dataloader": loader(shuffle=True),
+        "val_dataset": dataset("val"),
+        "val_dataloader": loader(),
+        "test_dataset": dataset("test"),
+        "test_dataloader": loader(),
+        "monitor": None,
+        **changes,
+    }
