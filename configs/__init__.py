@@ -1,0 +1,1 @@
+"""Configurations: shared recipes in common/, one file per run in benchmarks/."""

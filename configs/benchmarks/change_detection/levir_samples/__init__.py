@@ -1,0 +1,1 @@
+"""Eleven pairs of LEVIR-CD."""

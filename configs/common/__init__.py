@@ -1,0 +1,1 @@
+"""Recipes that configuration files share, one function each."""
