@@ -1,0 +1,156 @@
+"""A metric: statistics of each datapoint as it comes, scores of each and of all at the end.
+
+    update(outputs, target, idx) ── statistics ──> buffer ── get_buffer() ──> summarize() ──> scores
+
+What is kept of a datapoint is not its scores but the counts they follow from, because the scores of
+a dataset follow from the summed counts and not from the scores of its datapoints.
+"""
+
+import difflib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+
+from metrics.buffer import DatapointBuffer
+from metrics.directions import Direction
+from storage import write_json
+
+Scores = dict[str, float | None]
+
+
+class Summary(TypedDict):
+    """What `summarize` returns and writes; None stands for undefined.
+
+    Attributes:
+        aggregated: each score over all datapoints together.
+        per_datapoint: `idx`, ascending, and each score in the same order.
+    """
+
+    aggregated: Scores
+    per_datapoint: dict[str, list[int] | list[float | None]]
+
+
+class BaseMetric(ABC):
+    """Scores of one pass over a dataset, of each datapoint and of all together.
+
+    A concrete metric says three things: what it keeps of a datapoint (`_statistics`, additive over
+    datapoints), how scores follow from that (`_scores`), and which way each is better (`directions`).
+    """
+
+    def __init__(self) -> None:
+        self._buffer: DatapointBuffer[torch.Tensor] = DatapointBuffer()
+
+    @property
+    @abstractmethod
+    def directions(self) -> Mapping[str, Direction]:
+        """For every aggregated score, whether higher or lower is better."""
+
+    @abstractmethod
+    def _statistics(self, outputs: torch.Tensor, target: torch.Tensor, idx: Sequence[int]) -> torch.Tensor:
+        """What is kept of each datapoint of a batch: (B, ...), of fixed size per datapoint."""
+
+    @abstractmethod
+    def _scores(self, statistics: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The scores, (N,) each, of N statistics (N, ...); NaN where undefined."""
+
+    def update(self, outputs: torch.Tensor, target: torch.Tensor, idx: Sequence[int]) -> None:
+        """Add the datapoints of a batch: all of them, or none when the call is refused.
+
+        Args:
+            outputs: (B, ...), what the model gave, on any device.
+            target: (B, ...), what it should have given, on the same device.
+            idx: the B datapoints' indices in their dataset.
+
+        Raises:
+            MetricBufferError: a datapoint was added before in this pass.
+            ValueError: a shape or value is wrong.
+        """
+        if len(idx) != len(outputs):
+            raise ValueError(f"idx: {len(idx)} indices for {len(outputs)} datapoints, expected one for each.")
+        with torch.no_grad():
+            statistics = self._statistics(outputs, target, idx).cpu()
+        self._buffer.add(idx, list(statistics))
+
+    def get_buffer(self, expected: int | None = None) -> dict[int, torch.Tensor]:
+        """The statistics of each datapoint, ordered by index; a copy.
+
+        Args:
+            expected: number of datapoints that must be there, indices 0 to `expected` - 1.
+                None: those from 0 to the largest index so far must.
+
+        Raises:
+            MetricBufferError: an index is missing or too large.
+        """
+        return self._buffer.get(expected)
+
+    def summarize(
+        self, buffer: Mapping[int, torch.Tensor] | None = None, output_path: Path | None = None
+    ) -> Summary:
+        """The scores of each datapoint and of all together.
+
+        Args:
+            buffer: what `get_buffer` gave, of this metric or of one like it; None: the own buffer.
+                The order of its entries changes nothing.
+            output_path: also write the result there as JSON, atomically; None: write nothing.
+
+        Raises:
+            MetricBufferError: a datapoint of the own buffer is missing.
+            ValueError: there is no datapoint.
+            OSError: `output_path` cannot be written.
+        """
+        entries = self._ordered(buffer)
+        statistics = torch.stack(list(entries.values()))
+        summary = Summary(
+            aggregated=self._scores_of_one(statistics.sum(dim=0)),
+            per_datapoint={
+                "idx": list(entries),
+                **{name: _defined(values) for name, values in self._scores(statistics).items()},
+            },
+        )
+        if output_path is not None:
+            write_json(output_path, summary)
+        return summary
+
+    def direction(self, score: str) -> Direction:
+        """Which way `score` is better.
+
+        Raises:
+            ValueError: there is no score of this name.
+        """
+        if score not in self.directions:
+            near = difflib.get_close_matches(score, self.directions, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"score: {score!r}, expected one of {sorted(self.directions)}.{hint}")
+        return self.directions[score]
+
+    def baselines(self, buffer: Mapping[int, torch.Tensor] | None = None) -> dict[str, Scores]:
+        """By name, the aggregated scores of predictions that look at no input; none by default.
+
+        Args:
+            buffer: as in `summarize`.
+        """
+        del buffer
+        return {}
+
+    def reset(self) -> None:
+        """Forget every datapoint, ready for the next pass."""
+        self._buffer.clear()
+
+    def _scores_of_one(self, statistics: torch.Tensor) -> Scores:
+        """The scores of one datapoint's statistics, or of their sum over several."""
+        return {name: _defined(values)[0] for name, values in self._scores(statistics.unsqueeze(0)).items()}
+
+    def _ordered(self, buffer: Mapping[int, torch.Tensor] | None) -> dict[int, torch.Tensor]:
+        """The entries by index: so a sum of floats does not depend on the order of arrival either."""
+        entries = self.get_buffer() if buffer is None else dict(sorted(buffer.items()))
+        if not entries:
+            raise ValueError("buffer: no datapoint in it, so there is nothing to score. Call update() first.")
+        return entries
+
+
+def _defined(values: torch.Tensor) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values.tolist()]
