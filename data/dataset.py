@@ -1,0 +1,191 @@
+"""The base of all datasets: splits, subsets, seeding, transforms, and the checks that keep them honest."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch.utils.data import Dataset, get_worker_info
+
+from data.cache import Arrays, SharedImageCache
+from data.datapoint import Datapoint
+from data.errors import DataError, DatasetContractError, TransformError
+from data.seeding import SeededIndex, datapoint_seed, seeded_globals
+from data.transforms.transform import Transform
+from data.worker_failure import WorkerFailure
+
+_INPUT = (torch.float32, 3, "(C, H, W)")
+_LABEL = (torch.int64, 2, "(H, W)")
+
+
+class BaseDataset(Dataset[Datapoint], ABC):
+    """A dataset says what its datapoints are (`_list_datapoints`) and reads one (`_load_datapoint`).
+
+    What is random about a datapoint follows from the epoch's seed and its index alone, never from
+    the worker that reads it or from the order.
+
+    Args:
+        data_root: folder of the data set.
+        split: one of the class's SPLITS.
+        indices: a subset of the split, by position; None: all of it. The subset counts anew from 0.
+        transforms: applied to every datapoint, with a generator seeded for it.
+        seed: of datapoints that are asked for by a plain index; a loader brings the epoch's seed.
+        cache: keeps decoded images for all workers; None: every access decodes.
+
+    Raises:
+        ValueError: split or indices are not of this dataset.
+        DataError: the data set is absent or damaged.
+    """
+
+    SPLITS: ClassVar[tuple[str, ...]]
+    INPUT_NAMES: ClassVar[tuple[str, ...]]
+    LABEL_NAMES: ClassVar[tuple[str, ...]]
+    CLASS_NAMES: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        data_root: str | Path,
+        split: str,
+        *,
+        indices: Sequence[int] | None = None,
+        transforms: Transform | None = None,
+        seed: int = 0,
+        cache: SharedImageCache | None = None,
+    ) -> None:
+        if split not in self.SPLITS:
+            raise ValueError(f"split: {split!r}, but {type(self).__name__} has {', '.join(self.SPLITS)}.")
+        self.data_root = Path(data_root)
+        self.split = split
+        self.transforms = transforms
+        self.seed = seed
+        self._cache = cache
+        self._datapoints = _subset(self._list_datapoints(), indices)
+
+    @abstractmethod
+    def _list_datapoints(self) -> Sequence[Any]:
+        """What tells the split's datapoints apart, in a fixed order; handed to `_load_datapoint`."""
+
+    @abstractmethod
+    def _load_datapoint(
+        self,
+        annotation: Any,  # noqa: ANN401 - each dataset has its own
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Any]]:
+        """Inputs, labels and meta_info of one element of `_list_datapoints`; without `idx`."""
+
+    def __len__(self) -> int:
+        """Number of datapoints."""
+        return len(self._datapoints)
+
+    def __getitem__(self, index: int | SeededIndex) -> Datapoint:
+        """One datapoint, loaded, checked and transformed.
+
+        Raises:
+            IndexError: there is no such datapoint.
+            DataError: it cannot be read, or breaks the contract.
+        """
+        seeded = index if isinstance(index, SeededIndex) else SeededIndex(index, self.seed)
+        if not 0 <= seeded.index < len(self):
+            raise IndexError(
+                f"index {seeded.index} is outside {type(self).__name__} of {len(self)} datapoints"
+            )
+        seed = datapoint_seed(seeded.seed, seeded.index)
+        with seeded_globals(seed):
+            inputs, labels, meta_info = self._load_datapoint(self._datapoints[seeded.index])
+            self._check(inputs, labels, meta_info)
+            datapoint: Datapoint = {
+                "inputs": inputs,
+                "labels": labels,
+                "meta_info": {"idx": seeded.index, **meta_info},
+            }
+            return datapoint if self.transforms is None else self._transformed(datapoint, seed)
+
+    def __getitems__(self, indices: Sequence[int | SeededIndex]) -> list[Datapoint | WorkerFailure]:
+        """The datapoints of one batch, for torch's fetcher.
+
+        In a loader worker a DataError takes the place of the batch, for the loader to raise in the
+        main process, where its type and text survive.
+        """
+        if get_worker_info() is None:
+            return [self[index] for index in indices]
+        try:
+            return [self[index] for index in indices]
+        except DataError as error:
+            return [WorkerFailure(error)]
+
+    def cached_images(self, key: str, load: Callable[[], Arrays]) -> Arrays:
+        """`load()`, or what it gave before in this or another worker. The arrays are not to be written to.
+
+        Args:
+            key: tells these images apart from all others in the cache: the path of a file of theirs.
+            load: decodes them.
+        """
+        if self._cache is None:
+            return load()
+        found = self._cache.get(key)
+        if found is None:
+            found = load()
+            self._cache.put(key, found)
+        return found
+
+    def _transformed(self, datapoint: Datapoint, seed: int) -> Datapoint:
+        idx, transforms = datapoint["meta_info"]["idx"], self.transforms
+        if transforms is None:
+            return datapoint
+        try:
+            result = transforms(datapoint, torch.Generator().manual_seed(seed))
+        except ValueError as error:
+            raise TransformError(
+                f"{error} (datapoint idx={idx} of {type(self).__name__} {self.split!r}, "
+                f"{datapoint['meta_info']})"
+            ) from error
+        if not isinstance(result, dict) or result.get("meta_info", {}).get("idx") != idx:
+            raise DatasetContractError(
+                f"{type(transforms).__name__} gives {type(result).__name__} without inputs, labels and the "
+                f"meta_info['idx']={idx} that it got; a transform returns a whole datapoint."
+            )
+        return result
+
+    def _check(
+        self, inputs: dict[str, torch.Tensor], labels: dict[str, torch.Tensor], meta_info: dict[str, Any]
+    ) -> None:
+        name = type(self).__name__
+        if "idx" in meta_info:
+            raise DatasetContractError(
+                f"{name}._load_datapoint gives meta_info['idx']={meta_info['idx']!r}. BaseDataset adds `idx` "
+                "itself, so that scores find their datapoint: leave it out."
+            )
+        for what, given, declared, (dtype, dims, shape) in (
+            ("inputs", inputs, self.INPUT_NAMES, _INPUT),
+            ("labels", labels, self.LABEL_NAMES, _LABEL),
+        ):
+            if set(given) != set(declared):
+                raise DatasetContractError(
+                    f"{name}._load_datapoint gives {what} {sorted(given)}, "
+                    f"but the class declares {sorted(declared)}."
+                )
+            for key, value in given.items():
+                if not isinstance(value, torch.Tensor) or value.dtype != dtype or value.ndim != dims:
+                    form = (
+                        f"{tuple(value.shape)} {value.dtype}"
+                        if isinstance(value, torch.Tensor)
+                        else type(value).__name__
+                    )
+                    raise DatasetContractError(
+                        f"{name}._load_datapoint gives {what}[{key!r}] as {form}, expected {shape} {dtype}."
+                    )
+
+
+def _subset(datapoints: Sequence[Any], indices: Sequence[int] | None) -> Sequence[Any]:
+    if indices is None:
+        return datapoints
+    if not indices:
+        raise ValueError("indices: [], expected at least one position, or None for the whole split.")
+    outside = [index for index in indices if not 0 <= index < len(datapoints)]
+    if outside:
+        raise ValueError(f"indices: {outside[:20]}, expected positions from 0 to {len(datapoints) - 1}.")
+    if len(set(indices)) < len(indices):
+        twice = sorted(index for index, count in Counter(indices).items() if count > 1)
+        raise ValueError(f"indices: {twice[:20]} are there more than once, expected different positions.")
+    return [datapoints[index] for index in indices]

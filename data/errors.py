@@ -1,0 +1,33 @@
+"""What can be wrong with data.
+
+DataError
+├── DatasetNotFoundError      the root, or what should lie under it, is absent (a FileNotFoundError too)
+├── DatasetDamagedError       a file is unreadable, truncated, or does not fit its pair
+├── TransformError            a transform cannot work on a datapoint (a ValueError too)
+└── DatasetContractError      a dataset or transform breaks the contract of BaseDataset
+LoaderWorkerError             a worker died, which says nothing about the data: a RuntimeError
+"""
+
+
+class DataError(Exception):
+    """Base of all errors of data; the text is meant for the user as it stands."""
+
+
+class DatasetNotFoundError(DataError, FileNotFoundError):
+    """The data set is not where it was looked for; the text says how to get it."""
+
+
+class DatasetDamagedError(DataError):
+    """A file of the data set cannot be used; the text names it."""
+
+
+class TransformError(DataError, ValueError):
+    """A transform refused a datapoint; the text names both."""
+
+
+class DatasetContractError(DataError):
+    """A dataset or transform gives something else than it declares; the text names the class."""
+
+
+class LoaderWorkerError(RuntimeError):
+    """A batch was lost with the loader worker that had made it."""

@@ -1,0 +1,63 @@
+"""Seeds of single datapoints, and the global generators while one is loaded."""
+
+import contextlib
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+SEED_LIMIT = 2**63
+
+
+@dataclass(frozen=True)
+class SeededIndex:
+    """What the sampler gives instead of a plain index.
+
+    The seed travels with the index, so that it reaches persistent workers, which hold a copy of
+    the dataset from before the epoch.
+
+    Attributes:
+        index: position in the dataset.
+        seed: of the epoch.
+    """
+
+    index: int
+    seed: int
+
+
+def datapoint_seed(seed: int, index: int) -> int:
+    """The seed of one datapoint in one epoch, 0 <= seed < 2**63.
+
+    Neighbouring epochs and indices give unrelated generators, the same on every machine and in
+    every process (Python's own `hash` of a text is not).
+
+    Source: SHA-256 (FIPS 180-4) of both numbers, its first 63 bits.
+    """
+    digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@contextlib.contextmanager
+def seeded_globals(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python, NumPy and torch (CPU) inside the block.
+
+    Our own transforms take an explicit generator. This is for a user's dataset that draws from the
+    global ones: it gives the same datapoints in any worker, and in the training process, whose
+    generators the block leaves as it found them.
+    """
+    in_worker = torch.utils.data.get_worker_info() is not None
+    former = None if in_worker else (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    # torch.manual_seed would seed CUDA's generators too, and those belong to the training step.
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        if former is not None:
+            random.setstate(former[0])
+            np.random.set_state(former[1])
+            torch.set_rng_state(former[2])

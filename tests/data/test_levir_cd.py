@@ -1,0 +1,151 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data import DataLoader, DatasetDamagedError, DatasetNotFoundError, SharedImageCache
+from data.change_detection import LEVIRCDDataset
+
+
+def write_pairs(folder: Path, *names: str) -> None:
+    for number, name in enumerate(names):
+        generator = np.random.default_rng(number)
+        for part in ("A", "B"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            pixels = generator.integers(0, 256, (16, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / part / name)
+        (folder / "label").mkdir(exist_ok=True)
+        label = (generator.random((16, 24)) < 0.2).astype(np.uint8) * 255
+        Image.fromarray(label).save(folder / "label" / name)
+
+
+def names(dataset: LEVIRCDDataset) -> list[str]:
+    return [datapoint["meta_info"]["name"] for datapoint in dataset]
+
+
+def test_layout_with_a_folder_per_split(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "train", "b.png", "a.png")
+    write_pairs(tmp_path / "test", "c.png")
+    assert names(LEVIRCDDataset(tmp_path, "train")) == ["a.png", "b.png"]
+    assert names(LEVIRCDDataset(tmp_path, "test")) == ["c.png"]
+
+
+def test_layout_with_lists_keeps_their_order(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png", "b.png", "c.png", "d.png")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list/train.txt").write_text("c.png\na.png\n\n")
+    (tmp_path / "list/val.txt").write_text("d\r\n")
+    assert names(LEVIRCDDataset(tmp_path, "train")) == ["c.png", "a.png"]
+    assert names(LEVIRCDDataset(tmp_path, "val")) == ["d.png"]
+
+
+def test_flat_layout_is_divided_by_indices(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png", "b.png", "c.png")
+    assert names(LEVIRCDDataset(tmp_path, "all", indices=[2, 0])) == ["c.png", "a.png"]
+
+
+def test_images_and_label_are_what_the_files_hold(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png")
+    for cache in (None, SharedImageCache(10**6)):
+        datapoint = LEVIRCDDataset(tmp_path, "all", cache=cache)[0]
+        for name, part in (("img_1", "A"), ("img_2", "B")):
+            pixels = np.asarray(Image.open(tmp_path / part / "a.png"))
+            assert (datapoint["inputs"][name].permute(1, 2, 0).mul(255).round().numpy() == pixels).all()
+        label = np.asarray(Image.open(tmp_path / "label/a.png"))
+        assert (datapoint["labels"]["change_map"].numpy() == label // 255).all()
+
+
+def test_missing_data_set_gets_one_message_with_all_that_helps(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError) as caught:
+        LEVIRCDDataset(tmp_path / "levir_cd", "val")
+    for part in (
+        str(tmp_path / "levir_cd"),
+        "val/A",
+        "list/val.txt",
+        "Remote Sensing 12(10):1662",
+        "academic use",
+    ):
+        assert part in str(caught.value)
+    assert "make run" in str(caught.value)
+
+
+def test_split_without_folder_and_list_is_told_as_missing(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png")
+    with pytest.raises(DatasetNotFoundError, match="split 'train' was looked for"):
+        LEVIRCDDataset(tmp_path, "train")
+
+
+@pytest.mark.parametrize("part", ["A", "B", "label"])
+def test_pair_that_lacks_a_part_is_named(part: str, tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png", "b.png")
+    (tmp_path / part / "b.png").unlink()
+    with pytest.raises(DatasetDamagedError, match=f"1 files of split 'all' are missing: {part}/b.png"):
+        LEVIRCDDataset(tmp_path, "all")
+
+
+def test_listed_pair_that_is_not_there_is_named(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list/train.txt").write_text("a.png\nz.png\n")
+    with pytest.raises(DatasetDamagedError, match=r"A/z.png, B/z.png, label/z.png"):
+        LEVIRCDDataset(tmp_path, "train")
+
+
+def test_pair_listed_twice_is_named(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list/train.txt").write_text("a.png\na\n")
+    with pytest.raises(DatasetDamagedError, match=r"train.txt: names a.png more than once"):
+        LEVIRCDDataset(tmp_path, "train")
+
+
+def test_truncated_image_is_named(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png")
+    path = tmp_path / "B/a.png"
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(DatasetDamagedError, match=r"B/a.png: cannot be decoded"):
+        LEVIRCDDataset(tmp_path, "all")[0]
+
+
+def test_images_of_different_sizes_are_named(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png")
+    Image.new("L", (24, 17)).save(tmp_path / "label/a.png")
+    with pytest.raises(DatasetDamagedError, match=r"label/a.png: is 24 x 17 .*expected 24 x 16"):
+        LEVIRCDDataset(tmp_path, "all")[0]
+
+
+def test_real_pairs_are_read_as_their_source_describes_them(real_pairs: Path) -> None:
+    dataset = LEVIRCDDataset(real_pairs, "all")
+    assert len(dataset) == 11
+    shares = {}
+    for datapoint in dataset:
+        label = datapoint["labels"]["change_map"]
+        assert datapoint["inputs"]["img_1"].shape == datapoint["inputs"]["img_2"].shape == (3, 256, 256)
+        assert set(label.unique().tolist()) <= {0, 1}
+        shares[datapoint["meta_info"]["name"]] = 100 * label.float().mean().item()
+    assert shares["train_386_0512_0768.png"] == 0
+    assert max(shares.values()) == pytest.approx(25.18, abs=0.01)
+    assert sum(shares.values()) / 11 == pytest.approx(15.39, abs=0.01)
+
+
+def test_real_pairs_load_in_workers_and_both_dates_differ(real_pairs: Path) -> None:
+    loader = DataLoader(LEVIRCDDataset(real_pairs, "all", indices=[0, 3, 7]), batch_size=2, num_workers=1)
+    batches = list(loader)
+    assert [len(batch["meta_info"]["name"]) for batch in batches] == [2, 1]
+    assert not any(torch.equal(*batch["inputs"].values()) for batch in batches)
+
+
+def test_real_pairs_in_the_layout_with_splits(real_pairs: Path, tmp_path: Path) -> None:
+    for path in real_pairs.rglob("*.png"):
+        split = path.name.partition("_")[0]
+        target = tmp_path / split / path.relative_to(real_pairs)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    assert {split: len(LEVIRCDDataset(tmp_path, split)) for split in ("train", "val", "test")} == {
+        "train": 3,
+        "val": 1,
+        "test": 7,
+    }

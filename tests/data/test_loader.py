@@ -1,0 +1,266 @@
+import gc
+import signal
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from data import (
+    DataError,
+    DataLoader,
+    DatasetContractError,
+    DatasetDamagedError,
+    LoaderWorkerError,
+    SharedImageCache,
+)
+from data.transforms import ColorJitter, Compose, Normalize, RandomCrop, RandomFlip, RandomRot90, Resize
+from tests.data.samples import (
+    CountedDataset,
+    DamagedDataset,
+    GloballyRandomDataset,
+    KilledDataset,
+    LargeDataset,
+    SampleDataset,
+    SignalsDataset,
+    UnevenDataset,
+)
+
+# On a machine with one core.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")
+
+Batches = list[dict[str, Any]]
+HALVES = {"img_1": [0.5, 0.5, 0.5], "img_2": [0.5, 0.5, 0.5]}
+AUGMENT = Compose(
+    [
+        RandomCrop(200),
+        RandomRot90(),
+        RandomFlip(),
+        ColorJitter(0.4, 0.4, 0.4, 0.1, 0.8),
+        Resize(210),
+        Normalize(HALVES, HALVES),
+    ]
+)
+
+
+def epochs(loader: DataLoader, *seeds: int) -> list[Batches]:
+    result = []
+    for seed in seeds:
+        loader.set_epoch_seed(seed)
+        result.append(list(loader))
+    return result
+
+
+def same(first: Batches, second: Batches) -> bool:
+    """Bit-equal tensors and equal meta_info; which process loaded a datapoint does not count."""
+    return len(first) == len(second) and all(map(same_batch, first, second))
+
+
+def same_batch(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    tensors = all(
+        torch.equal(first[part][name], second[part][name])
+        for part in ("inputs", "labels")
+        for name in first[part]
+    )
+    return tensors and all(
+        first["meta_info"][key] == second["meta_info"][key] for key in first["meta_info"].keys() - {"process"}
+    )
+
+
+def error_of(dataset: SampleDataset, num_workers: int) -> DataError | None:
+    """What an epoch ends with, without the frames, which would hold the loader and its workers."""
+    try:
+        list(DataLoader(dataset, batch_size=2, num_workers=num_workers))
+    except DataError as error:
+        return error.with_traceback(None)
+    return None
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[Batches]:
+    loader = DataLoader(LargeDataset("", "train", transforms=AUGMENT), batch_size=3, shuffle=True)
+    return epochs(loader, 5, 6, 5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_workers": 1},
+        {"num_workers": 2},
+        {"num_workers": 2, "persistent_workers": False},
+        {"num_workers": 2, "prefetch_factor": 4},
+        {"num_workers": 1, "multiprocessing_context": "forkserver"},
+        {"num_workers": 1, "multiprocessing_context": "spawn"},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_workers_give_the_batches_that_the_calling_process_gives(
+    options: dict[str, Any], expected: list[Batches]
+) -> None:
+    dataset = LargeDataset("", "train", transforms=AUGMENT)
+    found = epochs(DataLoader(dataset, batch_size=3, shuffle=True, **options), 5, 6, 5)
+    assert all(map(same, found, expected))
+
+
+def test_epoch_seed_alone_decides_order_and_augmentation(expected: list[Batches]) -> None:
+    assert same(expected[0], expected[2])
+    orders = [[idx for batch in batches for idx in batch["meta_info"]["idx"]] for batches in expected]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(7))
+
+    def of_datapoint_0(batches: Batches) -> torch.Tensor:
+        return next(
+            image
+            for batch in batches
+            for idx, image in zip(batch["meta_info"]["idx"], batch["inputs"]["img_1"], strict=True)
+            if idx == 0
+        )
+
+    assert not torch.equal(of_datapoint_0(expected[0]), of_datapoint_0(expected[1]))
+
+
+def test_order_does_not_depend_on_the_global_generator() -> None:
+    loader = DataLoader(SampleDataset("", "train"), batch_size=2, shuffle=True)
+    torch.manual_seed(1)
+    first = list(loader)
+    state = torch.get_rng_state()
+    assert same(first, list(loader))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_dataset_that_draws_from_global_generators_is_repeatable(num_workers: int) -> None:
+    reference = epochs(DataLoader(GloballyRandomDataset("", "train"), batch_size=1, shuffle=True), 3, 4)
+    torch.manual_seed(12)
+    loader = DataLoader(
+        GloballyRandomDataset("", "train"), batch_size=1, shuffle=True, num_workers=num_workers
+    )
+    found = epochs(loader, 3, 4)
+    assert all(map(same, found, reference))
+    assert not same(found[0], found[1])
+
+
+def test_epoch_that_was_left_early_does_not_leak_into_the_next() -> None:
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, shuffle=True, num_workers=2)
+    (whole,) = epochs(loader, 9)
+    loader.set_epoch_seed(8)
+    batches = iter(loader)
+    next(batches)
+    del batches
+    assert same(epochs(loader, 9)[0], whole)
+
+
+def test_seed_between_two_iterators_does_not_change_the_first() -> None:
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, shuffle=True)
+    (expected,) = epochs(loader, 1)
+    loader.set_epoch_seed(1)
+    batches = iter(loader)
+    found = [next(batches)]
+    loader.set_epoch_seed(2)
+    assert same([*found, *batches], expected)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seed_out_of_range_is_refused(seed: int) -> None:
+    with pytest.raises(ValueError, match=r"expected 0 to 2\*\*63 - 1"):
+        DataLoader(SampleDataset("", "train"), batch_size=1).set_epoch_seed(seed)
+
+
+def test_last_batch_is_kept_or_dropped_as_asked() -> None:
+    dataset = SampleDataset("", "train")
+    sizes = [len(batch["meta_info"]["idx"]) for batch in DataLoader(dataset, batch_size=3)]
+    assert sizes == [3, 3, 1]
+    assert len(list(DataLoader(dataset, batch_size=3, drop_last=True))) == 2
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_damaged_datapoint_is_reported_in_its_own_words(num_workers: int) -> None:
+    error = error_of(DamagedDataset("", "train"), num_workers)
+    assert isinstance(error, DatasetDamagedError)
+    assert str(error) == "/data/train-3.png: cannot be decoded. Copy the file anew."
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batch_of_different_shapes_is_reported_in_collates_words(num_workers: int) -> None:
+    error = error_of(UnevenDataset("", "train"), num_workers)
+    assert isinstance(error, DatasetContractError)
+    assert str(error).startswith("datapoints idx=4 and idx=5 cannot be one batch")
+
+
+def test_error_is_in_no_reference_cycle() -> None:
+    """In a cycle with torch's iterator, it would hold the workers up for 5 s each when it is collected."""
+    loader = DataLoader(DamagedDataset("", "train"), batch_size=2, num_workers=1)
+    gc.disable()
+    try:
+        try:
+            list(loader)
+        except DatasetDamagedError as error:
+            freed_by_count = weakref.ref(error)
+        assert freed_by_count() is None
+    finally:
+        gc.enable()
+
+
+def test_damaged_datapoint_reaches_no_collate_function_of_the_user() -> None:
+    def names(datapoints: list[Any]) -> list[str]:
+        return [datapoint["meta_info"]["name"] for datapoint in datapoints]
+
+    loader = DataLoader(DamagedDataset("", "train"), batch_size=2, num_workers=1, collate_fn=names)
+    batches = iter(loader)
+    assert next(batches) == ["train-0", "train-1"]
+    with pytest.raises(DatasetDamagedError):
+        next(batches)
+
+
+def test_killed_worker_ends_the_epoch_with_an_error() -> None:
+    # One worker: a second could be left waiting for a lock of the dead one, and torch gives it 5 s to end.
+    loader = DataLoader(KilledDataset("", "train"), batch_size=1, num_workers=1)
+    with pytest.raises(RuntimeError, match="worker"):
+        list(loader)
+
+
+def test_batch_lost_with_its_worker_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reset(*_: Any, **__: Any) -> Any:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=1)
+    batches = iter(loader)
+    next(batches)
+    monkeypatch.setattr("multiprocessing.queues.Queue.get", reset)
+    with pytest.raises(LoaderWorkerError, match=r"could not be received .*reset by peer.*fewer num_workers"):
+        list(batches)
+
+
+def test_workers_do_not_inherit_the_signal_handling_of_the_run() -> None:
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    for number in former:
+        signal.signal(number, lambda *_: None)
+    try:
+        (batch,) = list(DataLoader(SignalsDataset("", "test", indices=[0]), batch_size=1, num_workers=1))
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    expected = [signal.SIG_DFL, signal.SIG_IGN, signal.SIG_IGN]
+    assert batch["meta_info"]["handlers"] == [[str(handler) for handler in expected]]
+
+
+@pytest.mark.parametrize("context", [None, "forkserver"])
+def test_second_worker_and_second_epoch_find_what_the_first_decoded(
+    context: str | None, tmp_path: Path
+) -> None:
+    dataset = CountedDataset(tmp_path, "train", cache=SharedImageCache(10_000))
+    loader = DataLoader(dataset, batch_size=1, num_workers=2, multiprocessing_context=context)
+    first, second = epochs(loader, 0, 1)
+    processes = {process for batch in first + second for process in batch["meta_info"]["process"]}
+    assert len(processes) == 2
+    # Both may have missed it at the very start, when none had put it there yet.
+    assert 1 <= dataset.decodings() <= 2
+    assert dataset[0]["meta_info"]["sum"] == first[0]["meta_info"]["sum"][0]
+    assert dataset.decodings() <= 2
+
+
+def test_without_a_cache_every_access_decodes(tmp_path: Path) -> None:
+    dataset = CountedDataset(tmp_path, "train")
+    list(DataLoader(dataset, batch_size=1))
+    assert dataset.decodings() == 7
