@@ -1,0 +1,87 @@
+"""HANet's three attentions: among channels, among the pixels of a column, and of a row.
+
+Each adds what it attended to its input, times a learnt scalar `gamma` that starts at 0: a new
+model begins as if it had none.
+"""
+
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class ChannelAttention(nn.Module):
+    """Every channel becomes a mixture of all channels, the less alike ones weighing more.
+
+    With X the features as (C, HW), the energy of two channels is E = X X^T; a channel's weights are
+    the softmax over its row of (row maximum - E). There are no projections.
+
+    The energy sums over all H * W pixels, so it grows with the image and overflows half precision
+    at once, single precision when training diverges. By default it is divided by sqrt(H * W), as
+    attention divides a product of d numbers by sqrt(d), and computed in at least single precision;
+    the softmax is then also less often one-hot. `gamma` starts at 0, so both forms are equal before
+    the first training step.
+
+    Args:
+        exact_energy: True: the published energy, undivided, in the precision of the input.
+
+    Source:
+        Fu et al., "Dual Attention Network for Scene Segmentation", CVPR 2019, section 3.3, which
+        HANet takes over; the division is ours.
+    """
+
+    def __init__(self, exact_energy: bool = False) -> None:
+        super().__init__()
+        self.exact_energy = exact_energy
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to the same shape."""
+        channels = features.flatten(start_dim=2)
+        energy = self._energy(channels)
+        weights = functional.softmax(energy.amax(dim=-1, keepdim=True) - energy, dim=-1)
+        attended = torch.bmm(weights.to(channels.dtype), channels).view_as(features)
+        return self.gamma * attended + features
+
+    def _energy(self, channels: torch.Tensor) -> torch.Tensor:
+        """(B, C, HW) to (B, C, C)."""
+        if self.exact_energy:
+            return torch.bmm(channels, channels.transpose(1, 2))
+        with torch.autocast(device_type=channels.device.type, enabled=False):
+            precise = channels.to(torch.promote_types(channels.dtype, torch.float32))
+            # Half of the division goes to each factor, so that the product is never larger than its result.
+            scaled = precise * channels.shape[-1] ** -0.25
+            return torch.bmm(scaled, scaled.transpose(1, 2))
+
+
+class AxialAttention(nn.Module):
+    """Every pixel attends to the pixels of its own column, or of its own row.
+
+    Query, key and value are 1x1 convolutions with bias, from all channels to as many; the energy is
+    their plain dot product, not scaled, and the weights its softmax over the keys.
+
+    Args:
+        channels: channels of input and output.
+        axis: 'column' or 'row': which pixels see each other.
+    """
+
+    def __init__(self, channels: int, axis: Literal["column", "row"]) -> None:
+        super().__init__()
+        self.axis = axis
+        self.query = nn.Conv2d(channels, channels, kernel_size=1)
+        self.key = nn.Conv2d(channels, channels, kernel_size=1)
+        self.value = nn.Conv2d(channels, channels, kernel_size=1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to the same shape."""
+        # As (B, lines, pixels of the line, C): the lines take the place of attention heads.
+        order = (0, 3, 2, 1) if self.axis == "column" else (0, 2, 3, 1)
+        query, key, value = (
+            projection(features).permute(order).contiguous()
+            for projection in (self.query, self.key, self.value)
+        )
+        attended = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+        back = (0, 3, 2, 1) if self.axis == "column" else (0, 3, 1, 2)
+        return self.gamma * attended.permute(back) + features
