@@ -6,13 +6,31 @@ transport/   how reports travel
 *_monitor    what a user holds: start, latest, health, stop
 """
 
-from monitor.base_monitor import BaseMonitor, Observation
+from monitor.base_monitor import BaseMonitor
 from monitor.cpu_monitor import CPUMonitor
 from monitor.errors import MonitorClassError, MonitorError, MonitorSettingError
+from monitor.failure import Failure, ProcessFailure
 from monitor.gpu_monitor import GPUMonitor
 from monitor.health import MonitorHealth, ServerHealth
+from monitor.limits import ResourceLimits
+from monitor.observation import Observation
 from monitor.process.states import MonitorState
-from monitor.status import Absence, CPUSample, CPUStatus, GPUProcess, GPUSample, GPUStatus, WindowStats
+from monitor.status import (
+    Absence,
+    CgroupSample,
+    CPUSample,
+    CPUStatus,
+    GPUProcess,
+    GPUSample,
+    GPUStatus,
+    MIGInstance,
+    Origin,
+    ProcessTreeSample,
+    Reading,
+    Scope,
+    TopProcess,
+    WindowStats,
+)
 from monitor.system_monitor import SystemMonitor, SystemSnapshot
 
 __all__ = [
@@ -21,18 +39,28 @@ __all__ = [
     "CPUMonitor",
     "CPUSample",
     "CPUStatus",
+    "CgroupSample",
+    "Failure",
     "GPUMonitor",
     "GPUProcess",
     "GPUSample",
     "GPUStatus",
+    "MIGInstance",
     "MonitorClassError",
     "MonitorError",
     "MonitorHealth",
     "MonitorSettingError",
     "MonitorState",
     "Observation",
+    "Origin",
+    "ProcessFailure",
+    "ProcessTreeSample",
+    "Reading",
+    "ResourceLimits",
+    "Scope",
     "ServerHealth",
     "SystemMonitor",
     "SystemSnapshot",
+    "TopProcess",
     "WindowStats",
 ]

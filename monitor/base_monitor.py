@@ -1,55 +1,19 @@
 """What a monitor is: a class that says how one server is read, run in a process of its own."""
 
 import math
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 from monitor.errors import MonitorClassError, MonitorSettingError
 from monitor.health import MonitorHealth, monitor_health
-from monitor.process.client import MonitorClient, Reports
+from monitor.limits import ResourceLimits
+from monitor.observation import STALE_INTERVALS, Observation, observations
+from monitor.process.client import ClientSettings, MonitorClient
 from monitor.process.messages import MonitorSpec
-from monitor.status import Absence, age_s
 
 Status = TypeVar("Status")
-
-STALE_INTERVALS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Observation(Generic[Status]):
-    """One server's newest status, with its time and the reason where it cannot be relied on.
-
-    Attributes:
-        status: the newest that was read; None before the first. It stays when readings fail.
-        measured_s: monotonic time of the reading; None before the first.
-        stale_after_s: age from which it is not current any more.
-        trouble: why there is no newer one, as far as is known.
-    """
-
-    status: Status | None
-    measured_s: float | None
-    stale_after_s: float
-    trouble: Absence | None = None
-
-    @property
-    def age_s(self) -> float | None:
-        """Seconds since the reading; None before the first."""
-        return None if self.measured_s is None else age_s(self.measured_s)
-
-    @property
-    def absence(self) -> Absence | None:
-        """Why there is nothing current to show; None where there is."""
-        age = self.age_s
-        if age is None:
-            return self.trouble or Absence.STARTING
-        return (self.trouble or Absence.STALE) if age > self.stale_after_s else None
-
-    @property
-    def current(self) -> Status | None:
-        """The status, if it is recent enough to be shown as the present one."""
-        return self.status if self.absence is None else None
 
 
 class BaseMonitor(ABC, Generic[Status]):
@@ -61,10 +25,14 @@ class BaseMonitor(ABC, Generic[Status]):
     block, raise or crash there. So the class must stand in a module that can be imported, and its
     constructor must take what can be pickled and do no work.
 
+    A copy is inert: one that a fork has made (a DataLoader worker), a pickled or a deep one shows
+    what was known when it was made, and neither stops nor reads the original's process.
+
     Args:
         interval_s: seconds between readings, above 0.
         timeout_s: how long one reading may take, above 0; beyond it the process is replaced.
         join_timeout_s: time that `stop` gives the process to end by itself, from 0 on.
+        limits: what the process may use; None: the defaults of ResourceLimits.
 
     Raises:
         MonitorSettingError: an argument is out of range.
@@ -79,7 +47,12 @@ class BaseMonitor(ABC, Generic[Status]):
         return self
 
     def __init__(
-        self, *, interval_s: float = 1.0, timeout_s: float = 5.0, join_timeout_s: float = 2.0
+        self,
+        *,
+        interval_s: float = 1.0,
+        timeout_s: float = 5.0,
+        join_timeout_s: float = 2.0,
+        limits: ResourceLimits | None = None,
     ) -> None:
         check_positive("interval_s", interval_s)
         check_positive("timeout_s", timeout_s)
@@ -87,6 +60,8 @@ class BaseMonitor(ABC, Generic[Status]):
         self.interval_s = interval_s
         self.timeout_s = timeout_s
         self.join_timeout_s = join_timeout_s
+        self.limits = limits or ResourceLimits()
+        self._observations: Mapping[str, Observation[Status]] = {}
         self._client: MonitorClient | None = None
 
     @abstractmethod
@@ -101,44 +76,52 @@ class BaseMonitor(ABC, Generic[Status]):
         """The servers to read."""
         return ["localhost"]
 
+    def _set_released(self, released: bool) -> None:  # noqa: ARG002 - for those that hold a device
+        """Let go of a device that others need for themselves, or take it up again.
+
+        Called in the monitor's process, before the first reading and at each change.
+        """
+        return
+
     def _close(self) -> None:
         """Let go of what readings held. Called in the monitor's process when it ends in order."""
         return
 
-    def spec(self, name: str | None = None) -> MonitorSpec:
+    def spec(self) -> MonitorSpec:
         """What another process needs to make this monitor again.
 
         Raises:
-            MonitorClassError: the class cannot be imported there.
+            MonitorClassError: the class cannot be imported there, or its arguments not be sent.
         """
         cls = type(self)
         if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
             raise MonitorClassError(
-                """Start the monitor process; returns at once. A stopped monitor is not started again."""
-                "starting it must not run your script again. Move the class to the top level of a module."
+                f"{cls.__qualname__} stands in {cls.__module__}, which the monitor's process cannot import:"
+                " starting it must not run your script again. Move the class to the top level of a module."
             )
-        args, kwargs = self._made_with
-        return MonitorSpec(name or cls.__name__, cls.__module__, cls.__qualname__, args, kwargs)
+        try:
+            arguments = pickle.dumps(self._made_with)
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise MonitorClassError(
+                f"{cls.__qualname__}{self._made_with!r}: these arguments cannot be sent to the monitor's"
+                f" process ({error}). Pass what can be pickled and open the rest in _init_status_structures."
+            ) from error
+        return MonitorSpec(cls.__name__, cls.__module__, cls.__qualname__, arguments)
 
     def start(self) -> None:
-        """Start the monitor's process; returns at once. A monitor that was stopped is not started again."""
+        """Start the monitor's process; returns at once. A monitor that was stopped is not started again.
+
+        Raises:
+            MonitorClassError: see `spec`.
+        """
         if self._client is None:
-            self._client = MonitorClient(
-                (self.spec(),),
-                interval_s=self.interval_s,
-                timeout_s=self.timeout_s,
-                join_timeout_s=self.join_timeout_s,
-                on_reports=_ignore,
-            )
+            settings = ClientSettings(self.interval_s, self.timeout_s, self.join_timeout_s, self.limits)
+            self._client = MonitorClient((self.spec(),), settings, self._refresh)
         self._client.start()
 
     def latest(self) -> Mapping[str, Observation[Status]]:
-        """Each server's newest observation; empty before the first report."""
-        if self._client is None:
-            return {}
-        return observations(
-            self._client.reports.get(type(self).__name__, {}), STALE_INTERVALS * self.interval_s
-        )
+        """Each server's newest observation, by server; empty before the first report."""
+        return self._observations
 
     def health(self) -> MonitorHealth:
         """How the monitor itself is."""
@@ -158,18 +141,10 @@ class BaseMonitor(ABC, Generic[Status]):
         """Stopped."""
         self.stop()
 
-
-def observations(reports: Mapping[str, Any], stale_after_s: float) -> dict[str, Observation[Any]]:
-    """Server reports as what a user sees."""
-    return {
-        server: Observation(
-            report.status,
-            report.success_s,
-            stale_after_s,
-            Absence.HUNG if report.busy_since_s else Absence.UNREACHABLE if report.failures else None,
-        )
-        for server, report in reports.items()
-    }
+    def _refresh(self) -> None:
+        if self._client is not None:
+            reports = self._client.reports.get(type(self).__name__, {})
+            self._observations = observations(reports, STALE_INTERVALS * self.interval_s)
 
 
 def check_positive(name: str, value: float) -> None:
@@ -190,7 +165,3 @@ def check_not_negative(name: str, value: float) -> None:
         or not (math.isfinite(value) and value >= 0)
     ):
         raise MonitorSettingError(f"{name}: {value!r}, expected a number from 0 on.")
-
-
-def _ignore(_reports: Reports) -> None:
-    return

@@ -9,9 +9,9 @@ import sys
 import time
 from typing import Any
 
-from monitor.base_monitor import Observation
 from monitor.errors import MonitorSettingError
 from monitor.health import MonitorHealth
+from monitor.observation import Observation
 from monitor.status import CPUStatus, GPUSample, GPUStatus
 from monitor.system_monitor import LOCALHOST, SystemMonitor, SystemSnapshot
 
@@ -125,7 +125,7 @@ def _cpu_lines(status: CPUStatus) -> list[str]:
     busy = "?" if sample.cpu_percent is None else f"{sample.cpu_percent:.0f} %"
     cores = len(sample.core_percent or ())
     lines = [
-        f"CPU     {busy} of {cores or '?'} cores, load {sample.load_1m:.2f}",
+        f"CPU     {busy} of {cores or '?'} cores, load {_load(sample.load_1m)}",
         f"memory  {_gib(sample.memory_used_bytes)} of {_gib(sample.memory_total_bytes)} GiB, "
         f"swap {_gib(sample.swap_used_bytes)} GiB",
     ]
@@ -136,8 +136,11 @@ def _cpu_lines(status: CPUStatus) -> list[str]:
 
 
 def _gpu_lines(status: GPUStatus) -> list[str]:
-    if status.absence is not None:
-        return [f"GPU     none to show: {status.absence.value}"]
+    if status.released:
+        return ["GPU     driver released on request"]
+    if status.absence is not None and not status.gpus:
+        why = f": {status.error}" if status.error else ""
+        return [f"GPU     none to show: {status.absence.value}{why}"]
     return [_gpu_line(number, gpu) for number, gpu in enumerate(status.gpus)] or ["GPU     none visible"]
 
 
@@ -147,6 +150,10 @@ def _gpu_line(number: int, gpu: GPUSample) -> str:
     heat = "?" if gpu.temperature_c is None else f"{gpu.temperature_c:.0f} °C"
     memory = f"{_gib(gpu.memory_used_bytes)} of {_gib(gpu.memory_total_bytes)} GiB"
     return f"GPU {number}   {gpu.name or gpu.uuid}: {busy}, {memory}, {power}, {heat}"
+
+
+def _load(value: float | None) -> str:
+    return "?" if value is None else f"{value:.2f}"
 
 
 def _gib(value: int | None) -> str:

@@ -3,6 +3,7 @@
 import os
 
 from monitor.base_monitor import BaseMonitor, check_positive
+from monitor.limits import ResourceLimits
 from monitor.status import CPUStatus
 from monitor.window import Window
 
@@ -13,7 +14,9 @@ class CPUMonitor(BaseMonitor[CPUStatus]):
     Args:
         run_pid: process of the run; None: the process that starts the monitor.
         window_size: readings that statistics go over, at least 1.
-        interval_s, timeout_s, join_timeout_s: see BaseMonitor.
+        slow_interval_s: seconds between readings of what costs more or changes rarely (limits, swap,
+            descriptors, proportional set sizes, top processes), above 0.
+        interval_s, timeout_s, join_timeout_s, limits: see BaseMonitor.
     """
 
     def __init__(
@@ -21,13 +24,19 @@ class CPUMonitor(BaseMonitor[CPUStatus]):
         run_pid: int | None = None,
         *,
         window_size: int = 10,
+        slow_interval_s: float = 10.0,
         interval_s: float = 1.0,
         timeout_s: float = 5.0,
         join_timeout_s: float = 2.0,
+        limits: ResourceLimits | None = None,
     ) -> None:
-        super().__init__(interval_s=interval_s, timeout_s=timeout_s, join_timeout_s=join_timeout_s)
+        super().__init__(
+            interval_s=interval_s, timeout_s=timeout_s, join_timeout_s=join_timeout_s, limits=limits
+        )
         check_positive("window_size", window_size)
+        check_positive("slow_interval_s", slow_interval_s)
         self._run_pid = run_pid
+        self._slow_interval_s = slow_interval_s
         self._window_size = int(window_size)
 
     def _init_status_structures(self) -> None:
@@ -36,14 +45,23 @@ class CPUMonitor(BaseMonitor[CPUStatus]):
         from monitor.collectors.process_ids import parent_of  # noqa: PLC0415
 
         host_pid = os.getppid()
-        self._collector = CPUCollector(self._run_pid or parent_of(host_pid), left_out_pid=host_pid)
+        self._collector = CPUCollector(
+            self._run_pid or parent_of(host_pid),
+            left_out_pid=host_pid,
+            slow_interval_s=self._slow_interval_s,
+        )
         self._cpu_percent = Window(self._window_size)
         self._memory_used_bytes = Window(self._window_size)
+        self._run_cpu_percent = Window(self._window_size)
+        self._run_rss_bytes = Window(self._window_size)
 
     def _update_single_server(self, server: str) -> CPUStatus:  # noqa: ARG002 - there is one server
         sample = self._collector.collect()
+        run = sample.run
         return CPUStatus(
             sample,
             self._cpu_percent.add(sample.cpu_percent),
             self._memory_used_bytes.add(sample.memory_used_bytes),
+            self._run_cpu_percent.add(None if run is None else run.cpu_percent),
+            self._run_rss_bytes.add(None if run is None else run.rss_bytes),
         )

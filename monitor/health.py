@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from monitor.failure import Failure
 from monitor.process.client import MonitorClient
 from monitor.process.messages import ProcessReport, ServerReport
 from monitor.process.states import MonitorState
@@ -16,7 +17,7 @@ class ServerHealth:
     Attributes:
         last_success_age_s: seconds since the newest reading that succeeded; None before the first.
         consecutive_failures: readings that failed since.
-        last_error: 'Type: text' of the newest failure; None after a success.
+        last_error: the newest failure; None after a success.
         busy_for_s: how long the reading under way has taken; None between readings.
         reading_s: duration of the newest reading; None before the first.
         overruns: ticks skipped because a reading took longer than the interval.
@@ -24,7 +25,7 @@ class ServerHealth:
 
     last_success_age_s: float | None
     consecutive_failures: int
-    last_error: str | None
+    last_error: Failure | None
     busy_for_s: float | None
     reading_s: float | None
     overruns: int
@@ -39,6 +40,8 @@ class MonitorHealth:
         pid: its process; None while there is none.
         restarts: how often it was replaced.
         last_error: why, the last time.
+        slowdown: by what its interval is multiplied: more than 1 after it was over its limits.
+        slowed_because: the limit it was over; None where it was not.
         no_answer_for_s: seconds since its last sign of life, while that is overdue.
         servers: per server.
     """
@@ -46,8 +49,10 @@ class MonitorHealth:
     state: MonitorState
     pid: int | None = None
     restarts: int = 0
-    last_error: str | None = None
+    last_error: Failure | None = None
     no_answer_for_s: float | None = None
+    slowdown: float = 1.0
+    slowed_because: str | None = None
     servers: Mapping[str, ServerHealth] = field(default_factory=dict)
 
 
@@ -65,6 +70,8 @@ def monitor_health(client: MonitorClient | None, name: str) -> MonitorHealth:
         process.restarts,
         process.error,
         _since(process.no_answer_since_s),
+        process.slowdown,
+        process.slowed_because,
         servers,
     )
 

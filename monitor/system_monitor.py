@@ -4,18 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from monitor.base_monitor import (
-    STALE_INTERVALS,
-    Observation,
-    check_not_negative,
-    check_positive,
-    observations,
-)
+from monitor.base_monitor import BaseMonitor, check_not_negative, check_positive
 from monitor.cpu_monitor import CPUMonitor
 from monitor.errors import MonitorSettingError
 from monitor.gpu_monitor import GPUMonitor
 from monitor.health import MonitorHealth, monitor_health
-from monitor.process.client import MonitorClient, Reports
+from monitor.limits import ResourceLimits
+from monitor.observation import STALE_INTERVALS, Observation, observations
+from monitor.process.client import ClientSettings, MonitorClient
 from monitor.status import CPUStatus, GPUSample, GPUStatus
 
 LOCALHOST = "localhost"
@@ -67,6 +63,8 @@ class SystemSnapshot:
 class SystemMonitor:
     """Watches processors, memory and GPUs beside a run, each in a process of its own.
 
+    A copy is inert, see BaseMonitor.
+
     Args:
         servers: what to watch; this version knows 'localhost' alone.
         interval_s: seconds between readings, above 0.
@@ -75,6 +73,9 @@ class SystemMonitor:
         join_timeout_s: time that `stop` gives the processes to end by themselves, from 0 on.
         gpu: watch GPUs too. False opens no driver: for reset and MIG changes, which an open
             client blocks, and for machines whose driver must not be polled.
+        slow_interval_s: seconds between readings of what is costly to read: process lists, ECC
+            counters, proportional memory; above 0.
+        limits: what each process may use; None: the defaults of ResourceLimits.
 
     Raises:
         MonitorSettingError: an argument is out of range.
@@ -88,6 +89,8 @@ class SystemMonitor:
         window_size: int = 10,
         join_timeout_s: float = 2.0,
         gpu: bool = True,
+        slow_interval_s: float = 10.0,
+        limits: ResourceLimits | None = None,
     ) -> None:
         if list(servers) != [LOCALHOST]:
             raise MonitorSettingError(
@@ -96,23 +99,39 @@ class SystemMonitor:
         check_positive("interval_s", interval_s)
         check_positive("timeout_s", timeout_s)
         check_positive("window_size", window_size)
+        check_positive("slow_interval_s", slow_interval_s)
         check_not_negative("join_timeout_s", join_timeout_s)
-        self._settings = {"interval_s": interval_s, "timeout_s": timeout_s, "join_timeout_s": join_timeout_s}
+        self._settings = ClientSettings(interval_s, timeout_s, join_timeout_s, limits or ResourceLimits())
         self._window_size = int(window_size)
+        self._slow_interval_s = slow_interval_s
         self._gpu = gpu
+        self._released = False
         self._snapshot = SystemSnapshot()
         self._client: MonitorClient | None = None
 
     def start(self) -> None:
         """Start the processes; returns at once. A stopped monitor is not started again."""
         if self._client is None:
-            shared: dict[str, Any] = {"window_size": self._window_size, **self._settings}
             # No run_pid: in its process the monitor takes the one that started the host.
-            specs = [CPUMonitor(**shared).spec()]
+            monitors: list[BaseMonitor[Any]] = [CPUMonitor(**self._shared_arguments())]
             if self._gpu:
-                specs.append(GPUMonitor(**shared).spec())
-            self._client = MonitorClient(tuple(specs), **self._settings, on_reports=self._refresh)
+                monitors.append(GPUMonitor(**self._shared_arguments()))
+            specs = tuple(monitor.spec() for monitor in monitors)
+            self._client = MonitorClient(specs, self._settings, self._refresh)
+            if self._released:
+                self._client.release(released=True)
         self._client.start()
+
+    def release(self) -> None:
+        """Have the GPU driver closed, so that a GPU can be reset or divided; returns at once.
+
+        It is closed within an interval, unless a call into it hangs: then GPUStatus.released stays False.
+        """
+        self._set_released(True)
+
+    def resume(self) -> None:
+        """Have the GPU driver opened again after `release`; returns at once."""
+        self._set_released(False)
 
     def latest(self) -> SystemSnapshot:
         """The newest snapshot: a look at an attribute."""
@@ -140,8 +159,24 @@ class SystemMonitor:
         """Stopped."""
         self.stop()
 
-    def _refresh(self, reports: Reports) -> None:
-        stale_after_s = STALE_INTERVALS * self._settings["interval_s"]
+    def _shared_arguments(self) -> dict[str, Any]:
+        return {
+            "window_size": self._window_size,
+            "slow_interval_s": self._slow_interval_s,
+            "interval_s": self._settings.interval_s,
+            "timeout_s": self._settings.timeout_s,
+        }
+
+    def _set_released(self, released: bool) -> None:
+        self._released = released
+        if self._client is not None:
+            self._client.release(released=released)
+
+    def _refresh(self) -> None:
+        if self._client is None:
+            return
+        reports = self._client.reports
+        stale_after_s = STALE_INTERVALS * self._settings.interval_s
         self._snapshot = SystemSnapshot(
             self._snapshot.sequence + 1,
             observations(reports.get("CPUMonitor", {}), stale_after_s),

@@ -1,5 +1,6 @@
 """Statistics of the last samples, in bounded memory and right across gaps."""
 
+import math
 from collections import deque
 
 from monitor.status import WindowStats
@@ -21,9 +22,16 @@ class Window:
         self._values: deque[float | None] = deque(maxlen=size)
 
     def add(self, value: float | None) -> WindowStats:
-        """Add the newest value and return the statistics; None is a gap, which counts as nothing."""
-        self._values.append(value)
-        known = [one for one in self._values if one is not None]
-        if not known:
+        """Add the newest value and return the statistics.
+
+        None is a gap, which takes a place and counts as nothing; so is what is no finite number.
+        """
+        newest = None if value is None or not math.isfinite(value) else value
+        self._values.append(newest)
+        kept = [one for one in self._values if one is not None]
+        if not kept:
             return WindowStats()
-        return WindowStats(min(known), max(known), sum(known) / len(known), value, len(known))
+        least, most = min(kept), max(kept)
+        # Halved and divided first: the sum of large values overflows. Rounding may not leave the bounds.
+        mean = 2 * math.fsum(one / (2 * len(kept)) for one in kept)
+        return WindowStats(least, most, min(max(mean, least), most), newest, len(kept))

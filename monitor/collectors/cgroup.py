@@ -4,109 +4,176 @@ In a container psutil tells the host's figures; what binds the run stands here. 
 kernel documentation, admin-guide/cgroup-v2.rst and admin-guide/cgroup-v1/.
 """
 
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
-from monitor.status import CgroupSample
+from monitor.collectors.cgroup_limits import SlowFigures, read_slow_figures
+from monitor.collectors.cgroup_paths import Group, Groups
+from monitor.collectors.counters import Meter, known, reason
+from monitor.collectors.kernel_files import content, entry, number, pairs
+from monitor.status.cpu import CgroupSample
+from monitor.status.values import Absence
 
-# Version 1 writes "no limit" as the largest page-aligned number.
-_V1_UNLIMITED = 2**62
 
-
-def read_cgroup(pid: int, proc_root: Path, cgroup_root: Path) -> CgroupSample | None:
-    """The group of process `pid`; None where it cannot be told.
+class CgroupReader:
+    """Reads the control group of one process; once that has ended, the group it was last seen in.
 
     Args:
         pid: the process.
         proc_root: '/proc', or a recorded tree.
         cgroup_root: '/sys/fs/cgroup', or a recorded tree.
     """
-    paths = _group_paths(proc_root / str(pid) / "cgroup")
-    if (cgroup_root / "cgroup.controllers").exists() and "" in paths:
-        return _read_v2(cgroup_root, paths[""])
-    if "memory" in paths or "cpu" in paths:
-        return _read_v1(cgroup_root, paths)
-    return None
 
+    def __init__(self, pid: int, proc_root: Path, cgroup_root: Path) -> None:
+        self._process = f"{proc_root}/{pid}"
+        self._root = str(cgroup_root)
+        self._membership: bytes | None = None
+        self._groups: Groups | None = None
+        self._slow: SlowFigures | None = None
+        self._used = Meter[str]()
+        self._periods = Meter[str]()
+        self._throttled = Meter[str]()
 
-def _group_paths(file: Path) -> dict[str, str]:
-    """Path of the group per controller; '' is version 2's only hierarchy."""
-    text = _text(file) or ""
-    rows = (line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2)
-    return {controller: path for _, controllers, path in rows for controller in controllers.split(",")}
+    def read(self, now_s: float, host_cores: int | None, *, slow: bool) -> CgroupSample | Absence:
+        """One reading.
 
+        Args:
+            now_s: monotonic time.
+            host_cores: cores that are online.
+            slow: find the group anew, and read limits, peak and pressure too. Otherwise those are
+                the former ones.
+        """
+        lost = self._find() if slow or not self._is_there() else None
+        if self._groups is None:
+            return lost or Absence.UNSUPPORTED
+        memory, cpu = self._groups.of("memory"), self._groups.of("cpu")
+        accounting = self._groups.of("cpuacct")
+        if memory is None and cpu is None:
+            return Absence.UNSUPPORTED
+        if not self._is_there():
+            return Absence.LOST
+        if slow or self._slow is None:
+            self._slow = read_slow_figures(self._groups)
+        return self._sample(now_s, host_cores, self._slow, (memory, cpu, accounting))
 
-def _levels(root: Path, path: str) -> Iterator[Path]:
-    """The group's folder and those above it. A container's path may lie outside the mount: then its root."""
-    folder = root / path.lstrip("/")
-    while folder != root and root in folder.parents:
-        if folder.is_dir():
-            yield folder
-        folder = folder.parent
-    yield root
+    def _is_there(self) -> bool:
+        """Whether the group that was found has not been removed since."""
+        if self._groups is None:
+            return False
+        group = self._groups.of("memory") or self._groups.of("cpu")
+        return group is not None and os.path.isdir(group.own)  # noqa: PTH112 - a string, each second
 
-
-def _read_v2(root: Path, path: str) -> CgroupSample:
-    levels = list(_levels(root, path))
-    own = levels[0]
-    cpu = _pairs(own / "cpu.stat")
-    limits = [limit for level in levels if (limit := _number(level / "memory.max")) is not None]
-    quotas = [quota for level in levels if (quota := _v2_quota(level / "cpu.max")) is not None]
-    return CgroupSample(
-        version=2,
-        memory_used_bytes=_number(own / "memory.current"),
-        memory_limit_bytes=min(limits, default=None),
-        cpu_limit_cores=min(quotas, default=None),
-        cpu_used_s=_scaled(cpu.get("usage_usec"), 1e-6),
-        throttled_s=_scaled(cpu.get("throttled_usec"), 1e-6),
-        oom_kills=_pairs(own / "memory.events").get("oom_kill"),
-    )
-
-
-def _read_v1(root: Path, paths: dict[str, str]) -> CgroupSample:
-    memory = list(_levels(root / "memory", paths.get("memory", "/")))
-    cpu = list(_levels(root / "cpu", paths.get("cpu", "/")))
-    limits = [_number(level / "memory.limit_in_bytes") for level in memory]
-    bounded = [limit for limit in limits if limit is not None and limit < _V1_UNLIMITED]
-    quotas = [quota for level in cpu if (quota := _v1_quota(level)) is not None]
-    accounting = next(_levels(root / "cpuacct", paths.get("cpuacct", "/")))
-    return CgroupSample(
-        version=1,
-        memory_used_bytes=_number(memory[0] / "memory.usage_in_bytes"),
-        memory_limit_bytes=min(bounded, default=None),
-        cpu_limit_cores=min(quotas, default=None),
-        cpu_used_s=_scaled(_number(accounting / "cpuacct.usage"), 1e-9),
-        throttled_s=_scaled(_pairs(cpu[0] / "cpu.stat").get("throttled_time"), 1e-9),
-        oom_kills=_pairs(memory[0] / "memory.oom_control").get("oom_kill"),
-    )
-
-
-def _v2_quota(file: Path) -> float | None:
-    fields = (_text(file) or "").split()
-    return int(fields[0]) / int(fields[1]) if len(fields) == 2 and fields[0].isdigit() else None
-
-
-def _v1_quota(folder: Path) -> float | None:
-    quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
-    return quota / period if quota is not None and period and quota > 0 else None
-
-
-def _pairs(file: Path) -> dict[str, int]:
-    rows = (line.split() for line in (_text(file) or "").splitlines())
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
-
-
-def _number(file: Path) -> int | None:
-    text = (_text(file) or "").strip()
-    return int(text) if text.lstrip("-").isdigit() else None
-
-
-def _scaled(value: int | None, unit: float) -> float | None:
-    return None if value is None else value * unit
-
-
-def _text(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="ascii", errors="replace")
-    except OSError:
+    def _find(self) -> Absence | None:
+        try:
+            membership = content(f"{self._process}/cgroup")
+        except OSError as error:
+            there = os.path.exists(self._process)  # noqa: PTH110 - a string
+            return reason(error) if there else Absence.LOST
+        if membership != self._membership or not self._is_there():
+            self._membership, self._groups = membership, Groups(membership, self._root)
+            self._slow = None
         return None
+
+    def _sample(
+        self,
+        now_s: float,
+        host_cores: int | None,
+        slow: SlowFigures,
+        groups: tuple[Group | None, Group | None, Group | None],
+    ) -> CgroupSample:
+        memory, cpu, accounting = groups
+        absent: dict[str, Absence] = {}
+        used = _memory_used(memory, memory.own if memory else None)
+        memory_limit = known(absent, slow.memory, "memory_limit_bytes")
+        quota = known(absent, slow.quota, "cpu_limit_cores")
+        limit_used: int | Absence | None = None
+        if isinstance(slow.memory, Absence):
+            limit_used = slow.memory
+        elif slow.memory.level is not None:
+            own = memory is not None and slow.memory.level == memory.own
+            limit_used = used if own else _memory_used(memory, slow.memory.level)
+        cpu_used_s = _cpu_used_s(accounting)
+        if accounting is None or isinstance(cpu_used_s, Absence):
+            cores: float | Absence = cpu_used_s
+        else:
+            cores = self._used.rate(now_s, {accounting.own: cpu_used_s})
+        throttled_at = (quota and quota.level) or (cpu.own if cpu else "")
+        periods, throttled_periods, throttled_s = _throttling(cpu, throttled_at)
+        throttled_percent = self._throttled_percent(now_s, throttled_at, periods, throttled_periods)
+        return CgroupSample(
+            version=(memory or cpu or accounting or Group(2, ("",))).version,
+            memory_used_bytes=known(absent, used, "memory_used_bytes"),
+            memory_limit_bytes=None
+            if memory_limit is None or memory_limit.value is None
+            else int(memory_limit.value),
+            memory_limit_used_bytes=known(absent, limit_used, "memory_limit_used_bytes"),
+            memory_peak_bytes=known(absent, slow.peak, "memory_peak_bytes"),
+            cpu_limit_cores=None if quota is None else quota.value,
+            cpuset_cores=known(absent, slow.cpuset_cores, "cpuset_cores"),
+            cpu_used_s=known(absent, cpu_used_s, "cpu_used_s"),
+            cpu_used_cores=known(absent, cores, "cpu_used_cores"),
+            cpu_percent=known(absent, _share_of_allowed(cores, slow, host_cores), "cpu_percent"),
+            periods=known(absent, periods, "periods"),
+            throttled_periods=known(absent, throttled_periods, "throttled_periods"),
+            throttled_s=known(absent, throttled_s, "throttled_s"),
+            throttled_percent=known(absent, throttled_percent, "throttled_percent"),
+            oom_kills=known(absent, _oom_kills(memory), "oom_kills"),
+            cpu_pressure_percent=known(absent, slow.pressure[0], "cpu_pressure_percent"),
+            memory_pressure_percent=known(absent, slow.pressure[1], "memory_pressure_percent"),
+            io_pressure_percent=known(absent, slow.pressure[2], "io_pressure_percent"),
+            absent=absent,
+        )
+
+    def _throttled_percent(
+        self, now_s: float, level: str, periods: int | Absence, throttled: int | Absence
+    ) -> float | Absence | None:
+        if isinstance(periods, Absence) or isinstance(throttled, Absence):
+            return periods if isinstance(periods, Absence) else Absence.UNSUPPORTED
+        passed = self._periods.rate(now_s, {level: periods})
+        ran_out = self._throttled.rate(now_s, {level: throttled})
+        if isinstance(passed, Absence) or isinstance(ran_out, Absence):
+            return Absence.STARTING
+        return 100.0 * ran_out / passed if passed else None
+
+
+def _memory_used(group: Group | None, level: str | None) -> int | Absence:
+    if group is None or level is None:
+        return Absence.UNSUPPORTED
+    return number(f"{level}/{group.named('memory.current', 'memory.usage_in_bytes')}")
+
+
+def _oom_kills(group: Group | None) -> int | Absence:
+    if group is None:
+        return Absence.UNSUPPORTED
+    return entry(pairs(f"{group.own}/{group.named('memory.events', 'memory.oom_control')}"), b"oom_kill")
+
+
+def _cpu_used_s(group: Group | None) -> float | Absence:
+    if group is None:
+        return Absence.UNSUPPORTED
+    if group.version == 1:
+        used = number(f"{group.own}/cpuacct.usage")
+        return used if isinstance(used, Absence) else used / 1e9
+    used = entry(pairs(f"{group.own}/cpu.stat"), b"usage_usec")
+    return used if isinstance(used, Absence) else used / 1e6
+
+
+def _throttling(group: Group | None, level: str) -> tuple[int | Absence, int | Absence, float | Absence]:
+    """Periods, throttled ones and throttled seconds, of the level whose quota binds."""
+    if group is None:
+        return (Absence.UNSUPPORTED,) * 3
+    stat = pairs(f"{level}/cpu.stat")
+    name, unit = (b"throttled_usec", 1e6) if group.version == 2 else (b"throttled_time", 1e9)
+    waited = entry(stat, name)
+    seconds = waited if isinstance(waited, Absence) else waited / unit
+    return entry(stat, b"nr_periods"), entry(stat, b"nr_throttled"), seconds
+
+
+def _share_of_allowed(cores: float | Absence, slow: SlowFigures, host_cores: int | None) -> float | Absence:
+    """Percent of the least of quota, cpuset and the host's cores."""
+    if isinstance(cores, Absence):
+        return cores
+    quota = None if isinstance(slow.quota, Absence) else slow.quota.value
+    cpuset = None if isinstance(slow.cpuset_cores, Absence) else slow.cpuset_cores
+    allowed = [one for one in (quota, cpuset, host_cores) if one]
+    return 100.0 * cores / min(allowed) if allowed else Absence.UNSUPPORTED

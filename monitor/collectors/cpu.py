@@ -1,19 +1,24 @@
-"""Host, control group and the run's own processes: the door to psutil."""
+"""Host, control group and the run's own processes in one sample.
+
+Three tiers: what is cheap every time, swap, limits and descriptors every `slow_interval_s`, and three
+readings whose cost grows with the host or the run (the list of all processes, proportional set sizes,
+new members) as rarely as keeps each to a thousandth of a core.
+"""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
+from monitor.collectors.cgroup import CgroupReader
+from monitor.collectors.counters import Pace, known
+from monitor.collectors.cpu_host import HostReader, Swap
+from monitor.collectors.process_pss import PssReader
+from monitor.collectors.process_tree import ProcessTree
+from monitor.collectors.top_processes import TopProcesses
+from monitor.status.cpu import CPUSample, ProcessTreeSample, TopProcess
+from monitor.status.values import Absence
 
-from monitor.collectors.cgroup import read_cgroup
-from monitor.status import CPUSample, ProcessTreeSample
-
-# Walking all processes is the main cost of a CPU monitor: who belongs to the run is asked rarely,
-# how its members do every time.
-_MEMBERS_EVERY_S = 5.0
-# Utilisation over less than this is chance: the clock of /proc/stat ticks every 10 ms.
-_SHORTEST_INTERVAL_S = 0.1
+_NEW_MEMBERS_EVERY_S = 5.0
 
 
 class CPUCollector:
@@ -22,7 +27,8 @@ class CPUCollector:
     Args:
         run_pid: the watched run; its descendants belong to it.
         left_out_pid: the monitors' own process, which is left out of the run with all below it.
-        proc_root, cgroup_root: roots of the kernel's trees for control groups.
+        slow_interval_s: seconds between readings of what is slow.
+        proc_root, cgroup_root: roots of the kernel's trees for processes and control groups.
         clock, wall_clock: seconds; the monotonic one gives rates.
     """
 
@@ -31,133 +37,84 @@ class CPUCollector:
         run_pid: int,
         left_out_pid: int | None = None,
         *,
+        slow_interval_s: float = 10.0,
         proc_root: Path = Path("/proc"),
         cgroup_root: Path = Path("/sys/fs/cgroup"),
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._run_pid = run_pid
-        self._left_out_pid = left_out_pid
-        self._proc_root = proc_root
-        self._cgroup_root = cgroup_root
         self._clock = clock
         self._wall_clock = wall_clock
-        self._members: dict[tuple[int, float], psutil.Process] = {}
-        self._members_until_s = -1.0
-        self._primed: set[tuple[int, float]] = set()
-        self._counters: tuple[float, tuple[int, ...]] | None = None
-        # psutil's first answer to cpu_percent is a meaningless 0.0: asked here, thrown away.
-        psutil.cpu_percent(percpu=True)
-        self._primed_s = clock()
+        self._host = HostReader()
+        self._cgroup = CgroupReader(run_pid, proc_root, cgroup_root)
+        self._tree = ProcessTree(run_pid, left_out_pid, PssReader(slow_interval_s), proc_root)
+        self._top = TopProcesses()
+        self._slow_pace = Pace(slow_interval_s)
+        self._all_pace = Pace(slow_interval_s)
+        self._new_pace = Pace(min(_NEW_MEMBERS_EVERY_S, slow_interval_s))
+        self._slow_s: float | None = None
+        self._swap: Swap | Absence = Absence.STARTING
+        self._top_processes: tuple[TopProcess, ...] | Absence = Absence.STARTING
+        self._top_s: float | None = None
 
     def collect(self) -> CPUSample:
-        """One reading. Raises psutil.Error or OSError where the host itself cannot be read."""
+        """One reading. What cannot be read is absent with a reason."""
         now = self._clock()
-        cores = self._core_percent(now)
-        memory, swap = psutil.virtual_memory(), psutil.swap_memory()
-        rates = self._rates(now)
+        absent: dict[str, Absence] = {}
+        slow = self._slow_pace.due(now)
+        if slow:
+            self._slow_pace.took(now, 0.0)
+            self._slow_s, self._swap = now, self._host.swap()
+        busy = known(absent, self._host.utilisation(now), "cpu_percent", "core_percent")
+        loads = known(absent, self._host.load(), "load_1m", "load_5m", "load_15m")
+        memory = known(
+            absent,
+            self._host.memory(),
+            *("memory_used_bytes", "memory_available_bytes", "memory_total_bytes"),
+        )
+        swap = known(absent, self._swap, "swap_used_bytes", "swap_total_bytes")
+        disk, net = self._host.disk_rates(now), self._host.net_rates(now)
+        run = self._run(now, slow=slow)
+        cgroup = self._cgroup.read(now, self._host.core_count, slow=slow)
         return CPUSample(
             monotonic_s=now,
             wall_time_s=self._wall_clock(),
-            cpu_percent=sum(cores) / len(cores) if cores else None,
-            core_percent=cores,
-            load_1m=psutil.getloadavg()[0],
-            memory_used_bytes=memory.total - memory.available,
-            memory_total_bytes=memory.total,
-            swap_used_bytes=swap.used,
-            disk_read_bytes_per_s=rates[0],
-            disk_write_bytes_per_s=rates[1],
-            net_received_bytes_per_s=rates[2],
-            net_sent_bytes_per_s=rates[3],
-            cgroup=read_cgroup(self._run_pid, self._proc_root, self._cgroup_root),
-            run=self._run_tree(now),
+            slow_monotonic_s=self._slow_s,
+            cpu_percent=busy and busy.total,
+            core_percent=busy and busy.cores,
+            load_1m=loads and loads[0],
+            load_5m=loads and loads[1],
+            load_15m=loads and loads[2],
+            memory_used_bytes=memory and memory.used,
+            memory_available_bytes=memory and memory.available,
+            memory_total_bytes=memory and memory.total,
+            swap_used_bytes=swap and swap.used,
+            swap_total_bytes=swap and swap.total,
+            disk_read_bytes_per_s=known(absent, disk[0], "disk_read_bytes_per_s"),
+            disk_write_bytes_per_s=known(absent, disk[1], "disk_write_bytes_per_s"),
+            net_received_bytes_per_s=known(absent, net[0], "net_received_bytes_per_s"),
+            net_sent_bytes_per_s=known(absent, net[1], "net_sent_bytes_per_s"),
+            cgroup=known(absent, cgroup, "cgroup"),
+            run=known(absent, run, "run"),
+            top_processes=known(absent, self._top_processes, "top_processes"),
+            top_monotonic_s=self._top_s,
+            absent=absent,
         )
 
-    def _core_percent(self, now: float) -> tuple[float, ...] | None:
-        if now - self._primed_s < _SHORTEST_INTERVAL_S:
-            return None
-        self._primed_s = now
-        return tuple(psutil.cpu_percent(percpu=True))
+    def _run(self, now: float, *, slow: bool) -> ProcessTreeSample | Absence:
+        lost = self._tree.locate_run()
+        self._walk(now)
+        return lost or self._tree.read(now, slow=slow)
 
-    def _rates(self, now: float) -> tuple[float | None, ...]:
-        disk, net = psutil.disk_io_counters(), psutil.net_io_counters()
-        counters = (
-            disk.read_bytes if disk else 0,
-            disk.write_bytes if disk else 0,
-            net.bytes_recv if net else 0,
-            net.bytes_sent if net else 0,
-        )
-        former, self._counters = self._counters, (now, counters)
-        if former is None or now <= former[0]:
-            return (None,) * 4
-        # A counter that went back (a device came or went) gives no rate, rather than a negative one.
-        pairs = zip(counters, former[1], strict=True)
-        return tuple((new - old) / (now - former[0]) if new >= old else None for new, old in pairs)
-
-    def _run_tree(self, now: float) -> ProcessTreeSample | None:
-        if now >= self._members_until_s:
-            self._members_until_s = now + _MEMBERS_EVERY_S
-            self._members = self._find_members()
-        readings = [reading for key in self._members if (reading := self._read_member(key))]
-        if not readings:
-            return None
-        known_cpu = [cpu for cpu, *_ in readings if cpu is not None]
-        known_files = [files for *_, files in readings if files is not None]
-        return ProcessTreeSample(
-            cpu_percent=sum(known_cpu) if known_cpu else None,
-            rss_bytes=sum(rss for _, rss, _, _ in readings),
-            processes=len(readings),
-            threads=sum(threads for _, _, threads, _ in readings),
-            open_files=sum(known_files) if known_files else None,
-        )
-
-    def _read_member(self, key: tuple[int, float]) -> tuple[float | None, int, int, int | None] | None:
-        reading = _read_process(self._members[key])
-        if reading is None or key in self._primed:
-            return reading
-        # As with the host: the first CPU percentage of a process means nothing.
-        self._primed.add(key)
-        return None, *reading[1:]
-
-    def _find_members(self) -> dict[tuple[int, float], psutil.Process]:
-        members = {}
-        for process in self._descendants():
-            try:
-                key = (process.pid, process.create_time())
-            except psutil.NoSuchProcess:
-                continue
-            # A kept object remembers its last CPU times, which the next percentage counts from.
-            members[key] = self._members.get(key, process)
-        self._primed &= members.keys()
-        return members
-
-    def _descendants(self) -> Iterator[psutil.Process]:
-        try:
-            root = psutil.Process(self._run_pid)
-            left_out = set() if self._left_out_pid is None else {self._left_out_pid}
-            yield root
-            for process in root.children(recursive=True):
-                # Parents come before their children in psutil's list.
-                if process.pid in left_out or process.ppid() in left_out:
-                    left_out.add(process.pid)
-                else:
-                    yield process
-        except psutil.NoSuchProcess:
-            return
-
-
-def _read_process(process: psutil.Process) -> tuple[float | None, int, int, int | None] | None:
-    """CPU percent, resident bytes, threads, descriptors; None once the process is gone."""
-    try:
-        with process.oneshot():
-            cpu, rss = process.cpu_percent(), process.memory_info().rss
-            return cpu, rss, process.num_threads(), _open_files(process)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return None
-
-
-def _open_files(process: psutil.Process) -> int | None:
-    try:
-        return process.num_fds()
-    except psutil.AccessDenied:
-        return None
+    def _walk(self, now: float) -> None:
+        """Find the run's processes: among all when it is time for their list, else among the new ones."""
+        before_s = time.thread_time()
+        if self._all_pace.due(now):
+            stats = self._tree.find_all()
+            self._top_processes = self._top.rank(now, stats, self._tree.pids) if stats else Absence.DENIED
+            self._top_s = now
+            self._all_pace.took(now, time.thread_time() - before_s)
+            self._new_pace.took(now, 0.0)
+        elif self._new_pace.due(now):
+            self._tree.find_new()
+            self._new_pace.took(now, time.thread_time() - before_s)

@@ -1,234 +1,248 @@
-"""GPUs through NVML: the door to pynvml (the nvidia-ml-py distribution).
+"""GPUs through NVML: when they are read, in tiers and within a budget of calls into the driver.
 
-A call into the driver may take seconds or never return; nothing here guards against that, as
-nothing inside one process can. The process that holds this collector may be replaced at any time.
+nvml           when: sessions, tiers, budget        nvml_fields     what is asked
+nvml_roster    which GPUs, found again by UUID      nvml_processes  who uses them
+nvml_device    one GPU and its fields               nvml_mig        into what they are divided
+nvml_driver    the door to pynvml
 """
 
+import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import pynvml
+from monitor.collectors.nvml_driver import Driver, DriverError
+from monitor.collectors.nvml_fields import FAST
+from monitor.collectors.nvml_processes import Watchers
+from monitor.collectors.nvml_roster import Roster
+from monitor.collectors.process_ids import ProcessTable
+from monitor.status import Absence, GPUSample, GPUStatus
 
-from monitor.collectors.visible_devices import visible_uuids
-from monitor.status import Absence, GPUProcess, GPUSample, GPUStatus, WindowStats
-from monitor.window import Window
+FAST_CALLS_PER_GPU = len(FAST)
+DEFAULT_SLOW_INTERVAL_S = 10.0
+DEFAULT_MAX_CALLS_PER_TICK = 96
 
-Value = TypeVar("Value")
-
-_SLOW_EVERY_S = 10.0
-_MHZ = 1e6
-_ABSENCES = {
-    pynvml.NVML_ERROR_NOT_SUPPORTED: Absence.UNSUPPORTED,
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: Absence.UNSUPPORTED,
-    pynvml.NVML_ERROR_NO_PERMISSION: Absence.DENIED,
-    pynvml.NVML_ERROR_GPU_IS_LOST: Absence.LOST,
-    pynvml.NVML_ERROR_TIMEOUT: Absence.HUNG,
-}
-# The library is not there or the driver not loaded: a machine without GPUs, not a fault.
-_NO_DRIVER = {
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
-    pynvml.NVML_ERROR_NO_PERMISSION,
-}
-# After a reset or a driver restart the old session answers with these: a new one is needed.
-_SESSION_OVER = {
-    pynvml.NVML_ERROR_UNINITIALIZED,
-    pynvml.NVML_ERROR_RESET_REQUIRED,
-    pynvml.NVML_ERROR_INVALID_ARGUMENT,
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
-}
+_LOOK_FOR_DRIVER_EVERY_S = 10.0
+# Opening the driver again and again leaks in it or upsets it (NVIDIA/cuCascade#138), and some
+# faults are not cured by it: so there are pauses, and longer ones as long as it does not help.
+_SHORTEST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 300.0
 
 
-class _SessionOver(Exception):  # noqa: N818 - not an error but a turn in the driver's life
-    """The driver has forgotten our handles."""
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why there is no session; both None where there is one."""
+
+    absence: Absence | None = None
+    words: str | None = None
 
 
 class NVMLCollector:
     """Reads the GPUs of this machine.
 
+    Utilisation, memory, temperature, power, energy and clocks are read at every `collect`: at most
+    FAST_CALLS_PER_GPU calls each. All else is read every `slow_interval_s`, one GPU after the other
+    as far as `max_calls_per_tick` allows, and one GPU at least. So a tick takes no more calls than
+    that, or than the fast ones and one GPU's slow ones, whichever is more; opening the driver comes
+    on top where it happens. If the budget is small, slow fields come later rather than more calls
+    in one tick.
+
     Args:
-        run_pids: gives the process ids of the watched run, to tell its share of a GPU from others'.
+        is_of_run: whether a pid belongs to the watched run, to tell its share of a GPU from others'.
         visible_devices: value of CUDA_VISIBLE_DEVICES; None: not set.
         window_size: readings that statistics go over.
+        slow_interval_s: seconds between readings of the slow fields.
+        max_calls_per_tick: calls into the driver.
+        table: knows processes.
         clock, wall_clock: seconds.
-        proc_root: '/proc', or a recorded tree.
     """
 
     def __init__(
         self,
-        run_pids: Callable[[], set[int]],
+        is_of_run: Callable[[int], bool],
         visible_devices: str | None,
         window_size: int,
         *,
+        slow_interval_s: float = DEFAULT_SLOW_INTERVAL_S,
+        max_calls_per_tick: int = DEFAULT_MAX_CALLS_PER_TICK,
+        table: ProcessTable | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
-        proc_root: Path = Path("/proc"),
     ) -> None:
-        self._run_pids = run_pids
-        self._visible_devices = visible_devices
-        self._window_size = window_size
+        self._slow_interval_s = slow_interval_s
+        self._max_calls_per_tick = max_calls_per_tick
+        self._watchers = Watchers(is_of_run, table or ProcessTable())
         self._clock = clock
         self._wall_clock = wall_clock
-        self._proc_root = proc_root
-        self._handles: dict[str, Any] | None = None
-        self._no_driver_until_s = -1.0
-        self._slow: dict[str, tuple[float, dict[str, Any], dict[str, Absence]]] = {}
-        self._windows: dict[tuple[str, str], Window] = {}
+        self._driver = Driver()
+        self._roster = Roster(self._driver, visible_devices, window_size)
         self._versions: tuple[str | None, str | None] = (None, None)
+        self._open_from_s = float("-inf")
+        self._pause_s = _SHORTEST_PAUSE_S
+        self._trouble = _Trouble()
+        self._released = False
+        self._close_asked = False
+        # Held by whoever is in the driver. `collect` alone waits for it: see `close`.
+        self._turn = threading.Lock()
 
     def collect(self) -> GPUStatus:
         """One reading of all GPUs; the first one opens the driver.
 
-        A machine without driver gives an empty status with the reason, and the driver is looked for
-        again every 10 s. A field that cannot be read is absent with its reason; it costs no other.
+        Never raises for what the driver does. A field that cannot be read is absent with its reason
+        and costs no other; so does a GPU. Without a driver the status is empty and says why, and the
+        driver is looked for again every 10 s.
         """
-        now = self._clock()
+        with self._turn:
+            try:
+                return self._collect()
+            finally:
+                if self._close_asked or self._released:
+                    self._close()
+
+    def close(self) -> None:
+        """Let go of the driver; the next `collect` opens it again.
+
+        Does not wait for a reading that is under way, in whose place the driver may hang: the driver
+        is then let go of at its end.
+        """
+        self._close_asked = True
+        if not self._turn.acquire(blocking=False):
+            return
         try:
-            handles = self._open(now)
-            gpus = tuple(self._read_gpu(uuid, handle, now) for uuid, handle in handles.items())
-        except _SessionOver:
-            self.close()
-            return GPUStatus(now, self._wall_clock(), absence=Absence.LOST)
-        except pynvml.NVMLError as error:
-            return GPUStatus(now, self._wall_clock(), absence=_absence(error))
-        absence = None if self._handles is not None else Absence.UNSUPPORTED
+            self._close()
+        finally:
+            self._turn.release()
+
+    def release(self) -> None:
+        """Let go of the driver until `resume`, so that a GPU can be reset or divided.
+
+        Returns at once: the driver is closed by the reading that is under way, or by the next one.
+        Until `resume`, `collect` gives a status that says 'released' and calls nothing.
+        """
+        self._released = True
+
+    def resume(self) -> None:
+        """Read again from the next `collect` on."""
+        self._released = False
+
+    def _close(self) -> None:
+        self._close_asked = False
+        self._end_session(_Trouble(Absence.UNREACHABLE, "closed on request"))
+        # Somebody asked for it: opening again is no vain attempt.
+        self._open_from_s, self._pause_s = float("-inf"), _SHORTEST_PAUSE_S
+
+    def _collect(self) -> GPUStatus:
+        now, before = self._clock(), self._driver.calls
+        if self._released:
+            return GPUStatus(now, self._wall_clock(), absence=Absence.UNREACHABLE, released=True)
+        if self._roster.hides_all:
+            # The run uses no GPU: an open driver would only keep them awake.
+            return GPUStatus(now, self._wall_clock())
+        # A driver that has forgotten us is opened once more in the same tick, if it is time for that.
+        if not (self._opened(now) and self._read(now)) and self._opened(now):
+            self._read(now)
+        samples = [device.sample(self._trouble.absence) for device in self._roster.shown]
+        return self._status(now, samples, self._driver.calls - before)
+
+    def _opened(self, now: float) -> bool:
+        """Whether there is a session; begins one if there is none and it is time for that."""
+        if self._driver.is_open:
+            return True
+        if now < self._open_from_s:
+            return False
+        self._open_from_s = now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        try:
+            self._driver.open()
+            self._roster.enumerate()
+            self._versions = (self._driver_version(), self._cuda_version())
+        except DriverError as error:
+            self._driver.close()
+            absence = error.absence
+            if error.no_driver:
+                self._open_from_s = now + _LOOK_FOR_DRIVER_EVERY_S
+                self._pause_s = _SHORTEST_PAUSE_S
+                absence = Absence.LOST if self._roster.shown else Absence.UNSUPPORTED
+            self._trouble = _Trouble(absence, str(error))
+            return False
+        self._trouble = _Trouble()
+        return True
+
+    def _read(self, now: float) -> bool:
+        """Read the GPUs; False where the session has ended over it."""
+        before = self._driver.calls
+        try:
+            self._look_for_missing(now)
+            devices = self._roster.shown
+            for device in devices:
+                if device.handle is not None:
+                    device.read_fast()
+            if any(device.handle_bad for device in devices):
+                if now >= self._open_from_s:
+                    self._end_session(_Trouble(Absence.UNREACHABLE, "handles are not good any more"))
+                    return False
+            else:
+                self._pause_s = _SHORTEST_PAUSE_S
+            self._read_slowly(now, before)
+        except DriverError as error:
+            self._end_session(_Trouble(error.absence, str(error)))
+            return False
+        return True
+
+    def _look_for_missing(self, now: float) -> None:
+        """Ask for one GPU that the driver counts and gave no handle for, if there is one, now and then."""
+        for device in list(self._roster.shown):
+            if device.handle is None and device.index is not None and now >= device.slow_due_s:
+                self._roster.look_again(device)
+                if device.handle is None:
+                    device.slow_due_s = now + self._slow_interval_s
+                return
+
+    def _read_slowly(self, now: float, calls_before: int) -> None:
+        due = [device for device in self._roster.shown if device.answering and now >= device.slow_due_s]
+        for place, device in enumerate(sorted(due, key=lambda one: one.slow_due_s)):
+            spent = self._driver.calls - calls_before
+            if place and spent + device.slow_calls > self._max_calls_per_tick:
+                return
+            device.read_slow(now, self._slow_interval_s, self._watchers)
+
+    def _end_session(self, trouble: _Trouble) -> None:
+        self._driver.close()
+        self._trouble = trouble
+
+    def _driver_version(self) -> str | None:
+        try:
+            return str(self._driver.call("nvmlSystemGetDriverVersion"))
+        except DriverError as error:
+            if error.session_over:
+                raise
+            return None
+
+    def _cuda_version(self) -> str | None:
+        try:
+            version = self._driver.call("nvmlSystemGetCudaDriverVersion")
+        except DriverError as error:
+            if error.session_over:
+                raise
+            return None
+        return f"{version // 1000}.{version % 1000 // 10}"
+
+    def _status(self, now: float, samples: list[GPUSample], calls: int) -> GPUStatus:
+        windows = {
+            sample.uuid: device.add_to_windows(sample)
+            for device, sample in zip(self._roster.shown, samples, strict=True)
+        }
         return GPUStatus(
             monotonic_s=now,
             wall_time_s=self._wall_clock(),
-            gpus=gpus,
-            utilization_percent={gpu.uuid: self._window(gpu, "utilization_percent") for gpu in gpus},
-            memory_used_bytes={gpu.uuid: self._window(gpu, "memory_used_bytes") for gpu in gpus},
+            gpus=tuple(samples),
+            utilization_percent={uuid: one.utilization_percent for uuid, one in windows.items()},
+            memory_used_bytes={uuid: one.memory_used_bytes for uuid, one in windows.items()},
+            temperature_c={uuid: one.temperature_c for uuid, one in windows.items()},
+            power_w={uuid: one.power_w for uuid, one in windows.items()},
             driver_version=self._versions[0],
             cuda_version=self._versions[1],
-            absence=absence,
+            absence=self._trouble.absence,
+            error=self._trouble.words,
+            driver_calls=calls,
         )
-
-    def close(self) -> None:
-        """Let go of the driver, so that a GPU can be reset or divided. The next `collect` opens it again."""
-        if self._handles is None:
-            return
-        self._handles = None
-        self._slow.clear()
-        try:
-            pynvml.nvmlShutdown()
-        except pynvml.NVMLError:
-            # The session was over on the driver's side already.
-            return
-
-    def _open(self, now: float) -> dict[str, Any]:
-        if self._handles is not None:
-            return self._handles
-        if now < self._no_driver_until_s:
-            return {}
-        try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError as error:
-            if error.value not in _NO_DRIVER:
-                raise
-            self._no_driver_until_s = now + _SLOW_EVERY_S
-            return {}
-        everything = {}
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            everything[pynvml.nvmlDeviceGetUUID(handle)] = handle
-        shown = visible_uuids(self._visible_devices, list(everything))
-        self._handles = {uuid: everything[uuid] for uuid in shown}
-        cuda = _query(pynvml.nvmlSystemGetCudaDriverVersion, {}, "")
-        self._versions = (
-            _query(pynvml.nvmlSystemGetDriverVersion, {}, ""),
-            None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}",
-        )
-        return self._handles
-
-    def _read_gpu(self, uuid: str, handle: Any, now: float) -> GPUSample:  # noqa: ANN401 - pynvml has no types
-        absent: dict[str, Absence] = {}
-        fields = dict(_fast_fields(handle, absent))
-        due_s, slow, slow_absent = self._slow.get(uuid, (-1.0, {}, {}))
-        if now >= due_s:
-            slow_absent = {}
-            slow = dict(_slow_fields(handle, slow_absent))
-            slow["processes"] = self._processes(handle, slow_absent)
-            self._slow[uuid] = (now + _SLOW_EVERY_S, slow, slow_absent)
-        return GPUSample(uuid=uuid, **fields, **slow, absent=absent | slow_absent)
-
-    def _processes(self, handle: Any, absent: dict[str, Absence]) -> tuple[GPUProcess, ...] | None:  # noqa: ANN401
-        rows = _query(pynvml.nvmlDeviceGetComputeRunningProcesses, absent, "processes", handle)
-        if rows is None:
-            return None
-        run_pids = self._run_pids()
-        return tuple(
-            GPUProcess(row.pid, row.usedGpuMemory, *self._identity(row.pid), row.pid in run_pids)
-            for row in rows
-        )
-
-    def _identity(self, pid: int) -> tuple[str | None, int | None]:
-        folder = self._proc_root / str(pid)
-        try:
-            return (folder / "comm").read_text(
-                encoding="utf-8", errors="replace"
-            ).strip(), folder.stat().st_uid
-        except OSError:
-            return None, None
-
-    def _window(self, gpu: GPUSample, name: str) -> WindowStats:
-        window = self._windows.setdefault((gpu.uuid, name), Window(self._window_size))
-        return window.add(getattr(gpu, name))
-
-
-def _fast_fields(handle: Any, absent: dict[str, Absence]) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
-    rates = _query(pynvml.nvmlDeviceGetUtilizationRates, absent, "utilization_percent", handle)
-    yield "utilization_percent", None if rates is None else float(rates.gpu)
-    yield "memory_busy_percent", None if rates is None else float(rates.memory)
-    memory = _query(pynvml.nvmlDeviceGetMemoryInfo, absent, "memory_used_bytes", handle)
-    yield "memory_used_bytes", None if memory is None else int(memory.used)
-    yield "memory_total_bytes", None if memory is None else int(memory.total)
-    scalars: tuple[tuple[str, float, Callable[..., Any], tuple[Any, ...]], ...] = (
-        ("temperature_c", 1.0, pynvml.nvmlDeviceGetTemperature, (pynvml.NVML_TEMPERATURE_GPU,)),
-        ("power_w", 1e-3, pynvml.nvmlDeviceGetPowerUsage, ()),
-        ("energy_j", 1e-3, pynvml.nvmlDeviceGetTotalEnergyConsumption, ()),
-        ("sm_clock_hz", _MHZ, pynvml.nvmlDeviceGetClockInfo, (pynvml.NVML_CLOCK_SM,)),
-        ("memory_clock_hz", _MHZ, pynvml.nvmlDeviceGetClockInfo, (pynvml.NVML_CLOCK_MEM,)),
-    )
-    for name, unit, function, arguments in scalars:
-        value = _query(function, absent, name, handle, *arguments)
-        yield name, None if value is None else value * unit
-
-
-def _slow_fields(handle: Any, absent: dict[str, Absence]) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
-    yield "name", _query(pynvml.nvmlDeviceGetName, absent, "name", handle)
-    limit = _query(pynvml.nvmlDeviceGetEnforcedPowerLimit, absent, "power_limit_w", handle)
-    yield "power_limit_w", None if limit is None else limit * 1e-3
-    yield (
-        "throttle_reasons",
-        _query(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, absent, "throttle_reasons", handle),
-    )
-    fan = _query(pynvml.nvmlDeviceGetFanSpeed, absent, "fan_percent", handle)
-    yield "fan_percent", None if fan is None else float(fan)
-    ecc = (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC)
-    yield "ecc_errors", _query(pynvml.nvmlDeviceGetTotalEccErrors, absent, "ecc_errors", handle, *ecc)
-    persistence = _query(pynvml.nvmlDeviceGetPersistenceMode, absent, "persistence_mode", handle)
-    yield "persistence_mode", None if persistence is None else bool(persistence)
-    mig = _query(pynvml.nvmlDeviceGetMigMode, absent, "mig_enabled", handle)
-    yield "mig_enabled", None if mig is None else bool(mig[0])
-
-
-def _query(
-    function: Callable[..., Value],
-    absent: dict[str, Absence],
-    name: str,
-    *arguments: Any,  # noqa: ANN401
-) -> Value | None:
-    """Call the driver; an error becomes the reason why field `name` is absent."""
-    try:
-        return function(*arguments)
-    except pynvml.NVMLError as error:
-        if error.value in _SESSION_OVER:
-            raise _SessionOver from error
-        absent[name] = _absence(error)
-        return None
-
-
-def _absence(error: pynvml.NVMLError) -> Absence:
-    return _ABSENCES.get(error.value, Absence.UNREACHABLE)

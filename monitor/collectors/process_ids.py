@@ -1,17 +1,197 @@
-"""Which processes belong to a run."""
+"""Which processes belong to a run, and what is known about any process."""
+
+import pwd
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
 
 import psutil
 
+Key = TypeVar("Key")
+Answer = TypeVar("Answer")
 
-def descendants_of(pid: int) -> set[int]:
-    """`pid` and all processes below it; empty once it is gone."""
-    try:
-        root = psutil.Process(pid)
-        return {pid, *(process.pid for process in root.children(recursive=True))}
-    except psutil.NoSuchProcess:
-        return set()
+COMMAND_CHARACTERS = 160
+_PATIENCE_S = 0.2
+_MOST_ANSWERS = 1024
+# The inode number of the machine's own pid namespace: PROC_PID_INIT_INO, include/linux/proc_ns.h.
+_MACHINES_NAMESPACE = "pid:[4026531836]"
+# Of /proc/[pid]/stat, counted from the field after the name.
+_PARENT_FIELD = 1
+_START_TIME_FIELD = 19
+_MOST_ANCESTORS = 256
 
 
 def parent_of(pid: int) -> int:
     """Parent of `pid`. Raises psutil.NoSuchProcess where that is gone."""
     return psutil.Process(pid).ppid()
+
+
+class RunProcesses:
+    """Tells the processes of a run. The run's pid in a later process's hands is not the run.
+
+    The few processes in question are followed up to their ancestors: to list all processes of a
+    machine and find the run's among them costs more than all that is asked of its GPUs.
+
+    Args:
+        pid: the run's first process.
+        proc_root: '/proc', or a recorded tree.
+    """
+
+    def __init__(self, pid: int, proc_root: Path = Path("/proc")) -> None:
+        self._pid = pid
+        self._proc_root = proc_root
+        self._started = self._started_now()
+
+    def owns(self, pid: int) -> bool:
+        """Whether `pid` is the run's first process or descends from it."""
+        if self._started is None or self._started_now() != self._started:
+            return False
+        for _ in range(_MOST_ANCESTORS):
+            if pid == self._pid:
+                return True
+            if pid <= 1:
+                return False
+            try:
+                pid = int(_stat_fields(self._proc_root / str(pid))[_PARENT_FIELD])
+            except (OSError, IndexError, ValueError):
+                return False
+        return False
+
+    def _started_now(self) -> str | None:
+        try:
+            return _start_time(self._proc_root / str(self._pid))
+        except OSError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """What /proc tells of a process; None where it does not.
+
+    Attributes:
+        name, command: short name and command line.
+        owner_uid, owner_name: its user.
+    """
+
+    name: str | None = None
+    command: str | None = None
+    owner_uid: int | None = None
+    owner_name: str | None = None
+
+
+class ProcessTable:
+    """Looks processes up by the pids that a driver tells.
+
+    In a container the driver may tell the host's pids, and the same number may be another process
+    here. So a pid is believed there only where that process has a GPU open.
+
+    Args:
+        proc_root, dev_root: '/proc' and '/dev', or recorded trees.
+    """
+
+    def __init__(self, proc_root: Path = Path("/proc"), dev_root: Path = Path("/dev")) -> None:
+        self._proc_root = proc_root
+        self._dev_root = dev_root
+        self._commands = PatientLookup(self._read_command)
+        self._owner_names = PatientLookup(_user_name)
+        self.shares_machines_pids = self._in_machines_namespace()
+
+    def find(self, pid: int) -> ProcessFacts | None:
+        """What is known of `pid`; None where it is not in sight, or may be another process's number."""
+        folder = self._proc_root / str(pid)
+        try:
+            uid = folder.stat().st_uid
+            name = (folder / "comm").read_text(encoding="utf-8", errors="replace").strip()
+            started = _start_time(folder)
+        except OSError:
+            return None
+        if not self.shares_machines_pids and not self._has_gpu_open(folder):
+            return None
+        return ProcessFacts(name, self._commands(f"{pid} {started}"), uid, self._owner_names(uid))
+
+    def _in_machines_namespace(self) -> bool:
+        try:
+            return str((self._proc_root / "self/ns/pid").readlink()) == _MACHINES_NAMESPACE
+        except OSError:
+            return False
+
+    def _has_gpu_open(self, folder: Path) -> bool:
+        devices = {str(one) for one in self._dev_root.glob("nvidia[0-9]*")}
+        # Where GPUs are reached in another way (as in WSL) there is nothing to compare with.
+        return not devices or any(opened in devices for opened in _opened_by(folder))
+
+    def _read_command(self, key: str) -> str | None:
+        try:
+            raw = (self._proc_root / key.partition(" ")[0] / "cmdline").read_bytes()
+        except OSError:
+            return None
+        words = raw[: 4 * COMMAND_CHARACTERS].decode("utf-8", errors="replace").replace("\0", " ").strip()
+        return words[:COMMAND_CHARACTERS] or None
+
+
+class PatientLookup(Generic[Key, Answer]):
+    """A function that may hang, asked in a thread of its own and waited for a moment only.
+
+    The command line of a process that is stuck in the kernel cannot be read, and a user data base on
+    the network may not answer: neither may cost a reading of the GPUs. What comes late is there the
+    next time. One question at a time: while one hangs, no other is asked.
+
+    Args:
+        function: gives the answer for a key; answers are kept, so it is asked once per key.
+    """
+
+    def __init__(self, function: Callable[[Key], Answer | None]) -> None:
+        self._function = function
+        self._answers: dict[Key, Answer | None] = {}
+        self._asking: threading.Thread | None = None
+
+    def __call__(self, key: Key) -> Answer | None:
+        """The answer; None where there is none, or none yet."""
+        if key in self._answers:
+            return self._answers[key]
+        if self._asking is not None and self._asking.is_alive():
+            return None
+        if len(self._answers) >= _MOST_ANSWERS:
+            self._answers.clear()
+        self._asking = threading.Thread(target=self._ask, args=(key,), name="look up", daemon=True)
+        self._asking.start()
+        self._asking.join(_PATIENCE_S)
+        return self._answers.get(key)
+
+    def _ask(self, key: Key) -> None:
+        self._answers[key] = self._function(key)
+
+
+def _user_name(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+def _start_time(folder: Path) -> str:
+    """Start time in clock ticks; tells a process from a later one with the same pid."""
+    fields = _stat_fields(folder)
+    return fields[_START_TIME_FIELD] if len(fields) > _START_TIME_FIELD else ""
+
+
+def _stat_fields(folder: Path) -> list[str]:
+    """Fields of /proc/[pid]/stat after the name, which may hold anything, also parentheses: proc(5)."""
+    return (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+
+
+def _opened_by(folder: Path) -> set[str]:
+    try:
+        return {_target(descriptor) for descriptor in (folder / "fd").iterdir()}
+    except OSError:
+        # Another user's process, or gone.
+        return set()
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""

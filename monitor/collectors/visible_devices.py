@@ -1,35 +1,88 @@
-"""CUDA_VISIBLE_DEVICES: which GPUs a run may use, and in which order."""
+"""CUDA_VISIBLE_DEVICES: which GPUs a run may use, and in which order.
 
-from collections.abc import Sequence
+Sources of the rules: CUDA Programming Guide, section 5.2.1.1 (indices as nvidia-smi counts them, so
+in PCI bus order; beginnings of UUIDs that name one GPU; the list ends before the first entry that
+names no device, such as -1; empty: none; MIG-<UUID>), NVIDIA MIG User Guide, "CUDA Device
+Enumeration" (the older MIG-<GPU-UUID>/<GPU instance>/<compute instance>), and what PyTorch found CUDA
+to do beyond the text (torch/cuda/__init__.py, `_parse_visible_devices`): the first entry settles
+whether the list is of indices, GPUs or MIG instances, a number may have letters after it, and an
+entry that comes twice leaves no device at all.
+
+CUDA_DEVICE_ORDER is not looked at. With its default, FASTEST_FIRST, a machine of unlike GPUs may
+count them differently from nvidia-smi; there CUDA_DEVICE_ORDER=PCI_BUS_ID or UUIDs leave no doubt.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+_INDEX = re.compile(r"[+-]?\d+")
+_GPU = "GPU-"
+_MIG = "MIG-"
+_OLD_MIG = "MIG-GPU-"
 
 
-def visible_uuids(setting: str | None, uuids: Sequence[str]) -> list[str]:
-    """The UUIDs of the GPUs that `setting` leaves visible, in its order.
-
-    CUDA's own rule (CUDA C++ Programming Guide, environment variables): entries are indices or
-    beginnings of UUIDs, and the list ends before the first entry that names no device. A MIG
-    entry names an instance; its GPU is shown where the entry holds the GPU's UUID.
+def visible_uuids(
+    setting: str | None, uuids: Sequence[str], instances: Mapping[str, str] | None = None
+) -> list[str]:
+    """The UUIDs of the GPUs that `setting` leaves visible, in its order, each once.
 
     Args:
         setting: the variable's value; None where it is not set: all GPUs.
         uuids: all GPUs in the driver's order.
+        instances: the GPU of each MIG instance, both as UUIDs; needed where `names_instances` says so.
     """
     if setting is None:
         return list(uuids)
-    chosen: list[str] = []
-    for entry in (part.strip() for part in setting.split(",")):
-        uuid = _named(entry, uuids)
-        if uuid is None:
-            break
-        if uuid not in chosen:
-            chosen.append(uuid)
-    return chosen
+    entries = _entries(setting)
+    if _index(entries[0]) is not None:
+        indices = [_index(entry) for entry in entries]
+        named = [None if i is None or not 0 <= i < len(uuids) else uuids[i] for i in indices]
+    elif entries[0].startswith(_GPU):
+        named = [_only_match(entry, uuids) if entry.startswith(_GPU) else None for entry in entries]
+    elif entries[0].startswith(_MIG):
+        named = [_gpu_of_instance(entry, uuids, instances or {}) for entry in entries]
+    else:
+        return []
+    end = named.index(None) if None in named else len(named)
+    chosen = [uuid for uuid in named[:end] if uuid is not None]
+    # Two instances of one GPU are two devices, so there only the entries themselves count.
+    devices: list[str] = entries[:end] if entries[0].startswith(_MIG) else chosen
+    return [] if len(set(devices)) < len(devices) else list(dict.fromkeys(chosen))
 
 
-def _named(entry: str, uuids: Sequence[str]) -> str | None:
-    if entry.isdigit():
-        return uuids[int(entry)] if int(entry) < len(uuids) else None
-    if entry.startswith("MIG-GPU-"):
-        entry = entry.removeprefix("MIG-").partition("/")[0]
-    matches = [uuid for uuid in uuids if entry.startswith("GPU-") and uuid.startswith(entry)]
+def hides_all(setting: str | None) -> bool:
+    """Whether `setting` leaves no GPU visible on any machine, as '', '-1' or 'NoDevFiles' do."""
+    if setting is None:
+        return False
+    first = _entries(setting)[0]
+    index = _index(first)
+    return index < 0 if index is not None else not first.startswith((_GPU, _MIG))
+
+
+def names_instances(setting: str | None) -> bool:
+    """Whether `setting` names MIG instances by UUIDs of their own, which do not tell the GPU."""
+    entries = [] if setting is None else _entries(setting)
+    return any(entry.startswith(_MIG) and not entry.startswith(_OLD_MIG) for entry in entries)
+
+
+def _entries(setting: str) -> list[str]:
+    return [part.strip() for part in setting.split(",")]
+
+
+def _index(entry: str) -> int | None:
+    number = _INDEX.match(entry)
+    return None if number is None else int(number.group())
+
+
+def _gpu_of_instance(entry: str, uuids: Sequence[str], instances: Mapping[str, str]) -> str | None:
+    if not entry.startswith(_MIG):
+        return None
+    if entry.startswith(_OLD_MIG):
+        return _only_match(entry.removeprefix(_MIG).partition("/")[0], uuids)
+    instance = _only_match(entry, list(instances))
+    return None if instance is None else instances[instance]
+
+
+def _only_match(beginning: str, uuids: Sequence[str]) -> str | None:
+    matches = [uuid for uuid in uuids if uuid.startswith(beginning)]
     return matches[0] if len(matches) == 1 else None

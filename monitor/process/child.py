@@ -11,17 +11,19 @@ from collections.abc import Callable
 from multiprocessing.context import ForkContext
 from typing import Any
 
+from monitor.failure import Failure, ProcessFailure
+from monitor.limits import ResourceLimits
 from monitor.process.backoff import pause_s
+from monitor.process.heartbeat import Heartbeat
 from monitor.process.messages import ProcessReport
+from monitor.process.resources import Restraint
 from monitor.process.states import MonitorState, moved
-from monitor.process.worker import ALIVE_S, ASKED_TO_END, HEARTBEAT_SLOTS
 
 # Time between asking, SIGTERM, SIGKILL and giving up on a process that does not end.
 _STEP_S = 0.5
 _HEALTHY_AFTER_S = 60.0
-_SET_WITHIN_S = 0.2
 
-Start = Callable[[Any, Any], None]
+Start = Callable[[Any, Heartbeat], None]
 
 
 class Ending(enum.IntEnum):
@@ -41,14 +43,17 @@ class Child:
         name: for the process list and the log.
         context: how processes are started.
         start: called in the child with its Event and heartbeat.
+        limits: what the process may use.
     """
 
-    def __init__(self, name: str, context: ForkContext, start: Start) -> None:
+    def __init__(self, name: str, context: ForkContext, start: Start, limits: ResourceLimits) -> None:
         self.name = name
         self.state = MonitorState.RESTARTING
         self.restarts = -1
-        self.error: str | None = None
-        self.heartbeat: Any = context.RawArray("d", HEARTBEAT_SLOTS)
+        self.error: Failure | None = None
+        self.heartbeat = Heartbeat()
+        self._limits = limits
+        self._restraint = Restraint(limits, 0.0)
         self._context = context
         self._start = start
         self._process: multiprocessing.process.BaseProcess | None = None
@@ -78,9 +83,15 @@ class Child:
     def report(self) -> ProcessReport:
         """State for the health report."""
         overdue = self.state in {MonitorState.UNREACHABLE, MonitorState.FAILED}
-        alive_s = self.heartbeat[ALIVE_S] or self._started_s
+        alive_s = self.heartbeat.alive_s or self._started_s
         return ProcessReport(
-            self.state, self.pid, max(self.restarts, 0), self.error, alive_s if overdue else None
+            self.state,
+            self.pid,
+            max(self.restarts, 0),
+            self.error,
+            alive_s if overdue else None,
+            self.heartbeat.slowdown,
+            self._restraint.reason,
         )
 
     def overdue(self, now: float, limit_s: float) -> bool:
@@ -91,37 +102,47 @@ class Child:
         """Go to `state`."""
         self.state = moved(self.state, state)
 
-    def step(self, now: float) -> None:
-        """Start, notice an end, or go on ending: whatever is due. Does not wait."""
+    def step(self, now: float, *, may_start: bool = True) -> None:
+        """Notice an end, go on ending, or start if that is due and allowed. Does not wait."""
         if self._process is not None and not self._process.is_alive():
             self._note_end(now)
         if self._process is None:
-            if self.state is MonitorState.RESTARTING and now >= self._due_s:
+            if may_start and self.state is MonitorState.RESTARTING and now >= self._due_s:
                 self._launch(now)
-        elif self._ending is not Ending.NOT and now - self._ending_since_s >= _STEP_S:
+        elif self._patience_is_over(now):
             self._end_harder(now)
 
-    def end(self, now: float, reason: str) -> None:
-        """Begin to end the process because of `reason`; it is started again after a pause."""
+    def restrain(self, now: float) -> str | None:
+        """Hold the process to its limits; why it must be replaced, None where it need not be."""
+        if not self.running or self.pid is None:
+            return None
+        return self._restraint.look(self.pid, self.heartbeat, now)
+
+    def end(self, now: float, kind: ProcessFailure, text: str) -> None:
+        """Begin to end the process, for the reason given; it is started again after a pause.
+
+        It is asked by the flag in its heartbeat alone: the Event may be what it hangs on, and a
+        thread to set it in must not exist while the host still forks.
+        """
         if not self.running:
             return
-        self.error = reason
+        self.error = Failure.of_process(kind, text)
         self.move(MonitorState.UNREACHABLE)
         self._ending, self._ending_since_s = Ending.ASKED, now
-        self.heartbeat[ASKED_TO_END] = 1.0
+        self.heartbeat.asked_to_end = 1.0
 
-    def ask_to_stop(self) -> None:
-        """Set the Event, for the last time.
+    def ask_to_stop(self) -> threading.Thread | None:
+        """Set the Event, for the last time, and return the thread that does so.
 
         `Event.set` blocks for ever when a process died while waiting on it: so it runs in a thread
-        that is left alone after a moment. The flag in the heartbeat has no lock and says the same.
+        that may be left alone. The flag in the heartbeat has no lock and says the same.
         """
         if self._process is None:
-            return
-        self.heartbeat[ASKED_TO_END] = 1.0
+            return None
+        self.heartbeat.asked_to_end = 1.0
         setter = threading.Thread(target=self._event.set, daemon=True)
         setter.start()
-        setter.join(_SET_WITHIN_S)
+        return setter
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if there is a process."""
@@ -131,27 +152,43 @@ class Child:
     def _launch(self, now: float) -> None:
         self.move(MonitorState.STARTING)
         self.restarts += 1
-        self.heartbeat = self._context.RawArray("d", HEARTBEAT_SLOTS)
-        self._event = self._context.Event()
+        self.heartbeat = Heartbeat()
         self._ending = Ending.NOT
         self._started_s = now
-        self._process = self._context.Process(
-            target=self._start, args=(self._event, self.heartbeat), name=self.name, daemon=True
-        )
-        self._process.start()
+        self._restraint = Restraint(self._limits, now)
+        try:
+            self._event = self._context.Event()
+            process = self._context.Process(
+                target=self._start, args=(self._event, self.heartbeat), name=self.name, daemon=True
+            )
+            process.start()
+        except OSError as error:
+            # No process or semaphore to be had now; there may be one after the pause.
+            self._pause(now, Failure.of_process(ProcessFailure.NOT_STARTED, str(error)))
+            return
+        self._process = process
 
     def _note_end(self, now: float) -> None:
         process, self._process = self._process, None
         if process is None:
             return
-        if self._ending is Ending.NOT:
-            self.error = _how_it_ended(process.exitcode)
+        said = self.heartbeat.last_word
+        reason = Failure(*said) if said else _how_it_ended(process.exitcode)
         process.close()
+        self._pause(now, reason if self._ending is Ending.NOT else self.error)
+
+    def _pause(self, now: float, reason: Failure | None) -> None:
+        self.error = reason
         self._ending = Ending.NOT
         self._failures = 1 if now - self._started_s > _HEALTHY_AFTER_S else self._failures + 1
         self._due_s = now + pause_s(self._failures, self._random)
         if self.state is not MonitorState.STOPPING:
             self.move(MonitorState.RESTARTING)
+
+    def _patience_is_over(self, now: float) -> bool:
+        # While everything is stopped, `stop_all` sets the pace.
+        ending = self._ending is not Ending.NOT and self.state is not MonitorState.STOPPING
+        return ending and now - self._ending_since_s >= _STEP_S
 
     def _end_harder(self, now: float) -> None:
         self._ending_since_s = now
@@ -164,21 +201,39 @@ class Child:
             self.send(signal.SIGKILL)
         else:
             # It sits in the kernel. A second process for the same driver would only join it.
-            self.error = f"process {self.pid} cannot be killed ({self.error})"
+            self.error = Failure.of_process(
+                ProcessFailure.UNKILLABLE, f"process {self.pid} cannot be killed ({self.error})"
+            )
             self.move(MonitorState.FAILED)
 
 
-def _how_it_ended(exit_code: int | None) -> str:
+def _how_it_ended(exit_code: int | None) -> Failure:
+    how = f"with exit code {exit_code}"
     if exit_code is not None and exit_code < 0:
         try:
-            return f"ended by {signal.Signals(-exit_code).name}"
+            how = f"by {signal.Signals(-exit_code).name}"
         except ValueError:
-            return f"ended by signal {-exit_code}"
-    return f"ended with exit code {exit_code}"
+            how = f"by signal {-exit_code}"
+    return Failure.of_process(ProcessFailure.ENDED, how)
 
 
-def wait_until_ended(children: list[Child], until_s: float) -> bool:
-    """Wait until all have ended or the time is over; whether they have."""
+def stop_all(children: list[Child], budget_s: float) -> None:
+    """End `children` together: ask, wait, SIGTERM, wait, SIGKILL, wait, within `budget_s`."""
+    begun_s = time.monotonic()
+    for child in children:
+        child.move(MonitorState.STOPPING)
+    # Started together, so that one that blocks costs the others no time.
+    for child in children:
+        child.ask_to_stop()
+    for number, share in ((signal.SIGTERM, 0.5), (signal.SIGKILL, 0.8)):
+        if _all_ended(children, begun_s + budget_s * share):
+            return
+        for child in children:
+            child.send(number)
+    _all_ended(children, begun_s + budget_s)
+
+
+def _all_ended(children: list[Child], until_s: float) -> bool:
     while any(child.pid is not None for child in children):
         for child in children:
             child.step(time.monotonic())

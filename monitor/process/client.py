@@ -6,38 +6,39 @@ import logging
 import os
 import random
 import select
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+from monitor.failure import Failure, ProcessFailure
+from monitor.limits import ResourceLimits
 from monitor.process.backoff import pause_s
-from monitor.process.host import HEALTH_EVERY_S
-from monitor.process.messages import (
-    FrameReader,
-    HealthReport,
-    HostSpec,
-    MonitorSpec,
-    ProcessReport,
-    ServerReport,
-    encode,
-)
-from monitor.process.states import MonitorState
+from monitor.process.host import HEALTH_EVERY_S, RELEASE, RESUME
+from monitor.process.host_process import HostProcess
+from monitor.process.messages import HealthReport, HostSpec, MonitorSpec, ProcessReport
+from monitor.process.newest import NewestReports, Reports, log_health_changes
+from monitor.process.states import MonitorState, moved
 
-Reports = dict[str, dict[str, ServerReport]]
-
-_BOOT = "import sys; sys.path[:] = {path!r}; from monitor.process.host import main; main({health}, {data})"
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 # A host that is alive tells its health every 0.5 s.
 _SILENT_AFTER_S = 6 * HEALTH_EVERY_S
 _STARTING_WITHIN_S = 15.0
-_AFTER_KILL_S = 0.3
 _HEALTHY_AFTER_S = 60.0
+# What `stop` may take beyond `join_timeout_s`: for the host to be killed, and the last of it reaped.
+_STOP_GRACE_S = 0.5
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("monitor")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """See SystemMonitor."""
+
+    interval_s: float
+    timeout_s: float
+    join_timeout_s: float
+    limits: ResourceLimits
 
 
 class MonitorClient:
@@ -48,88 +49,118 @@ class MonitorClient:
 
     Args:
         monitors: what to run.
-        interval_s, timeout_s, join_timeout_s: see SystemMonitor.
-        on_reports: called in the thread with each new set of reports.
+        settings: see SystemMonitor.
+        on_change: called in the thread whenever reports or the state of a process have changed.
     """
 
     def __init__(
-        self,
-        monitors: tuple[MonitorSpec, ...],
-        *,
-        interval_s: float,
-        timeout_s: float,
-        join_timeout_s: float,
-        on_reports: Callable[[Reports], None],
+        self, monitors: tuple[MonitorSpec, ...], settings: ClientSettings, on_change: Callable[[], None]
     ) -> None:
-        self.reports: Reports = {}
         self.health = HealthReport()
-        self.state = MonitorState.STARTING
-        self.error: str | None = None
+        self.error: Failure | None = None
         self.host_restarts = 0
         self._monitors = monitors
-        self._settings = (interval_s, timeout_s, join_timeout_s)
-        self._on_reports = on_reports
+        self._settings = settings
+        self._on_change = on_change
+        self._newest = NewestReports()
+        self._life = MonitorState.STARTING
         self._thread: threading.Thread | None = None
         self._owner_pid: int | None = None
-        self._stop_lock = threading.Lock()
+        # Re-entrant: a signal handler's aftermath may call `stop` in the middle of `stop`.
+        self._stop_lock = threading.RLock()
+        self._stop_asked = False
+        self._stopped = False
+        self._released = False
         self._wake: tuple[int, int] | None = None
-        self._host: subprocess.Popen[bytes] | None = None
+        self._host: HostProcess | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: the reports, and none of what reaches the processes."""
-        return {"reports": self.reports, "health": self.health, "error": self.error, "host_restarts": 0}
+        return {"health": self.health, "error": self.error, "reports": self.reports}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Be an inert copy."""
-        self.__dict__.update(state)
-        self.state = MonitorState.STOPPED
-        self._owner_pid = None
-        self._thread = None
+        self.__init__((), ClientSettings(1.0, 1.0, 0.0, ResourceLimits()), _nothing)  # type: ignore[misc]
+        self.health, self.error, self._newest.reports = state["health"], state["error"], state["reports"]
+        self._stopped = True
 
     @property
-    def started(self) -> bool:
-        """Whether this very process started the host."""
-        return self._owner_pid == os.getpid()
+    def reports(self) -> Reports:
+        """The newest report of each monitor and server."""
+        return self._newest.reports
+
+    @property
+    def state(self) -> MonitorState:
+        """Of the host; STOPPED in a copy that another process holds."""
+        if self._stopped or (self._owner_pid is not None and not self._owned):
+            return MonitorState.STOPPED
+        return MonitorState.STOPPING if self._stop_asked else self._life
 
     @property
     def host_pid(self) -> int | None:
         """Process id of the host; None while there is none."""
         return None if self._host is None else self._host.pid
 
+    @property
+    def _owned(self) -> bool:
+        return self._owner_pid == os.getpid()
+
     def start(self) -> None:
-        """Start the host; returns at once. Again after a start: nothing."""
-        if self._thread is not None or self.state is MonitorState.STOPPED:
+        """Start the host; returns at once. Again after a start, or after a stop: nothing.
+
+        Where the system refuses a pipe or a thread, monitoring has failed and the run goes on.
+        """
+        if self._thread is not None or self._stopped:
             return
         self._owner_pid = os.getpid()
-        self._wake = os.pipe()
-        self._thread = threading.Thread(target=self._run, name="pylon-monitor", daemon=True)
-        self._thread.start()
-        atexit.register(self.stop)
+        try:
+            self._wake = os.pipe()
+            for descriptor in self._wake:
+                os.set_blocking(descriptor, False)
+            thread = threading.Thread(target=self._run, name="pylon-monitor", daemon=True)
+            thread.start()
+        except (OSError, RuntimeError) as error:
+            self._give_up(Failure.of_process(ProcessFailure.NOT_STARTED, str(error)))
+            return
+        self._thread = thread
+        atexit.register(self._stop_at_exit)
 
     def stop(self) -> None:
         """End all processes within `join_timeout_s` + 0.5 s; from any thread, any number of times."""
-        if not self.started or self._wake is None or self._thread is None:
+        if not self._owned or self._stopped:
             return
-        limit_s = self._settings[2] + 0.5
+        limit_s = self._settings.join_timeout_s + _STOP_GRACE_S
+        self._stop_asked = True
+        self._wake_thread()
         if not self._stop_lock.acquire(timeout=limit_s):
             return
         try:
-            if self.state is MonitorState.STOPPED:
+            thread = self._thread
+            if self._stopped or thread is None:
                 return
-            self.state = MonitorState.STOPPING
-            with contextlib.suppress(OSError):
-                os.write(self._wake[1], b"s")
-            self._thread.join(limit_s - 0.1)
-            if self._thread.is_alive() and self._host is not None:
-                # The thread hangs, which only a bug makes it do: the host goes all the same.
-                self._host.kill()
-            self.state = MonitorState.STOPPED
-            atexit.unregister(self.stop)
-            if not self._thread.is_alive():
-                for descriptor in self._wake:
+            thread.join(limit_s)
+            if thread.is_alive():
+                if self._host is not None:
+                    self._host.kill()
+            elif self._wake is not None:
+                wake, self._wake = self._wake, None
+                for descriptor in wake:
                     os.close(descriptor)
+            self._stopped = True
+            atexit.unregister(self._stop_at_exit)
         finally:
             self._stop_lock.release()
+
+    def _stop_at_exit(self) -> None:
+        # Ctrl-C while the interpreter exits: nobody wants to wait any more, and a traceback would be no
+        # news. The host sees the end of this process and ends all in order.
+        with contextlib.suppress(KeyboardInterrupt):
+            self.stop()
+
+    def release(self, *, released: bool) -> None:
+        """Ask the monitors to let go of their devices, or to take them up again; returns at once."""
+        self._released = released
+        self._wake_thread()
 
     def process_reports(self) -> dict[str, ProcessReport]:
         """Health of each monitor's process; while the host itself is away, its state for all of them."""
@@ -138,150 +169,137 @@ class MonitorClient:
         away = ProcessReport(self.state, None, self.host_restarts, self.error)
         return {one.name: away for one in self._monitors} | {"manager": away}
 
+    def _wake_thread(self) -> None:
+        if self._wake is not None and self._owned:
+            # A full pipe wakes it as well.
+            with contextlib.suppress(OSError):
+                os.write(self._wake[1], b"w")
+
     def _run(self) -> None:
+        try:
+            self._keep_a_host()
+        except Exception as error:
+            logger.exception("monitor: watching has ended by a fault of its own; the run goes on")
+            self._give_up(Failure.of(error))
+
+    def _keep_a_host(self) -> None:
         generator = random.Random()
         failures = 0
-        while self.state is not MonitorState.STOPPING:
+        while not self._stop_asked:
             started_s = time.monotonic()
-            try:
-                reason = self._live_with_host()
-            except OSError as error:
-                reason = f"the host could not be started: {error}"
-            if reason is None:
+            self._life = moved(self._life, MonitorState.STARTING)
+            failure = self._live_with_host()
+            if failure is None:
                 return
             failures = 1 if time.monotonic() - started_s > _HEALTHY_AFTER_S else failures + 1
-            self._note_failure(reason)
-            if self._woken([], pause_s(failures, generator)):
-                return
+            self._note_failure(failure)
+            until_s = time.monotonic() + pause_s(failures, generator)
+            while not self._stop_asked and (left_s := until_s - time.monotonic()) > 0:
+                self._wait_for((), left_s)
 
-    def _note_failure(self, reason: str) -> None:
-        logger.warning("monitor: %s; starting it anew", reason)
-        self.error = reason
+    def _note_failure(self, failure: Failure) -> None:
+        if self._stop_asked:
+            return
+        logger.warning("monitor host: %s; starting it anew", failure, extra={"error_kind": failure.kind})
+        self.error = failure
         self.host_restarts += 1
         self.health = HealthReport()
-        if self.state is not MonitorState.STOPPING:
-            self.state = MonitorState.RESTARTING
+        self._life = moved(self._life, MonitorState.RESTARTING)
+        self._on_change()
 
-    def _live_with_host(self) -> str | None:
+    def _give_up(self, failure: Failure) -> None:
+        logger.warning("monitor: %s; this run is not watched", failure, extra={"error_kind": failure.kind})
+        self.error = failure
+        self.health = HealthReport()
+        self._life = MonitorState.FAILED
+
+    def _live_with_host(self) -> Failure | None:
         """One host from start to end; why it ended, None where we were asked to stop."""
-        interval_s, timeout_s, join_timeout_s = self._settings
-        spec = HostSpec(self._monitors, os.getpid(), interval_s, timeout_s, join_timeout_s)
-        with contextlib.ExitStack() as stack:
-            health, data = _pipe(stack), _pipe(stack)
-            self._host = _launch(health[1], data[1])
-            for writing_end in (health[1], data[1]):
-                os.close(writing_end)
-            try:
-                return self._read_from(
-                    spec, FrameReader(health[0]), FrameReader(data[0]), (health[0], data[0])
-                )
-            finally:
-                self._end_host(self._host, join_timeout_s)
-
-    def _read_from(
-        self, spec: HostSpec, health: FrameReader, data: FrameReader, descriptors: tuple[int, int]
-    ) -> str | None:
-        host = self._host
-        if host is None or host.stdin is None:
-            return "the host has no lifeline"
+        settings = self._settings
+        spec = HostSpec(
+            self._monitors,
+            os.getpid(),
+            settings.interval_s,
+            settings.timeout_s,
+            settings.join_timeout_s,
+            settings.limits,
+        )
         try:
-            host.stdin.write(encode(spec))
-            host.stdin.flush()
-        except BrokenPipeError:
-            return "the host ended while starting"
-        heard_s, limit_s = time.monotonic(), _STARTING_WITHIN_S
-        while True:
-            ready = self._woken(list(descriptors), HEALTH_EVERY_S * 2)
-            if self.state is MonitorState.STOPPING:
-                return None
-            try:
-                if descriptors[0] in ready and self._take_health(health):
-                    heard_s, limit_s = time.monotonic(), _SILENT_AFTER_S
-                if descriptors[1] in ready:
-                    self._take_reports(data)
-            except EOFError:
-                return f"the host ended with {host.poll() if host.poll() is not None else 'its pipe closed'}"
-            except Exception as error:  # noqa: BLE001 - a torn stream can raise anything while it is decoded
-                return f"the host sent what cannot be read: {type(error).__name__}: {error}"
-            if time.monotonic() - heard_s > limit_s:
-                return f"the host gave no answer for {limit_s:g} s"
+            host = HostProcess(spec)
+        except (OSError, ValueError) as error:
+            return Failure.of_process(ProcessFailure.NOT_STARTED, str(error))
+        self._host = host
+        try:
+            return self._follow(host)
+        finally:
+            if self._stop_asked:
+                host.end_in_order(settings.join_timeout_s)
+            else:
+                host.end_now(lambda seconds: self._wait_for((), seconds))
 
-    def _take_health(self, reader: FrameReader) -> bool:
-        frames = reader.read()
-        if frames:
-            _log_changes(self.health, frames[-1])
-            self.health = frames[-1]
-            if self.state is not MonitorState.STOPPING:
-                self.state = MonitorState.OK
+    def _follow(self, host: HostProcess) -> Failure | None:
+        heard_s, limit_s = time.monotonic(), _STARTING_WITHIN_S
+        released = False
+        while True:
+            if self._stop_asked:
+                return None
+            if released is not self._released:
+                released = self._released
+                host.ask(RELEASE if released else RESUME)
+            # Judged before the wait: a run that was itself stopped for a while hears what came meanwhile.
+            overdue = time.monotonic() - heard_s > limit_s
+            ready = self._wait_for(host.descriptors, 0 if overdue else HEALTH_EVERY_S * 2)
+            try:
+                if host.health.descriptor in ready and self._take_health(host):
+                    heard_s, limit_s, overdue = time.monotonic(), _SILENT_AFTER_S, False
+                if host.data.descriptor in ready:
+                    self._take_reports(host)
+            except EOFError as error:
+                return self._why_ended(host, error)
+            except Exception as error:  # noqa: BLE001 - a torn stream can raise anything while it is decoded
+                return Failure.of_process(ProcessFailure.TORN, f"{type(error).__name__}: {error}")
+            if overdue:
+                return Failure.of_process(ProcessFailure.SILENT, f"gave no answer for {limit_s:g} s")
+
+    def _why_ended(self, host: HostProcess, error: EOFError) -> Failure:
+        if self.health.last_word is not None:
+            logger.error("monitor host: %s", self.health.last_word)
+        return Failure.of_process(ProcessFailure.ENDED, host.how_it_ended() or str(error))
+
+    def _take_health(self, host: HostProcess) -> bool:
+        frames = host.health.read()
+        for frame in frames:
+            log_health_changes(self.health, frame)
+            changed = _states(frame) != _states(self.health)
+            self.health = frame
+            self._life = moved(self._life, MonitorState.OK)
+            if changed:
+                self._on_change()
         return bool(frames)
 
-    def _take_reports(self, reader: FrameReader) -> None:
-        frames = reader.read()
+    def _take_reports(self, host: HostProcess) -> None:
+        frames = host.data.read()
         if frames:
-            self.reports = frames[-1]
-            self._on_reports(self.reports)
+            self._newest.take(frames[-1])
+            self._on_change()
 
-    def _woken(self, descriptors: list[int], timeout_s: float) -> list[int]:
-        """Which descriptors are readable, waiting up to `timeout_s` for them or for the wake pipe."""
-        if self._wake is None:
-            return []
-        ready, _, _ = select.select([self._wake[0], *descriptors], [], [], timeout_s)
+    def _wait_for(self, descriptors: tuple[int, ...], timeout_s: float) -> list[int]:
+        """Which descriptors are readable, waiting up to `timeout_s` for them or to be woken."""
+        poller = select.poll()
+        wake = -1 if self._wake is None else self._wake[0]
+        for descriptor in (wake, *descriptors):
+            if descriptor >= 0:
+                poller.register(descriptor, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poller.poll(timeout_s * 1000)]
+        if wake in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake, 4096)
         return ready
 
-    def _end_host(self, host: subprocess.Popen[bytes], join_timeout_s: float) -> None:
-        """Ask the host to end everything, wait, kill it: its children die with it."""
-        if host.stdin is not None:
-            with contextlib.suppress(OSError):
-                # A byte, not only the end of the pipe: a forked loader worker may hold a copy of it.
-                host.stdin.write(b"s")
-                host.stdin.close()
-        orderly = self.state is MonitorState.STOPPING
-        try:
-            host.wait(join_timeout_s if orderly else 0)
-        except subprocess.TimeoutExpired:
-            host.kill()
-            try:
-                host.wait(_AFTER_KILL_S)
-            except subprocess.TimeoutExpired:
-                logger.error("monitor: host process %d cannot be killed; it is left behind", host.pid)
-                # Popen would warn of it at the end of the interpreter.
-                host.returncode = -9
+
+def _states(report: HealthReport) -> list[MonitorState]:
+    return [one.state for one in report.processes.values()]
 
 
-def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
-    reading, writing = os.pipe()
-    stack.callback(os.close, reading)
-    return reading, writing
-
-
-def _launch(health: int, data: int) -> "subprocess.Popen[bytes]":
-    path = [_PACKAGE_ROOT, *(entry or str(Path.cwd()) for entry in sys.path)]
-    boot = _BOOT.format(path=list(dict.fromkeys(path)), health=health, data=data)
-    # -S and -I: neither site nor the user's Python settings run in the host; it gets our path as it is.
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", boot],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(health, data),
-        # Ctrl-C of a terminal goes to the foreground group: the host is in a group of its own.
-        process_group=0,
-    )
-
-
-def _log_changes(former: HealthReport, current: HealthReport) -> None:
-    """One line per change of state, never one per tick."""
-    for name, report in current.processes.items():
-        before = former.processes.get(name)
-        if before is None or before.state is report.state:
-            continue
-        level = logging.INFO if report.state in {MonitorState.OK, MonitorState.STARTING} else logging.WARNING
-        why = f": {report.error}" if report.error and report.state is not MonitorState.OK else ""
-        logger.log(
-            level,
-            "monitor %s: %s%s",
-            name,
-            report.state.value,
-            why,
-            extra={"monitor": name, "state": report.state.value, "error": report.error},
-        )
+def _nothing() -> None:
+    return

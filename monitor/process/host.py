@@ -4,34 +4,37 @@ It has one thread, no torch and no driver, so its children are forked from it: e
 memory and starts in milliseconds. It makes no call that another process could hold up.
 """
 
+import contextlib
 import os
 import signal
 import sys
 import time
+import traceback
 from functools import partial
 from multiprocessing import connection, get_context
 from typing import Any
 
-from monitor.process.child import Child, wait_until_ended
+from monitor.failure import ProcessFailure
+from monitor.process.child import Child, stop_all
+from monitor.process.heartbeat import Heartbeat, Notices
+from monitor.process.judgement import blame, trouble
 from monitor.process.messages import FrameReader, FrameWriter, HealthReport, HostSpec, MonitorSpec
-from monitor.process.parent_death import ProcessWatch, die_with_parent
+from monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
 from monitor.process.relay import relay
 from monitor.process.states import MonitorState
-from monitor.process.worker import (
-    ALIVE_S,
-    OLDEST_BUSY_S,
-    PUBLISHING_SINCE_S,
-    SUCCESS_S,
-    Surroundings,
-    prepare_child,
-    work,
-)
+from monitor.process.worker import Surroundings, prepare_child, work
 from monitor.transport.manager import ManagerAddress, serve_reports
 
 HEALTH_EVERY_S = 0.5
+# What the training process writes into the lifeline.
+STOP, RELEASE, RESUME = b"src"
 _SHORTEST_STEP_S = 0.05
-_STARTING_WITHIN_S = 10.0
+_GAP_S = 2.0
 _STALE_INTERVALS = 3
+# Workers get most of the budget; Manager and relay are ended by SIGKILL, which takes moments.
+_WORKERS_SHARE = 0.8
+# Once the run has died nobody waits for us: everything is gone within two seconds of it.
+_LONGEST_STOP_WITHOUT_RUN_S = 1.5
 
 
 class Host:
@@ -48,137 +51,170 @@ class Host:
         self._pid = os.getpid()
         self._lifeline = lifeline
         self._run_watch = ProcessWatch(spec.parent_pid)
-        self._health = FrameWriter(health_descriptor)
+        self._health_descriptor = health_descriptor
         self._data_descriptor = data_descriptor
+        self._health = FrameWriter(health_descriptor)
+        self._notices = Notices()
         self._address = ManagerAddress.new()
         context = get_context("fork")
-        self._manager = Child("pylon-manager", context, self._start_manager)
-        self._relay = Child("pylon-relay", context, self._start_relay)
+        self._manager = Child("pylon-manager", context, self._start_manager, spec.limits)
+        self._relay = Child("pylon-relay", context, self._start_relay, spec.limits)
         self._workers = {
-            one.name: Child(f"pylon-{one.name}", context, partial(self._start_worker, one))
+            one.name: Child(f"pylon-{one.name}", context, partial(self._start_worker, one), spec.limits)
             for one in spec.monitors
         }
-        self._next_health_s = 0.0
+        self._judge_from_s = 0.0
+        self._told_s = 0.0
+        self._told: HealthReport | None = None
 
     def run(self) -> None:
-        """Supervise until the lifeline ends, then end everything within the budget."""
+        """Supervise until the lifeline ends or the run does, then end everything within the budget."""
+        looked_s = time.monotonic()
         while not self._woken():
             now = time.monotonic()
+            if now - looked_s > _GAP_S:
+                # This process was itself stopped, and perhaps all of them: they get time to show life.
+                self._judge_from_s = now + _GAP_S
+            looked_s = now
             self._step(now)
-            if now >= self._next_health_s:
-                self._next_health_s = now + HEALTH_EVERY_S
-                self._tell()
+            self._tell(now)
         self._stop()
 
     def _woken(self) -> bool:
         """Wait until something ends or the next look is due; whether the end is asked for."""
         step_s = max(_SHORTEST_STEP_S, min(self._spec.interval_s / 4, HEALTH_EVERY_S))
-        sentinels = [child.sentinel for child in self._everybody() if child.sentinel is not None]
-        ready = connection.wait([self._lifeline, self._run_watch.descriptor, *sentinels], step_s)
-        return self._lifeline in ready or self._run_watch.descriptor in ready
+        descriptors = [self._lifeline, self._run_watch.descriptor]
+        descriptors += [child.sentinel for child in self._everybody()]
+        ready = connection.wait([one for one in descriptors if one is not None], step_s)
+        if self._lifeline in ready and self._asked_to_stop():
+            return True
+        return self._run_watch.ended() or os.getppid() != self._spec.parent_pid
+
+    def _asked_to_stop(self) -> bool:
+        """Follow what the training process has asked for on the lifeline."""
+        asked = os.read(self._lifeline, 4096)
+        for request in asked:
+            if request in {RELEASE, RESUME}:
+                self._notices.released = float(request == RELEASE)
+        return not asked or STOP in asked
 
     def _step(self, now: float) -> None:
-        if not self._manager.running:
-            self._replace_manager(now)
-        for child in self._everybody():
-            if child is self._manager or self._manager.running:
-                child.step(now)
-        self._judge_transport(now)
-        for name, worker in self._workers.items():
-            if worker.running:
-                self._judge_worker(name, worker, now)
-
-    def _replace_manager(self, now: float) -> None:
-        """A dead Manager is for good, and so is everybody's connection to it."""
-        for child in (self._relay, *self._workers.values()):
-            child.end(now, f"the Manager {self._manager.error or 'ended'}")
-        self._address = ManagerAddress.new()
-
-    def _judge_transport(self, now: float) -> None:
-        """Replace a Manager that does not answer: the relay or a worker waits for it too long."""
-        for child in (self._relay, *self._workers.values()):
-            since_s = child.heartbeat[PUBLISHING_SINCE_S]
-            if child.running and since_s and now - since_s > self._spec.timeout_s:
-                self._manager.end(now, f"gave no answer for {self._spec.timeout_s:g} s")
+        served = self._manager.running
+        self._manager.step(now)
+        if served and not self._manager.running:
+            # A dead Manager is for good, and so is everybody's connection to it.
+            for child in self._clients():
+                child.end(now, ProcessFailure.MANAGER_GONE, f"the Manager: {self._manager.error}")
+            self._address = ManagerAddress.new()
+        for child in self._clients():
+            child.step(now, may_start=self._manager.running)
         for child in (self._manager, self._relay):
-            if child.running and child.state is MonitorState.STARTING and child.heartbeat[ALIVE_S]:
+            if child.running and child.state is MonitorState.STARTING and child.heartbeat.alive_s:
                 child.move(MonitorState.OK)
+        if now >= self._judge_from_s:
+            self._judge(now)
 
-    def _judge_worker(self, name: str, worker: Child, now: float) -> None:
-        alive_s, busy_s, success_s = (worker.heartbeat[slot] for slot in (ALIVE_S, OLDEST_BUSY_S, SUCCESS_S))
-        silent_after_s = max(self._spec.timeout_s, _STALE_INTERVALS * self._spec.interval_s)
-        if not alive_s:
-            if worker.overdue(now, _STARTING_WITHIN_S):
-                worker.end(now, f"{name}: did not start within {_STARTING_WITHIN_S:g} s")
-        elif now - alive_s > silent_after_s:
-            worker.end(now, f"{name}: no sign of life for {silent_after_s:g} s")
-        elif busy_s and now - busy_s > self._spec.timeout_s:
-            worker.end(now, f"{name}: a reading takes longer than {self._spec.timeout_s:g} s")
-        elif success_s and now - success_s <= silent_after_s:
+    def _judge(self, now: float) -> None:
+        for child in self._clients():
+            verdict = trouble(child, now, self._silent_after_s(child), self._spec.timeout_s)
+            if verdict is not None:
+                child.end(now, *verdict)
+        for worker in self._workers.values():
+            if worker.running:
+                self._note_success(worker, now)
+        if (over := self._manager.restrain(now)) is not None:
+            self._manager.end(now, ProcessFailure.OVER_LIMIT, over)
+        culprit = blame(self._manager, self._clients(), now, self._spec.timeout_s)
+        if culprit is not None:
+            culprit.end(now, ProcessFailure.SILENT, f"gave no answer for {self._spec.timeout_s:g} s")
+
+    def _silent_after_s(self, child: Child) -> float:
+        return max(self._spec.timeout_s, self._stale_after_s(child))
+
+    def _stale_after_s(self, child: Child) -> float:
+        return _STALE_INTERVALS * self._spec.interval_s * child.heartbeat.slowdown
+
+    def _note_success(self, worker: Child, now: float) -> None:
+        stale_after_s = self._stale_after_s(worker)
+        if worker.heartbeat.success_s and now - worker.heartbeat.success_s <= stale_after_s:
             worker.move(MonitorState.OK)
-        elif worker.overdue(now, silent_after_s):
+        elif worker.overdue(now, stale_after_s):
             worker.move(MonitorState.STALE)
 
-    def _tell(self) -> None:
+    def _tell(self, now: float) -> None:
+        """Tell the health when it has changed, and now and then as a sign of life."""
         reports = {name: worker.report() for name, worker in self._workers.items()}
+        report = HealthReport(reports | {"manager": self._manager.report(), "relay": self._relay.report()})
+        if report == self._told and now - self._told_s < HEALTH_EVERY_S:
+            return
         try:
-            self._health.write(HealthReport(reports | {"manager": self._manager.report()}))
+            if self._health.write(report):
+                self._told, self._told_s = report, now
         except OSError:
             # Nobody reads: the lifeline ends in the same moment.
             return
 
     def _stop(self) -> None:
-        """Ask, wait, SIGTERM, wait, SIGKILL, wait a little, and go: all within the budget."""
-        begun_s = time.monotonic()
+        """End all, workers first; then go without waiting for anything that is left."""
         budget_s = self._spec.stop_budget_s
-        workers = list(self._workers.values())
-        for child in self._everybody():
-            child.move(MonitorState.STOPPING)
-        for worker in workers:
-            worker.ask_to_stop()
-        if not wait_until_ended(workers, begun_s + budget_s / 2):
-            _send_all(workers, signal.SIGTERM)
-            if not wait_until_ended(workers, begun_s + budget_s * 0.75):
-                _send_all(workers, signal.SIGKILL)
-        # Neither of these two calls a driver: nothing is lost by ending them at once.
-        _send_all([self._relay, self._manager], signal.SIGKILL)
-        wait_until_ended(self._everybody(), begun_s + budget_s * 0.9)
-        # multiprocessing's own exit waits for every child without limit, an unkillable one included.
-        os._exit(0)
+        if self._run_watch.ended():
+            budget_s = min(budget_s, _LONGEST_STOP_WITHOUT_RUN_S)
+        stop_all(list(self._workers.values()), budget_s * _WORKERS_SHARE)
+        # Neither of these two holds a driver: nothing is lost by ending them at once.
+        for child in (self._relay, self._manager):
+            child.send(signal.SIGKILL)
+        stop_all([self._relay, self._manager], budget_s * (1 - _WORKERS_SHARE) / 2)
+
+    def _clients(self) -> list[Child]:
+        """Those that talk to the Manager."""
+        return [self._relay, *self._workers.values()]
 
     def _everybody(self) -> list[Child]:
-        return [self._manager, self._relay, *self._workers.values()]
+        return [self._manager, *self._clients()]
 
-    def _surroundings(self, event: Any, heartbeat: Any) -> Surroundings:  # noqa: ANN401 - shared ctypes
-        return Surroundings(self._pid, self._run_watch, event, self._address, heartbeat)
+    def _surroundings(self, event: Any, heartbeat: Heartbeat) -> Surroundings:  # noqa: ANN401 - an Event
+        """What a forked child is told; closes in it what only the host uses."""
+        os.close(self._health_descriptor)
+        return Surroundings(self._pid, self._run_watch, event, self._address, heartbeat, self._spec.limits)
 
-    def _start_manager(self, event: Any, heartbeat: Any) -> None:  # noqa: ANN401
-        prepare_child(self._surroundings(event, heartbeat))
+    def _start_manager(self, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401 - an Event
+        prepare_child("pylon-manager", self._surroundings(event, heartbeat), signal.SIGKILL)
+        os.close(self._data_descriptor)
         serve_reports(self._address)
 
-    def _start_relay(self, event: Any, heartbeat: Any) -> None:  # noqa: ANN401
+    def _start_relay(self, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401 - an Event
         around = self._surroundings(event, heartbeat)
-        prepare_child(around)
-        relay(FrameWriter(self._data_descriptor), self._spec.interval_s, around)
+        prepare_child("pylon-relay", around, signal.SIGKILL)
+        relay(FrameWriter(self._data_descriptor), self._spec.interval_s, self._notices, around)
 
-    def _start_worker(self, spec: MonitorSpec, event: Any, heartbeat: Any) -> None:  # noqa: ANN401
-        work(spec, self._surroundings(event, heartbeat))
-
-
-def _send_all(children: list[Child], number: signal.Signals) -> None:
-    for child in children:
-        child.send(number)
+    def _start_worker(self, spec: MonitorSpec, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401
+        os.close(self._data_descriptor)
+        work(spec, self._notices, self._surroundings(event, heartbeat))
 
 
 def main(health_descriptor: int, data_descriptor: int) -> None:
     """Be the host; the spec comes as one frame on standard input, which then is the lifeline."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    call_process("pylon-host")
     lifeline = sys.stdin.fileno()
     reader = FrameReader(lifeline)
     frames: list[HostSpec] = []
-    while not frames:
-        connection.wait([lifeline])
-        frames = reader.read()
+    try:
+        while not frames:
+            connection.wait([lifeline])
+            frames = reader.read()
+    except EOFError:
+        # The run ended before it had told what to do.
+        os._exit(0)
     spec = frames[0]
-    die_with_parent(spec.parent_pid)
-    Host(spec, lifeline, health_descriptor, data_descriptor).run()
+    # SIGCONT: a host that somebody has stopped wakes up, sees the end of the run, and ends all in order.
+    die_with_parent(spec.parent_pid, signal.SIGCONT)
+    exit_code = 1
+    try:
+        Host(spec, lifeline, health_descriptor, data_descriptor).run()
+        exit_code = 0
+    except Exception:  # noqa: BLE001 - whatever it is, the training process's log shall tell it
+        with contextlib.suppress(OSError):
+            FrameWriter(health_descriptor).write(HealthReport(last_word=traceback.format_exc()))
+    # multiprocessing's own exit waits for every child without limit, an unkillable one included.
+    os._exit(exit_code)

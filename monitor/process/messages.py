@@ -9,6 +9,8 @@ import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
+from monitor.failure import Failure
+from monitor.limits import ResourceLimits
 from monitor.process.states import MonitorState
 
 _LENGTH_BYTES = 4
@@ -23,14 +25,13 @@ class MonitorSpec:
     Attributes:
         name: the monitor's name, unique among those of one host.
         module, qualname: where its class is found.
-        args, kwargs: what its constructor was called with.
+        arguments: what its constructor was called with, pickled: only the worker imports what it names.
     """
 
     name: str
     module: str
     qualname: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    arguments: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class HostSpec:
         interval_s: between two snapshots.
         timeout_s: how long a reading, or a report to the Manager, may take.
         stop_budget_s: time for an orderly end.
+        limits: of each process.
     """
 
     monitors: tuple[MonitorSpec, ...]
@@ -50,6 +52,7 @@ class HostSpec:
     interval_s: float
     timeout_s: float
     stop_budget_s: float
+    limits: ResourceLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,11 @@ class ServerReport:
     """One server as its monitor's process sees it.
 
     Attributes:
-        status: the newest reading that succeeded; None before the first.
+        status: the newest reading that succeeded, pickled until it is in the training process;
+            None before the first.
         success_s: monotonic time of it.
         failures: readings that failed since.
-        error: 'Type: text' of the newest failure; None after a success.
+        error: the newest failure; None after a success.
         busy_since_s: since when a reading is under way; None between readings.
         duration_s: of the newest reading.
         overruns: ticks that were skipped because a reading took too long.
@@ -69,7 +73,7 @@ class ServerReport:
     status: Any = None
     success_s: float | None = None
     failures: int = 0
-    error: str | None = None
+    error: Failure | None = None
     busy_since_s: float | None = None
     duration_s: float | None = None
     overruns: int = 0
@@ -85,20 +89,30 @@ class ProcessReport:
         restarts: how often it was replaced.
         error: why it was replaced last.
         no_answer_since_s: monotonic time of its last sign of life, while it is overdue.
+        slowdown: by what its interval is multiplied; more than 1 where it was over its limits.
+        slowed_because: which limit; None where it was not slowed down.
     """
 
     state: MonitorState
     pid: int | None = None
     restarts: int = 0
-    error: str | None = None
+    error: Failure | None = None
     no_answer_since_s: float | None = None
+    slowdown: float = 1.0
+    slowed_because: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What the supervisor tells several times a second; its absence is news too."""
+    """What the supervisor tells several times a second; its absence is news too.
+
+    Attributes:
+        processes: by name.
+        last_word: the traceback of a supervisor that fails; None while it works.
+    """
 
     processes: dict[str, ProcessReport] = field(default_factory=dict)
+    last_word: str | None = None
 
 
 def encode(message: object) -> bytes:
@@ -116,7 +130,7 @@ class FrameReader:
 
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._buffer = bytearray()
 
     def read(self) -> list[Any]:
@@ -127,7 +141,7 @@ class FrameReader:
         """
         while True:
             try:
-                piece = os.read(self._descriptor, 65536)
+                piece = os.read(self.descriptor, 65536)
             except BlockingIOError:
                 break
             if not piece:

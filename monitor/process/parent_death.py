@@ -4,23 +4,33 @@ import ctypes
 import os
 import select
 import signal
+from pathlib import Path
 
 # <sys/prctl.h>
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+# Field 22 of /proc/PID/stat (proc(5)), counted from the end of the command name.
+_START_TIME_FIELD = 19
 
 
-def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel send SIGKILL to this process when the parent's creating thread ends.
+def call_process(name: str) -> None:
+    """Name this process as `ps` and `top` show it (15 characters at most)."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
-    SIGKILL, because it alone also ends a process that is stopped (SIGSTOP). It is lost across
-    fork, so every process arms it for itself; and a parent that died before the arming sends
-    nothing, so its pid is compared afterwards (prctl(2), PR_SET_PDEATHSIG).
+
+def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
+    """Have the kernel send `number` to this process when the parent's creating thread ends.
+
+    The wish is lost across fork, so every process arms it for itself; and a parent that died
+    before the arming sends nothing, so its pid is compared afterwards (prctl(2), PR_SET_PDEATHSIG).
 
     Args:
         parent_pid: who must still be the parent; this process ends at once if it is not.
+        number: SIGKILL for a process that has nothing to put in order; SIGTERM for one that holds
+            a driver; SIGCONT for one that watches the parent itself and must only be awake to see.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent_pid:
         os._exit(0)
 
@@ -33,10 +43,33 @@ class ProcessWatch:
     """
 
     def __init__(self, pid: int) -> None:
-        self.descriptor = os.pidfd_open(pid)
+        self._pid = pid
+        self._start_time = _start_time(pid)
         self._poll = select.poll()
-        self._poll.register(self.descriptor, select.POLLIN)
+        self.descriptor = _pidfd(pid)
+        if self.descriptor is not None:
+            self._poll.register(self.descriptor, select.POLLIN)
 
     def ended(self) -> bool:
         """Whether the process has ended. Does not wait."""
-        return bool(self._poll.poll(0))
+        if self.descriptor is not None:
+            return bool(self._poll.poll(0))
+        return _start_time(self._pid) != self._start_time
+
+
+def _pidfd(pid: int) -> int | None:
+    """A descriptor that is readable once the process has ended; None where the kernel has none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        # Before Linux 5.3, and in containers whose seccomp filter does not know the call.
+        return None
+
+
+def _start_time(pid: int) -> str | None:
+    """When the process started, in kernel ticks; None once it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in {"Z", "X"} else fields[_START_TIME_FIELD]

@@ -1,24 +1,37 @@
 """Life of a worker process: one thread per server reads, the main thread reports."""
 
+import contextlib
 import importlib
 import math
 import os
+import pickle
 import signal
 import threading
 import time
-from collections.abc import MutableMapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
+from monitor.failure import Failure
+from monitor.limits import ResourceLimits
+from monitor.process.heartbeat import Heartbeat, Notices
 from monitor.process.messages import MonitorSpec, ServerReport
-from monitor.process.parent_death import ProcessWatch, die_with_parent
-from monitor.transport.manager import ManagerAddress, connect_reports
+from monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
+from monitor.process.resources import cap_memory
+from monitor.transport.manager import ManagerAddress, ManagerReports
 
-# Slots of the heartbeat array that supervisor and worker share without a lock.
-ALIVE_S, OLDEST_BUSY_S, PUBLISHING_SINCE_S, SUCCESS_S, ASKED_TO_END = range(5)
-HEARTBEAT_SLOTS = 5
-
-_LARGEST_STEP_S = 1.0
+_STEPS_PER_INTERVAL = 4
+# Shorter than the supervisor's patience after it has asked: a worker ends in order, not by a signal.
+_LONGEST_STEP_S = 0.3
+# After SIGTERM, for letting go of the driver; then SIGALRM ends the process, also where the
+# supervisor is not there any more to do it.
+_END_WITHIN_S = 1.0
+_REST_WITHIN_S = 0.3
+_LOOK_EVERY_S = 0.01
+# The first readings are reported as soon as they are there.
+_EAGER_STEP_S = 0.02
+_EAGER_FOR_S = 1.0
+_MAXIMUM_STATUS_BYTES = 2**18
 
 
 class StopEvent(Protocol):
@@ -42,6 +55,8 @@ class Reads(Protocol):
 
     def _update_single_server(self, server: str) -> Any: ...  # noqa: ANN401 - each monitor's own status
 
+    def _set_released(self, released: bool) -> None: ...
+
     def _close(self) -> None: ...
 
 
@@ -54,14 +69,16 @@ class Surroundings:
         run_watch: the training process.
         stop: set when the worker shall end.
         manager: how to reach the Manager.
-        heartbeat: shared doubles, see the slots above; 0 stands for 'not'.
+        heartbeat: what the supervisor sees of the worker.
+        limits: what the worker may use.
     """
 
     host_pid: int
     run_watch: ProcessWatch
     stop: StopEvent
     manager: ManagerAddress
-    heartbeat: Any
+    heartbeat: Heartbeat
+    limits: ResourceLimits
 
 
 class ServerReader(threading.Thread):
@@ -71,20 +88,22 @@ class ServerReader(threading.Thread):
         monitor: reads the server.
         server: its name.
         stop: ends the rhythm.
+        heartbeat: tells how much slower than its interval it shall read.
     """
 
-    def __init__(self, monitor: Reads, server: str, stop: StopEvent) -> None:
+    def __init__(self, monitor: Reads, server: str, stop: StopEvent, heartbeat: Heartbeat) -> None:
         super().__init__(name=f"read {server}", daemon=True)
         self.report = ServerReport()
         self._monitor = monitor
         self.server = server
         self._stop_event = stop
+        self._heartbeat = heartbeat
 
     def run(self) -> None:
         """Tick on the monotonic clock; ticks that a long reading has missed are counted, not made up for."""
-        interval_s = self._monitor.interval_s
         due_s = time.monotonic()
         while not self._stop_event.is_set():
+            interval_s = self._monitor.interval_s * self._heartbeat.slowdown
             self._read_once()
             late = math.floor((time.monotonic() - due_s) / interval_s)
             due_s += (late + 1) * interval_s
@@ -97,12 +116,13 @@ class ServerReader(threading.Thread):
         former = self.report
         self.report = replace(former, busy_since_s=started_s)
         try:
-            status = self._monitor._update_single_server(self.server)
+            # Pickled here, where a status that cannot be is this reading's failure and nobody else's.
+            status = _pickled(self._monitor._update_single_server(self.server))
         except Exception as error:  # noqa: BLE001 - a collector may fail in any way; its failure is a report
             self.report = replace(
                 former,
                 failures=former.failures + 1,
-                error=f"{type(error).__name__}: {error}",
+                error=Failure.of(error),
                 duration_s=time.monotonic() - started_s,
             )
             return
@@ -110,71 +130,141 @@ class ServerReader(threading.Thread):
         self.report = ServerReport(status, now, duration_s=now - started_s, overruns=former.overruns)
 
 
+def _pickled(status: object) -> bytes:
+    content = pickle.dumps(status)
+    if len(content) > _MAXIMUM_STATUS_BYTES:
+        raise ValueError(
+            f"a status of {len(content)} bytes, expected at most {_MAXIMUM_STATUS_BYTES}:"
+            " it is sent once per interval, and all servers of a monitor share one frame."
+        )
+    return content
+
+
 def load_monitor(spec: MonitorSpec) -> Reads:
     """The monitor of a spec, made anew with the arguments its original was made with."""
     found: Any = importlib.import_module(spec.module)
     for part in spec.qualname.split("."):
         found = getattr(found, part)
-    monitor: Reads = found(*spec.args, **spec.kwargs)
+    args, kwargs = pickle.loads(spec.arguments)
+    monitor: Reads = found(*args, **kwargs)
     return monitor
 
 
-def work(spec: MonitorSpec, around: Surroundings) -> None:
+def work(spec: MonitorSpec, notices: Notices, around: Surroundings) -> NoReturn:
     """Run one monitor until it is told to stop, the run ends, or the Manager is gone."""
-    prepare_child(around)
-    monitor = load_monitor(spec)
-    monitor._init_status_structures()
-    readers = [ServerReader(monitor, server, around.stop) for server in monitor._get_servers_list()]
-    for reader in readers:
-        reader.start()
-    _report_until_stopped(spec.name, monitor.interval_s, readers, around)
-    if not any(reader.report.busy_since_s for reader in readers):
-        monitor._close()
+    prepare_child(f"pylon-{spec.name}", around, signal.SIGTERM)
+    readers: list[ServerReader] = []
+    monitor: Reads | None = None
+    exit_code = 1
+    try:
+        with _ended_by_sigterm():
+            monitor = load_monitor(spec)
+            monitor._init_status_structures()
+            monitor._set_released(bool(notices.released))
+            readers += [
+                ServerReader(monitor, server, around.stop, around.heartbeat)
+                for server in monitor._get_servers_list()
+            ]
+            for reader in readers:
+                reader.start()
+            _report_until_stopped(spec.name, monitor, readers, notices, around)
+            exit_code = 0
+    except _AskedToEnd:
+        exit_code = 0
+    except Exception as error:  # noqa: BLE001 - whatever a user's class raises is told, not printed
+        around.heartbeat.last_word = (type(error).__name__, str(error))
+    _close_in_order(monitor, readers, around)
     # A reader may hang in the driver: the interpreter's own end would wait for it.
-    os._exit(0)
+    os._exit(exit_code)
 
 
-def prepare_child(around: Surroundings) -> None:
-    """What every process of the host does first: leave Ctrl-C to the run, and die with the host."""
+def prepare_child(name: str, around: Surroundings, on_parent_death: signal.Signals) -> None:
+    """What every process of the host does first.
+
+    Leave Ctrl-C to the run, die with the host, and keep what libraries print out of the run's output.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent(around.host_pid)
-    around.heartbeat[ALIVE_S] = time.monotonic()
+    die_with_parent(around.host_pid, on_parent_death)
+    call_process(name)
+    cap_memory(around.limits)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    around.heartbeat.alive_s = time.monotonic()
 
 
 def shall_end(around: Surroundings, wait_s: float) -> bool:
     """Wait up to `wait_s` on the Event; whether this process shall end."""
-    return around.stop.wait(wait_s) or bool(around.heartbeat[ASKED_TO_END]) or around.run_watch.ended()
+    return around.stop.wait(wait_s) or bool(around.heartbeat.asked_to_end) or around.run_watch.ended()
+
+
+class _AskedToEnd(Exception):  # noqa: N818 - not an error
+    """SIGTERM has come."""
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Raise _AskedToEnd in the block when SIGTERM comes, and give the rest of the life one second."""
+
+    def on_sigterm(_number: int, _frame: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, _END_WITHIN_S)
+        raise _AskedToEnd
+
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, _END_WITHIN_S)
+
+
+def _close_in_order(monitor: Reads | None, readers: list[ServerReader], around: Surroundings) -> None:
+    """Let the monitor close what it holds, unless a reading is under way and may hold it for ever."""
+    give_up_s = time.monotonic() + _REST_WITHIN_S
+    while any(reader.report.busy_since_s for reader in readers):
+        if time.monotonic() > give_up_s:
+            return
+        time.sleep(_LOOK_EVERY_S)
+    if monitor is None:
+        return
+    try:
+        monitor._close()
+    except Exception as error:  # noqa: BLE001 - the process ends either way
+        around.heartbeat.last_word = (type(error).__name__, str(error))
 
 
 def _report_until_stopped(
-    name: str, interval_s: float, readers: list[ServerReader], around: Surroundings
+    name: str, monitor: Reads, readers: list[ServerReader], notices: Notices, around: Surroundings
 ) -> None:
-    all_reports: MutableMapping[str, Any] | None = None
+    manager = ManagerReports(around.manager, around.heartbeat)
     published: list[ServerReport] = []
-    step_s = min(interval_s / 4, _LARGEST_STEP_S)
-    while not shall_end(around, step_s):
+    step_s = min(monitor.interval_s / _STEPS_PER_INTERVAL, _LONGEST_STEP_S)
+    eager_until_s = time.monotonic() + _EAGER_FOR_S
+    released = notices.released
+    wait_s = 0.0
+    while not shall_end(around, wait_s):
+        if notices.released != released:
+            released = notices.released
+            monitor._set_released(bool(released))
         reports = [reader.report for reader in readers]
+        first = any(report.success_s is None for report in reports) and time.monotonic() < eager_until_s
+        wait_s = min(step_s, _EAGER_STEP_S) if first else step_s
         _beat(around.heartbeat, reports)
         if reports == published:
             continue
-        around.heartbeat[PUBLISHING_SINCE_S] = time.monotonic()
-        try:
-            if all_reports is None:
-                all_reports = connect_reports(around.manager)
-            all_reports[name] = {
-                reader.server: report for reader, report in zip(readers, reports, strict=True)
-            }
-        except (EOFError, OSError):
-            # The Manager is gone for good: the supervisor replaces it and us.
-            return
-        around.heartbeat[PUBLISHING_SINCE_S] = 0.0
+        servers = {reader.server: report for reader, report in zip(readers, reports, strict=True)}
+        manager.put(name, pickle.dumps(servers))
+        notices.published_s = time.monotonic()
         published = reports
 
 
-def _beat(heartbeat: Any, reports: list[ServerReport]) -> None:  # noqa: ANN401 - a ctypes array
-    heartbeat[ALIVE_S] = time.monotonic()
-    heartbeat[OLDEST_BUSY_S] = min(
+def _beat(heartbeat: Heartbeat, reports: list[ServerReport]) -> None:
+    heartbeat.alive_s = time.monotonic()
+    heartbeat.busy_since_s = min(
         (report.busy_since_s for report in reports if report.busy_since_s), default=0.0
     )
-    heartbeat[SUCCESS_S] = max((report.success_s for report in reports if report.success_s), default=0.0)
+    heartbeat.success_s = max((report.success_s for report in reports if report.success_s), default=0.0)

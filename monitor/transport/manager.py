@@ -1,16 +1,19 @@
 """The Manager dict: whole reports by monitor name, written by workers, copied by the relay.
 
 A call through a proxy has no time limit, so only processes that may be replaced make one: never
-the supervisor, never the training process.
+the supervisor, never the training process. Reports are pickled before they come here: the Manager
+holds bytes and never imports what they are made of.
 """
 
+import contextlib
 import os
 import secrets
 import time
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
-from multiprocessing.managers import BaseManager, DictProxy
-from typing import Any
+from multiprocessing.managers import BaseManager, DictProxy, RemoteError
+
+from monitor.process.heartbeat import Heartbeat
 
 _CONNECT_WITHIN_S = 5.0
 _RETRY_EVERY_S = 0.02
@@ -36,7 +39,7 @@ class ManagerAddress:
 
 def serve_reports(address: ManagerAddress) -> None:
     """Be the Manager: hold one dict and serve it for ever."""
-    reports: dict[str, Any] = {}
+    reports: dict[str, bytes] = {}
 
     class Serving(BaseManager):
         pass
@@ -45,13 +48,50 @@ def serve_reports(address: ManagerAddress) -> None:
     Serving(address.socket, address.key).get_server().serve_forever()
 
 
-def connect_reports(address: ManagerAddress) -> MutableMapping[str, Any]:
-    """The Manager's dict, for a process that may wait for it.
+class ManagerGoneError(Exception):
+    """The Manager has ended, and with it all that was in it: a new one starts empty elsewhere."""
 
-    Raises:
-        OSError, EOFError: there is no Manager, or it has died.
+
+class ManagerReports:
+    """The Manager dict for a process that may wait for it; connects at the first call.
+
+    Args:
+        address: where the Manager listens.
+        heartbeat: tells the supervisor since when this process waits, and when it was answered.
+
+    Every method raises ManagerGoneError when the Manager is gone, and then for good.
     """
 
+    def __init__(self, address: ManagerAddress, heartbeat: Heartbeat) -> None:
+        self._address = address
+        self._heartbeat = heartbeat
+        self._proxy: MutableMapping[str, bytes] | None = None
+
+    def put(self, name: str, report: bytes) -> None:
+        """Replace the report of monitor `name`."""
+        with self._waiting() as reports:
+            reports[name] = report
+
+    def copy(self) -> dict[str, bytes]:
+        """All reports."""
+        with self._waiting() as reports:
+            copied: dict[str, bytes] = reports.copy()  # type: ignore[attr-defined]  # a DictProxy
+        return copied
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[MutableMapping[str, bytes]]:
+        self._heartbeat.waiting_since_s = time.monotonic()
+        try:
+            if self._proxy is None:
+                self._proxy = _connect(self._address)
+            yield self._proxy
+        except (EOFError, OSError, RemoteError) as error:
+            raise ManagerGoneError(f"the Manager is gone: {type(error).__name__}: {error}") from error
+        self._heartbeat.answered_s = time.monotonic()
+        self._heartbeat.waiting_since_s = 0.0
+
+
+def _connect(address: ManagerAddress) -> MutableMapping[str, bytes]:
     class Connecting(BaseManager):
         pass
 
@@ -66,5 +106,5 @@ def connect_reports(address: ManagerAddress) -> MutableMapping[str, Any]:
             if time.monotonic() > give_up_s:
                 raise
             time.sleep(_RETRY_EVERY_S)
-    proxy: MutableMapping[str, Any] = manager.reports()  # type: ignore[attr-defined]
+    proxy: MutableMapping[str, bytes] = manager.reports()  # type: ignore[attr-defined]
     return proxy

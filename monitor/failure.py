@@ -1,0 +1,57 @@
+"""What went wrong, typed: for health reports and for the log."""
+
+import enum
+from dataclasses import dataclass
+
+# A driver's or a shell's answer can be of any length; it stands in every health report.
+_LONGEST_TEXT = 500
+
+
+class ProcessFailure(enum.Enum):
+    """Why a process of the monitors was replaced.
+
+    ended         it ended although nobody had asked: a crash, a signal, the kernel's memory killer
+    hung          a reading took longer than `timeout_s`
+    silent        it gave no sign of life
+    not_started   it could not be started, or did not come up in time
+    manager_gone  it had nobody left to report to
+    over_limit    it used more than its ResourceLimits, also after it was slowed down
+    unkillable    it sits in the kernel: nothing ends it, and nothing is started in its place
+    torn          what it sent could not be read
+    """
+
+    ENDED = "ended"
+    HUNG = "hung"
+    SILENT = "silent"
+    NOT_STARTED = "not_started"
+    MANAGER_GONE = "manager_gone"
+    OVER_LIMIT = "over_limit"
+    UNKILLABLE = "unkillable"
+    TORN = "torn"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failure.
+
+    Attributes:
+        kind: the exception's class name where a reading failed; a ProcessFailure's value where a
+            process was replaced.
+        text: what it said.
+    """
+
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+    @classmethod
+    def of(cls, error: Exception) -> "Failure":
+        """The failure that an exception tells of."""
+        return cls(type(error).__name__, str(error)[:_LONGEST_TEXT])
+
+    @classmethod
+    def of_process(cls, kind: ProcessFailure, text: str) -> "Failure":
+        """The failure of a process."""
+        return cls(kind.value, text)

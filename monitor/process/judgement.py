@@ -1,0 +1,54 @@
+"""Whether a process is in trouble, judged by its heartbeat alone: it is never asked."""
+
+from collections.abc import Sequence
+
+from monitor.failure import ProcessFailure
+from monitor.process.child import Child
+
+_STARTING_WITHIN_S = 10.0
+# The first reading may load a driver: without persistence mode that takes seconds per GPU.
+_FIRST_READING_FACTOR = 4
+
+
+Verdict = tuple[ProcessFailure, str]
+
+
+def trouble(child: Child, now: float, silent_after_s: float, timeout_s: float) -> Verdict | None:
+    """Why `child` must be replaced; None where it need not be.
+
+    Args:
+        child: relay or worker.
+        now: monotonic seconds.
+        silent_after_s: how long its main thread may give no sign of life.
+        timeout_s: how long one reading may take.
+    """
+    if not child.running:
+        return None
+    beat = child.heartbeat
+    if not beat.alive_s:
+        late = child.overdue(now, _STARTING_WITHIN_S)
+        return (ProcessFailure.NOT_STARTED, f"not within {_STARTING_WITHIN_S:g} s") if late else None
+    if not beat.waiting_since_s and now - beat.alive_s > silent_after_s:
+        return ProcessFailure.SILENT, f"no sign of life for {silent_after_s:g} s"
+    limit_s = timeout_s if beat.success_s else _FIRST_READING_FACTOR * timeout_s
+    if beat.busy_since_s and now - beat.busy_since_s > limit_s:
+        return ProcessFailure.HUNG, f"a reading takes longer than {limit_s:g} s"
+    over = child.restrain(now)
+    return None if over is None else (ProcessFailure.OVER_LIMIT, over)
+
+
+def blame(manager: Child, clients: Sequence[Child], now: float, timeout_s: float) -> Child | None:
+    """Who is to be replaced because a call to the Manager takes longer than `timeout_s`; None: nobody.
+
+    The Manager, unless it has answered somebody else since that call began: then the caller itself
+    does not come round.
+    """
+    if not manager.running:
+        return None
+    for client in clients:
+        since_s = client.heartbeat.waiting_since_s
+        if not client.running or not since_s or now - since_s <= timeout_s:
+            continue
+        others = (other.heartbeat.answered_s for other in clients if other is not client)
+        return client if max(others, default=0.0) > since_s else manager
+    return None

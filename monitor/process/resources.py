@@ -1,0 +1,96 @@
+"""What the monitors' own processes use, and what follows when that is too much.
+
+A monitor that eats the machine harms the run as surely as one that hangs it. So a process over its
+limits first reads less often, and is replaced when that does not help.
+"""
+
+import os
+import resource
+from pathlib import Path
+
+from monitor.limits import ResourceLimits
+from monitor.process.heartbeat import Heartbeat
+
+_LOOK_EVERY_S = 1.0
+# Starting costs more than running: modules are read, a driver is opened.
+_AFTER_START_S = 5.0
+_SLOWDOWN = 4.0
+_STRIKES = 4
+_SLOWED_FOR_S = 300.0
+# A process that allocates faster than the supervisor looks is stopped by the kernel.
+_HARD_FACTOR = 4
+# Fields 14 and 15 of /proc/PID/stat (proc(5)), counted from the end of the command name.
+_USER_TICKS, _SYSTEM_TICKS = 11, 12
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_PROC = Path("/proc")
+
+
+def cap_memory(limits: ResourceLimits) -> None:
+    """Have the kernel refuse this process more than a multiple of its memory limit."""
+    bytes_ = limits.memory_bytes * _HARD_FACTOR
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or hard > bytes_:
+        resource.setrlimit(resource.RLIMIT_DATA, (bytes_, bytes_))
+
+
+class Restraint:
+    """Judges one life of one process by what it uses.
+
+    Args:
+        limits: what it may use.
+        started_s: monotonic time of its start.
+    """
+
+    def __init__(self, limits: ResourceLimits, started_s: float) -> None:
+        self.reason: str | None = None
+        self._limits = limits
+        self._looked_s = started_s
+        self._quiet_until_s = started_s + _AFTER_START_S
+        self._cpu_s: float | None = None
+        self._strikes = 0
+        self._slowed_s = 0.0
+
+    def look(self, pid: int, heartbeat: Heartbeat, now: float) -> str | None:
+        """Slow the process down or let it go faster again; why it must be replaced, None where not."""
+        if now - self._looked_s < _LOOK_EVERY_S:
+            return None
+        over = self._over(pid, now)
+        if over is not None:
+            self._strikes += 1
+            self._slowed_s = now
+            self.reason = over
+            heartbeat.slowdown = _SLOWDOWN
+            return over if self._strikes >= _STRIKES else None
+        self._strikes = 0
+        if self.reason is not None and now - self._slowed_s > _SLOWED_FOR_S:
+            self.reason = None
+            heartbeat.slowdown = 1.0
+        return None
+
+    def _over(self, pid: int, now: float) -> str | None:
+        try:
+            cpu_s, memory_bytes = _use(pid)
+        except (OSError, ValueError, IndexError):
+            # It has just ended, which is noticed elsewhere.
+            return None
+        former, self._cpu_s = self._cpu_s, cpu_s
+        span_s, self._looked_s = now - self._looked_s, now
+        if memory_bytes > self._limits.memory_bytes:
+            return f"{memory_bytes >> 20} MiB of memory, limit {self._limits.memory_bytes >> 20} MiB"
+        if former is None or now < self._quiet_until_s:
+            return None
+        share = (cpu_s - former) / span_s
+        if share > self._limits.cpu_share:
+            return f"{share:.2f} of a core, limit {self._limits.cpu_share:g}"
+        return None
+
+
+def _use(pid: int) -> tuple[float, int]:
+    """CPU seconds since its start, and resident bytes."""
+    folder = _PROC / str(pid)
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    resident_pages = int((folder / "statm").read_text().split()[1])
+    ticks = int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])
+    return ticks / _TICKS_PER_S, resident_pages * _PAGE_BYTES

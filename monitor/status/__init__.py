@@ -1,0 +1,34 @@
+"""What monitors say: frozen values with their time, their origin, and a reason where one is absent."""
+
+from monitor.status.cpu import CgroupSample, CPUSample, CPUStatus, ProcessTreeSample, TopProcess
+from monitor.status.gpu import GPUProcess, GPUSample, GPUStatus, MIGInstance
+from monitor.status.values import (
+    Absence,
+    Origin,
+    Reading,
+    Scope,
+    WindowStats,
+    age_s,
+    measured,
+    origins,
+)
+
+__all__ = [
+    "Absence",
+    "CPUSample",
+    "CPUStatus",
+    "CgroupSample",
+    "GPUProcess",
+    "GPUSample",
+    "GPUStatus",
+    "MIGInstance",
+    "Origin",
+    "ProcessTreeSample",
+    "Reading",
+    "Scope",
+    "TopProcess",
+    "WindowStats",
+    "age_s",
+    "measured",
+    "origins",
+]
