@@ -272,7 +272,8 @@ class MonitorClient:
             log_health_changes(self.health, frame)
             changed = _states(frame) != _states(self.health)
             self.health = frame
-            self._life = moved(self._life, MonitorState.OK)
+            if frame.last_word is None:
+                self._life = moved(self._life, MonitorState.OK)
             if changed:
                 self._on_change()
         return bool(frames)

@@ -164,6 +164,10 @@ class Host:
         for child in (self._relay, self._manager):
             child.send(signal.SIGKILL)
         stop_all([self._relay, self._manager], budget_s * (1 - _WORKERS_SHARE) / 2)
+        left = {child.name: child.pid for child in self._everybody() if child.pid is not None}
+        if left:
+            with contextlib.suppress(OSError):
+                self._health.write(HealthReport(left_behind=left))
 
     def _clients(self) -> list[Child]:
         """Those that talk to the Manager."""

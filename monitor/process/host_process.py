@@ -103,6 +103,7 @@ class HostProcess:
         deadline_s = time.monotonic() + join_timeout_s + _FORCE_AFTER_S
         if not self._ended_by(deadline_s):
             self._end_by_force(time.sleep, _FORCE_AFTER_S)
+        self._tell_of_left_behind()
         self._descriptors.close()
         self._reap_adopted()
 
@@ -138,6 +139,12 @@ class HostProcess:
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+    def _tell_of_left_behind(self) -> None:
+        with contextlib.suppress(EOFError):
+            for report in self.health.read():
+                for name, pid in report.left_behind.items():
+                    logger.error("monitor: %s (process %d) cannot be killed; it is left behind", name, pid)
 
     def _reap_adopted(self) -> None:
         """Where this process is PID 1 or a subreaper, the host's orphans have become its children."""

@@ -109,10 +109,12 @@ class HealthReport:
     Attributes:
         processes: by name.
         last_word: the traceback of a supervisor that fails; None while it works.
+        left_behind: in the last report of all, process ids by name of what could not be ended.
     """
 
     processes: dict[str, ProcessReport] = field(default_factory=dict)
     last_word: str | None = None
+    left_behind: dict[str, int] = field(default_factory=dict)
 
 
 def encode(message: object) -> bytes:
@@ -134,20 +136,23 @@ class FrameReader:
         self._buffer = bytearray()
 
     def read(self) -> list[Any]:
-        """All frames that have arrived whole.
+        """All frames that have arrived whole, the last words of a side that has closed included.
 
         Raises:
-            EOFError: the other side has closed, or what came is no frame.
+            EOFError: the other side has closed and said all, or what came is no frame.
         """
-        while True:
+        closed = False
+        while not closed:
             try:
                 piece = os.read(self.descriptor, 65536)
             except BlockingIOError:
                 break
-            if not piece:
-                raise EOFError("the other side has closed")
+            closed = not piece
             self._buffer += piece
-        return list(iter(self._next_frame, None))
+        frames = list(iter(self._next_frame, None))
+        if closed and not frames:
+            raise EOFError("the other side has closed")
+        return frames
 
     def _next_frame(self) -> Any:  # noqa: ANN401 - whatever was sent
         if len(self._buffer) < _LENGTH_BYTES:
