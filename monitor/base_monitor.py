@@ -106,7 +106,9 @@ class BaseMonitor(ABC, Generic[Status]):
                 f"{cls.__qualname__}{self._made_with!r}: these arguments cannot be sent to the monitor's"
                 f" process ({error}). Pass what can be pickled and open the rest in _init_status_structures."
             ) from error
-        return MonitorSpec(cls.__name__, cls.__module__, cls.__qualname__, arguments)
+        return MonitorSpec(
+            cls.__name__, cls.__module__, cls.__qualname__, arguments, self.interval_s, self.timeout_s
+        )
 
     def start(self) -> None:
         """Start the monitor's process; returns at once. A monitor that was stopped is not started again.

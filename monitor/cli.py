@@ -12,12 +12,23 @@ from typing import Any
 from monitor.errors import MonitorSettingError
 from monitor.health import MonitorHealth
 from monitor.observation import Observation
-from monitor.status import CPUStatus, GPUSample, GPUStatus
+from monitor.status import (
+    CgroupSample,
+    CPUSample,
+    CPUStatus,
+    GPUProcess,
+    GPUSample,
+    GPUStatus,
+    ProcessTreeSample,
+    TopProcess,
+    origins,
+)
 from monitor.system_monitor import LOCALHOST, SystemMonitor, SystemSnapshot
 
 _GIB = 2**30
 _LOOK_EVERY_S = 0.02
 _INTERVAL_S = 0.5
+_SAMPLES = (CPUSample, CgroupSample, ProcessTreeSample, TopProcess, GPUStatus, GPUSample, GPUProcess)
 
 _EXIT_CODES = """exit codes:
   0    shown
@@ -87,6 +98,9 @@ def _as_json(snapshot: SystemSnapshot, health: dict[str, MonitorHealth]) -> str:
         "cpu": {server: _observed(seen) for server, seen in snapshot.cpu.items()},
         "gpu": {server: _observed(seen) for server, seen in snapshot.gpu.items()},
         "health": {name: _plain(one) for name, one in health.items()},
+        "origins": {
+            one.__name__: {name: _plain(origin) for name, origin in origins(one).items()} for one in _SAMPLES
+        },
     }
     return json.dumps(content, indent=2)
 

@@ -12,6 +12,7 @@ from monitor.health import MonitorHealth, monitor_health
 from monitor.limits import ResourceLimits
 from monitor.observation import STALE_INTERVALS, Observation, observations
 from monitor.process.client import ClientSettings, MonitorClient
+from monitor.process.messages import MonitorSpec
 from monitor.status import CPUStatus, GPUSample, GPUStatus
 
 LOCALHOST = "localhost"
@@ -24,11 +25,13 @@ class SystemSnapshot:
     Attributes:
         sequence: grows by one with each refresh; 0 before the first.
         cpu, gpu: observations by server. Each knows its age and is current or not.
+        others: by class name and server, what further monitors have seen.
     """
 
     sequence: int = 0
     cpu: Mapping[str, Observation[CPUStatus]] = field(default_factory=dict)
     gpu: Mapping[str, Observation[GPUStatus]] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, Observation[Any]]] = field(default_factory=dict)
 
     def as_record(self) -> dict[str, Any]:
         """The figures of this machine for one log line, JSON-ready; None where unknown or not current.
@@ -76,9 +79,12 @@ class SystemMonitor:
         slow_interval_s: seconds between readings of what is costly to read: process lists, ECC
             counters, proportional memory; above 0.
         limits: what each process may use; None: the defaults of ResourceLimits.
+        others: further monitors, not started, to run beside these two: with the interval and
+            timeout of their own, but under one supervisor and within one budget for `stop`.
 
     Raises:
-        MonitorSettingError: an argument is out of range.
+        MonitorSettingError: an argument is out of range, or two monitors are of the same class.
+        MonitorClassError: see BaseMonitor.
     """
 
     def __init__(  # noqa: PLR0917 - the documented signature
@@ -91,6 +97,7 @@ class SystemMonitor:
         gpu: bool = True,
         slow_interval_s: float = 10.0,
         limits: ResourceLimits | None = None,
+        others: Sequence[BaseMonitor[Any]] = (),
     ) -> None:
         if list(servers) != [LOCALHOST]:
             raise MonitorSettingError(
@@ -105,6 +112,9 @@ class SystemMonitor:
         self._window_size = int(window_size)
         self._slow_interval_s = slow_interval_s
         self._gpu = gpu
+        # No run_pid: in its process a monitor takes the one that started the host.
+        self._others = tuple(others)
+        self._specs = self._all_specs()
         self._released = False
         self._snapshot = SystemSnapshot()
         self._client: MonitorClient | None = None
@@ -112,12 +122,7 @@ class SystemMonitor:
     def start(self) -> None:
         """Start the processes; returns at once. A stopped monitor is not started again."""
         if self._client is None:
-            # No run_pid: in its process the monitor takes the one that started the host.
-            monitors: list[BaseMonitor[Any]] = [CPUMonitor(**self._shared_arguments())]
-            if self._gpu:
-                monitors.append(GPUMonitor(**self._shared_arguments()))
-            specs = tuple(monitor.spec() for monitor in monitors)
-            self._client = MonitorClient(specs, self._settings, self._refresh)
+            self._client = MonitorClient(self._specs, self._settings, self._refresh)
             if self._released:
                 self._client.release(released=True)
         self._client.start()
@@ -139,7 +144,7 @@ class SystemMonitor:
 
     def health(self) -> dict[str, MonitorHealth]:
         """How each monitor itself is, by class name, and the Manager under 'manager'."""
-        names = ["CPUMonitor", *(["GPUMonitor"] if self._gpu else []), "manager"]
+        names = [*(spec.name for spec in self._specs), "manager"]
         return {name: monitor_health(self._client, name) for name in names}
 
     def stop(self) -> None:
@@ -159,13 +164,23 @@ class SystemMonitor:
         """Stopped."""
         self.stop()
 
-    def _shared_arguments(self) -> dict[str, Any]:
-        return {
+    def _all_specs(self) -> tuple[MonitorSpec, ...]:
+        arguments: dict[str, Any] = {
             "window_size": self._window_size,
             "slow_interval_s": self._slow_interval_s,
             "interval_s": self._settings.interval_s,
             "timeout_s": self._settings.timeout_s,
         }
+        monitors: list[BaseMonitor[Any]] = [CPUMonitor(**arguments)]
+        if self._gpu:
+            monitors.append(GPUMonitor(**arguments))
+        specs = tuple(monitor.spec() for monitor in (*monitors, *self._others))
+        names = [spec.name for spec in specs]
+        if len(set(names)) < len(names):
+            raise MonitorSettingError(
+                f"others: the monitors {names}, expected one of each class: reports go by its name."
+            )
+        return specs
 
     def _set_released(self, released: bool) -> None:
         self._released = released
@@ -175,10 +190,14 @@ class SystemMonitor:
     def _refresh(self) -> None:
         if self._client is None:
             return
-        reports = self._client.reports
-        stale_after_s = STALE_INTERVALS * self._settings.interval_s
+        others = {type(monitor).__name__ for monitor in self._others}
         self._snapshot = SystemSnapshot(
             self._snapshot.sequence + 1,
-            observations(reports.get("CPUMonitor", {}), stale_after_s),
-            observations(reports.get("GPUMonitor", {}), stale_after_s),
+            self._seen("CPUMonitor", self._settings.interval_s),
+            self._seen("GPUMonitor", self._settings.interval_s),
+            {one.name: self._seen(one.name, one.interval_s) for one in self._specs if one.name in others},
         )
+
+    def _seen(self, name: str, interval_s: float) -> dict[str, Observation[Any]]:
+        reports = {} if self._client is None else self._client.reports.get(name, {})
+        return observations(reports, STALE_INTERVALS * interval_s)

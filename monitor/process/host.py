@@ -17,7 +17,7 @@ from typing import Any
 from monitor.failure import ProcessFailure
 from monitor.process.child import Child, stop_all
 from monitor.process.heartbeat import Heartbeat, Notices
-from monitor.process.judgement import blame, trouble
+from monitor.process.judgement import Verdict, blame, trouble
 from monitor.process.messages import FrameReader, FrameWriter, HealthReport, HostSpec, MonitorSpec
 from monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
 from monitor.process.relay import relay
@@ -63,6 +63,7 @@ class Host:
             one.name: Child(f"pylon-{one.name}", context, partial(self._start_worker, one), spec.limits)
             for one in spec.monitors
         }
+        self._monitors = {one.name: one for one in spec.monitors}
         self._judge_from_s = 0.0
         self._told_s = 0.0
         self._told: HealthReport | None = None
@@ -115,31 +116,19 @@ class Host:
             self._judge(now)
 
     def _judge(self, now: float) -> None:
-        for child in self._clients():
-            verdict = trouble(child, now, self._silent_after_s(child), self._spec.timeout_s)
-            if verdict is not None:
-                child.end(now, *verdict)
-        for worker in self._workers.values():
+        relay_limit_s = max(self._spec.timeout_s, _STALE_INTERVALS * self._spec.interval_s)
+        _follow(self._relay, trouble(self._relay, now, relay_limit_s, self._spec.timeout_s), now)
+        for name, worker in self._workers.items():
+            stale_after_s = _STALE_INTERVALS * self._monitors[name].interval_s * worker.heartbeat.slowdown
+            timeout_s = self._monitors[name].timeout_s
+            _follow(worker, trouble(worker, now, max(timeout_s, stale_after_s), timeout_s), now)
             if worker.running:
-                self._note_success(worker, now)
+                _note_success(worker, now, stale_after_s)
         if (over := self._manager.restrain(now)) is not None:
             self._manager.end(now, ProcessFailure.OVER_LIMIT, over)
         culprit = blame(self._manager, self._clients(), now, self._spec.timeout_s)
         if culprit is not None:
             culprit.end(now, ProcessFailure.SILENT, f"gave no answer for {self._spec.timeout_s:g} s")
-
-    def _silent_after_s(self, child: Child) -> float:
-        return max(self._spec.timeout_s, self._stale_after_s(child))
-
-    def _stale_after_s(self, child: Child) -> float:
-        return _STALE_INTERVALS * self._spec.interval_s * child.heartbeat.slowdown
-
-    def _note_success(self, worker: Child, now: float) -> None:
-        stale_after_s = self._stale_after_s(worker)
-        if worker.heartbeat.success_s and now - worker.heartbeat.success_s <= stale_after_s:
-            worker.move(MonitorState.OK)
-        elif worker.overdue(now, stale_after_s):
-            worker.move(MonitorState.STALE)
 
     def _tell(self, now: float) -> None:
         """Tell the health when it has changed, and now and then as a sign of life."""
@@ -194,6 +183,18 @@ class Host:
     def _start_worker(self, spec: MonitorSpec, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401
         os.close(self._data_descriptor)
         work(spec, self._notices, self._surroundings(event, heartbeat))
+
+
+def _follow(child: Child, verdict: Verdict | None, now: float) -> None:
+    if verdict is not None:
+        child.end(now, *verdict)
+
+
+def _note_success(worker: Child, now: float, stale_after_s: float) -> None:
+    if worker.heartbeat.success_s and now - worker.heartbeat.success_s <= stale_after_s:
+        worker.move(MonitorState.OK)
+    elif worker.overdue(now, stale_after_s):
+        worker.move(MonitorState.STALE)
 
 
 def main(health_descriptor: int, data_descriptor: int) -> None:

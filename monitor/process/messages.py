@@ -26,12 +26,16 @@ class MonitorSpec:
         name: the monitor's name, unique among those of one host.
         module, qualname: where its class is found.
         arguments: what its constructor was called with, pickled: only the worker imports what it names.
+        interval_s: between two readings.
+        timeout_s: how long one may take.
     """
 
     name: str
     module: str
     qualname: str
     arguments: bytes
+    interval_s: float
+    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class HostSpec:
         monitors: what to run.
         parent_pid: the training process.
         interval_s: between two snapshots.
-        timeout_s: how long a reading, or a report to the Manager, may take.
+        timeout_s: how long a report to the Manager may take.
         stop_budget_s: time for an orderly end.
         limits: of each process.
     """
