@@ -21,6 +21,7 @@ from monitor.process.judgement import Verdict, blame, trouble
 from monitor.process.messages import FrameReader, FrameWriter, HealthReport, HostSpec, MonitorSpec
 from monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
 from monitor.process.relay import relay
+from monitor.process.resources import cap_memory
 from monitor.process.states import MonitorState
 from monitor.process.worker import Surroundings, prepare_child, work
 from monitor.transport.manager import ManagerAddress, serve_reports
@@ -168,7 +169,7 @@ class Host:
     def _surroundings(self, event: Any, heartbeat: Heartbeat) -> Surroundings:  # noqa: ANN401 - an Event
         """What a forked child is told; closes in it what only the host uses."""
         os.close(self._health_descriptor)
-        return Surroundings(self._pid, self._run_watch, event, self._address, heartbeat, self._spec.limits)
+        return Surroundings(self._pid, self._run_watch, event, self._address, heartbeat)
 
     def _start_manager(self, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401 - an Event
         prepare_child("pylon-manager", self._surroundings(event, heartbeat), signal.SIGKILL)
@@ -212,6 +213,8 @@ def main(health_descriptor: int, data_descriptor: int) -> None:
         # The run ended before it had told what to do.
         os._exit(0)
     spec = frames[0]
+    # Inherited by all that is started from here.
+    cap_memory(spec.limits)
     # SIGCONT: a host that somebody has stopped wakes up, sees the end of the run, and ends all in order.
     die_with_parent(spec.parent_pid, signal.SIGCONT)
     exit_code = 1

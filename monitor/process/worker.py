@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Protocol
 
 from monitor.failure import Failure
-from monitor.limits import ResourceLimits
 from monitor.process.heartbeat import Heartbeat, Notices
 from monitor.process.messages import MonitorSpec, ServerReport
 from monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
-from monitor.process.resources import cap_memory
 from monitor.transport.manager import ManagerAddress, ManagerReports
 
 _STEPS_PER_INTERVAL = 4
@@ -70,7 +68,6 @@ class Surroundings:
         stop: set when the worker shall end.
         manager: how to reach the Manager.
         heartbeat: what the supervisor sees of the worker.
-        limits: what the worker may use.
     """
 
     host_pid: int
@@ -78,7 +75,6 @@ class Surroundings:
     stop: StopEvent
     manager: ManagerAddress
     heartbeat: Heartbeat
-    limits: ResourceLimits
 
 
 class ServerReader(threading.Thread):
@@ -187,7 +183,6 @@ def prepare_child(name: str, around: Surroundings, on_parent_death: signal.Signa
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent(around.host_pid, on_parent_death)
     call_process(name)
-    cap_memory(around.limits)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
