@@ -1,6 +1,7 @@
 """Random generators and deterministic kernels of the training process."""
 
 import contextlib
+import os
 import random
 from collections.abc import Iterator
 
@@ -28,6 +29,9 @@ def deterministic_kernels(enabled: bool) -> Iterator[None]:
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.backends.cudnn.benchmark,
     )
+    if enabled:
+        # cuBLAS reads it when it is first used; without it, matrix products on CUDA may differ by bits.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(enabled, warn_only=True)
     torch.backends.cudnn.benchmark = not enabled
     try:
