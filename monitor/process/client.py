@@ -15,9 +15,17 @@ from typing import Any
 from monitor.failure import Failure, ProcessFailure
 from monitor.limits import ResourceLimits
 from monitor.process.backoff import pause_s
-from monitor.process.host import HEALTH_EVERY_S, RELEASE, RESUME
 from monitor.process.host_process import HostProcess
-from monitor.process.messages import HealthReport, HostSpec, MonitorSpec, ProcessReport
+from monitor.process.messages import (
+    HEALTH_EVERY_S,
+    RELEASE,
+    RESUME,
+    UNCHANGED,
+    HealthReport,
+    HostSpec,
+    MonitorSpec,
+    ProcessReport,
+)
 from monitor.process.newest import NewestReports, Reports, log_health_changes
 from monitor.process.states import MonitorState, moved
 
@@ -269,6 +277,8 @@ class MonitorClient:
     def _take_health(self, host: HostProcess) -> bool:
         frames = host.health.read()
         for frame in frames:
+            if frame == UNCHANGED:
+                continue
             log_health_changes(self.health, frame)
             changed = _states(frame) != _states(self.health)
             self.health = frame

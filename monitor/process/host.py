@@ -18,7 +18,18 @@ from monitor.failure import ProcessFailure
 from monitor.process.child import Child, stop_all
 from monitor.process.heartbeat import Heartbeat, Notices
 from monitor.process.judgement import Verdict, blame, trouble
-from monitor.process.messages import FrameReader, FrameWriter, HealthReport, HostSpec, MonitorSpec
+from monitor.process.messages import (
+    HEALTH_EVERY_S,
+    RELEASE,
+    RESUME,
+    STOP,
+    UNCHANGED,
+    FrameReader,
+    FrameWriter,
+    HealthReport,
+    HostSpec,
+    MonitorSpec,
+)
 from monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
 from monitor.process.relay import relay
 from monitor.process.resources import cap_memory
@@ -26,9 +37,6 @@ from monitor.process.states import MonitorState
 from monitor.process.worker import Surroundings, prepare_child, work
 from monitor.transport.manager import ManagerAddress, serve_reports
 
-HEALTH_EVERY_S = 0.5
-# What the training process writes into the lifeline.
-STOP, RELEASE, RESUME = b"src"
 _SHORTEST_STEP_S = 0.05
 _GAP_S = 2.0
 _STALE_INTERVALS = 3
@@ -135,10 +143,11 @@ class Host:
         """Tell the health when it has changed, and now and then as a sign of life."""
         reports = {name: worker.report() for name, worker in self._workers.items()}
         report = HealthReport(reports | {"manager": self._manager.report(), "relay": self._relay.report()})
-        if report == self._told and now - self._told_s < HEALTH_EVERY_S:
+        unchanged = report == self._told
+        if unchanged and now - self._told_s < HEALTH_EVERY_S:
             return
         try:
-            if self._health.write(report):
+            if self._health.write(UNCHANGED if unchanged else report):
                 self._told, self._told_s = report, now
         except OSError:
             # Nobody reads: the lifeline ends in the same moment.

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from monitor.process.host import STOP
-from monitor.process.messages import FrameReader, HostSpec, encode
+from monitor.process.messages import STOP, FrameReader, HealthReport, HostSpec, encode
 
 _BOOT = "import sys; sys.path[:] = {path!r}; from monitor.process.host import main; main({health}, {data})"
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
@@ -143,7 +142,8 @@ class HostProcess:
     def _tell_of_left_behind(self) -> None:
         with contextlib.suppress(EOFError):
             for report in self.health.read():
-                for name, pid in report.left_behind.items():
+                left = report.left_behind if isinstance(report, HealthReport) else {}
+                for name, pid in left.items():
                     logger.error("monitor: %s (process %d) cannot be killed; it is left behind", name, pid)
 
     def _reap_adopted(self) -> None:

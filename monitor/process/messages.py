@@ -13,6 +13,12 @@ from monitor.failure import Failure
 from monitor.limits import ResourceLimits
 from monitor.process.states import MonitorState
 
+# How often the supervisor tells its health, as a sign of life.
+HEALTH_EVERY_S = 0.5
+# In place of a health report that is the same as the one before.
+UNCHANGED = True
+# What the training process writes into the lifeline.
+STOP, RELEASE, RESUME = b"src"
 _LENGTH_BYTES = 4
 # A report is some kilobytes; a length beyond this is a torn stream, not a frame.
 _MAXIMUM_BYTES = 16 * 2**20
