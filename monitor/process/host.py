@@ -24,11 +24,11 @@ from monitor.process.messages import (
     RESUME,
     STOP,
     UNCHANGED,
-    FrameReader,
     FrameWriter,
     HealthReport,
     HostSpec,
     MonitorSpec,
+    read_one,
 )
 from monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
 from monitor.process.relay import relay
@@ -212,16 +212,12 @@ def main(health_descriptor: int, data_descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     call_process("pylon-host")
     lifeline = sys.stdin.fileno()
-    reader = FrameReader(lifeline)
-    frames: list[HostSpec] = []
     try:
-        while not frames:
-            connection.wait([lifeline])
-            frames = reader.read()
+        # Requests may stand behind the spec already: they stay in the pipe, for Host to follow.
+        spec: HostSpec = read_one(lifeline)
     except EOFError:
         # The run ended before it had told what to do.
         os._exit(0)
-    spec = frames[0]
     # Inherited by all that is started from here.
     cap_memory(spec.limits)
     # SIGCONT: a host that somebody has stopped wakes up, sees the end of the run, and ends all in order.

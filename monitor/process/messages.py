@@ -133,6 +133,26 @@ def encode(message: object) -> bytes:
     return len(content).to_bytes(_LENGTH_BYTES, "little") + content
 
 
+def read_one(descriptor: int) -> Any:  # noqa: ANN401 - whatever was sent
+    """Wait for one frame, and take not a byte of what comes behind it.
+
+    Raises:
+        EOFError: the other side has closed before.
+    """
+    length = int.from_bytes(_read_exactly(descriptor, _LENGTH_BYTES), "little")
+    return pickle.loads(_read_exactly(descriptor, length))
+
+
+def _read_exactly(descriptor: int, count: int) -> bytes:
+    content = b""
+    while len(content) < count:
+        piece = os.read(descriptor, count - len(content))
+        if not piece:
+            raise EOFError("the other side has closed")
+        content += piece
+    return content
+
+
 class FrameReader:
     """Reads whole frames from a non-blocking pipe, however they arrive in pieces.
 
