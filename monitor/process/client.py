@@ -8,6 +8,7 @@ import random
 import select
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from monitor.process.messages import (
     ProcessReport,
 )
 from monitor.process.newest import NewestReports, Reports, log_health_changes
+from monitor.process.pipes import PipeEnd
 from monitor.process.states import MonitorState, moved
 
 # A host that is alive tells its health every 0.5 s.
@@ -37,6 +39,10 @@ _HEALTHY_AFTER_S = 60.0
 _STOP_GRACE_S = 0.5
 
 logger = logging.getLogger("monitor")
+
+# Those of this process that were started and not yet stopped, as `atexit` itself keeps its callbacks:
+# so that several are ended side by side at the interpreter's exit, within the time of one.
+_STARTED: "weakref.WeakSet[MonitorClient]" = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class MonitorClient:
         self._stop_asked = False
         self._stopped = False
         self._released = False
-        self._wake: tuple[int, int] | None = None
+        self._wake: tuple[PipeEnd, PipeEnd] | None = None
         self._host: HostProcess | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -122,15 +128,15 @@ class MonitorClient:
             return
         self._owner_pid = os.getpid()
         try:
-            self._wake = os.pipe()
-            for descriptor in self._wake:
-                os.set_blocking(descriptor, False)
+            self._wake = _wake_pipe()
             thread = threading.Thread(target=self._run, name="pylon-monitor", daemon=True)
             thread.start()
         except (OSError, RuntimeError) as error:
+            self._close_wake()
             self._give_up(Failure.of_process(ProcessFailure.NOT_STARTED, str(error)))
             return
         self._thread = thread
+        _STARTED.add(self)
         atexit.register(self._stop_at_exit)
 
     def stop(self) -> None:
@@ -138,23 +144,21 @@ class MonitorClient:
         if not self._owned or self._stopped:
             return
         limit_s = self._settings.join_timeout_s + _STOP_GRACE_S
-        self._stop_asked = True
-        self._wake_thread()
+        self._ask_to_stop()
         if not self._stop_lock.acquire(timeout=limit_s):
             return
         try:
             thread = self._thread
-            if self._stopped or thread is None:
+            if self._stopped:
                 return
-            thread.join(limit_s)
-            if thread.is_alive():
-                if self._host is not None:
-                    self._host.kill()
-            elif self._wake is not None:
-                wake, self._wake = self._wake, None
-                for descriptor in wake:
-                    os.close(descriptor)
+            if thread is not None:
+                thread.join(limit_s)
+            if thread is None or not thread.is_alive():
+                self._close_wake()
+            elif self._host is not None:
+                self._host.kill()
             self._stopped = True
+            _STARTED.discard(self)
             atexit.unregister(self._stop_at_exit)
         finally:
             self._stop_lock.release()
@@ -163,6 +167,9 @@ class MonitorClient:
         # Ctrl-C while the interpreter exits: nobody wants to wait any more, and a traceback would be no
         # news. The host sees the end of this process and ends all in order.
         with contextlib.suppress(KeyboardInterrupt):
+            # All are asked before the first is waited for: they end side by side.
+            for client in tuple(_STARTED):
+                client._ask_to_stop()
             self.stop()
 
     def release(self, *, released: bool) -> None:
@@ -177,17 +184,28 @@ class MonitorClient:
         away = ProcessReport(self.state, None, self.host_restarts, self.error)
         return {one.name: away for one in self._monitors} | {"manager": away}
 
+    def _ask_to_stop(self) -> None:
+        if self._owned:
+            self._stop_asked = True
+            self._wake_thread()
+
     def _wake_thread(self) -> None:
-        if self._wake is not None and self._owned:
+        wake = self._wake
+        if wake is not None and self._owned:
             # A full pipe wakes it as well.
             with contextlib.suppress(OSError):
-                os.write(self._wake[1], b"w")
+                os.write(wake[1].checked(), b"w")
+
+    def _close_wake(self) -> None:
+        wake, self._wake = self._wake, None
+        for end in wake or ():
+            end.close()
 
     def _run(self) -> None:
         try:
             self._keep_a_host()
         except Exception as error:
-            logger.exception("monitor: watching has ended by a fault of its own; the run goes on")
+            logger.exception("monitor host: watching it has ended by a fault of its own; the run goes on")
             self._give_up(Failure.of(error))
 
     def _keep_a_host(self) -> None:
@@ -216,7 +234,9 @@ class MonitorClient:
         self._on_change()
 
     def _give_up(self, failure: Failure) -> None:
-        logger.warning("monitor: %s; this run is not watched", failure, extra={"error_kind": failure.kind})
+        logger.warning(
+            "monitor host: %s; this run is not watched", failure, extra={"error_kind": failure.kind}
+        )
         self.error = failure
         self.health = HealthReport()
         self._life = MonitorState.FAILED
@@ -297,15 +317,26 @@ class MonitorClient:
     def _wait_for(self, descriptors: tuple[int, ...], timeout_s: float) -> list[int]:
         """Which descriptors are readable, waiting up to `timeout_s` for them or to be woken."""
         poller = select.poll()
-        wake = -1 if self._wake is None else self._wake[0]
-        for descriptor in (wake, *descriptors):
-            if descriptor >= 0:
-                poller.register(descriptor, select.POLLIN)
+        wake = None if self._wake is None else self._wake[0]
+        for descriptor in (*descriptors, *([] if wake is None else [wake.number])):
+            poller.register(descriptor, select.POLLIN)
         ready = [descriptor for descriptor, _ in poller.poll(timeout_s * 1000)]
-        if wake in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake, 4096)
+        if wake is not None and wake.lost:
+            self._close_wake()
+            # Without one, a stop is noticed when the wait is over.
+            with contextlib.suppress(OSError):
+                self._wake = _wake_pipe()
+        elif wake is not None and wake.number in ready:
+            with contextlib.suppress(OSError):
+                os.read(wake.checked(), 4096)
         return ready
+
+
+def _wake_pipe() -> tuple[PipeEnd, PipeEnd]:
+    ends = PipeEnd.pair()
+    for end in ends:
+        os.set_blocking(end.number, False)
+    return ends
 
 
 def _states(report: HealthReport) -> list[MonitorState]:

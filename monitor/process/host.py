@@ -19,6 +19,8 @@ from monitor.process.child import Child, stop_all
 from monitor.process.heartbeat import Heartbeat, Notices
 from monitor.process.judgement import Verdict, blame, trouble
 from monitor.process.messages import (
+    DATA_DESCRIPTOR,
+    HEALTH_DESCRIPTOR,
     HEALTH_EVERY_S,
     RELEASE,
     RESUME,
@@ -37,6 +39,8 @@ from monitor.process.states import MonitorState
 from monitor.process.worker import Surroundings, prepare_child, work
 from monitor.transport.manager import ManagerAddress, serve_reports
 
+# Beside the standard streams and its pipes a host has inherited nothing that it wants.
+_OWN_DESCRIPTORS = 5
 _SHORTEST_STEP_S = 0.05
 _GAP_S = 2.0
 _STALE_INTERVALS = 3
@@ -207,9 +211,17 @@ def _note_success(worker: Child, now: float, stale_after_s: float) -> None:
         worker.move(MonitorState.STALE)
 
 
-def main(health_descriptor: int, data_descriptor: int) -> None:
-    """Be the host; the spec comes as one frame on standard input, which then is the lifeline."""
+def main(parent_pid: int) -> None:
+    """Be the host; the spec comes as one frame on standard input, which then is the lifeline.
+
+    Args:
+        parent_pid: the training process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _close_inherited()
+    # There is nothing to put in order yet. The lifeline may not tell that the run has ended: a process
+    # that the run has forked may hold its other end.
+    die_with_parent(parent_pid, signal.SIGKILL)
     call_process("pylon-host")
     lifeline = sys.stdin.fileno()
     try:
@@ -224,10 +236,19 @@ def main(health_descriptor: int, data_descriptor: int) -> None:
     die_with_parent(spec.parent_pid, signal.SIGCONT)
     exit_code = 1
     try:
-        Host(spec, lifeline, health_descriptor, data_descriptor).run()
+        Host(spec, lifeline, HEALTH_DESCRIPTOR, DATA_DESCRIPTOR).run()
         exit_code = 0
     except Exception:  # noqa: BLE001 - whatever it is, the training process's log shall tell it
         with contextlib.suppress(OSError):
-            FrameWriter(health_descriptor).write(HealthReport(last_word=traceback.format_exc()))
+            FrameWriter(HEALTH_DESCRIPTOR).write(HealthReport(last_word=traceback.format_exc()))
     # multiprocessing's own exit waits for every child without limit, an unkillable one included.
     os._exit(exit_code)
+
+
+def _close_inherited() -> None:
+    """Close what libraries of the run have left open for every child: the other end may wait for us."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is needed
+        if int(name) >= _OWN_DESCRIPTORS:
+            # The listing's own descriptor is gone already.
+            with contextlib.suppress(OSError):
+                os.close(int(name))

@@ -11,8 +11,11 @@ from typing import Any
 
 from monitor.failure import Failure
 from monitor.limits import ResourceLimits
+from monitor.process.pipes import PipeEnd
 from monitor.process.states import MonitorState
 
+# Where the host finds its pipes to the training process.
+HEALTH_DESCRIPTOR, DATA_DESCRIPTOR = 3, 4
 # How often the supervisor tells its health, as a sign of life.
 HEALTH_EVERY_S = 0.5
 # In place of a health report that is the same as the one before.
@@ -163,6 +166,7 @@ class FrameReader:
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self.descriptor = descriptor
+        self._end = PipeEnd(descriptor)
         self._buffer = bytearray()
 
     def read(self) -> list[Any]:
@@ -170,11 +174,12 @@ class FrameReader:
 
         Raises:
             EOFError: the other side has closed and said all, or what came is no frame.
+            OSError: this side was closed by somebody else.
         """
         closed = False
         while not closed:
             try:
-                piece = os.read(self.descriptor, 65536)
+                piece = os.read(self._end.checked(), 65536)
             except BlockingIOError:
                 break
             closed = not piece
