@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import random
-import select
 import threading
 import time
 import weakref
@@ -28,8 +27,8 @@ from monitor.process.messages import (
     ProcessReport,
 )
 from monitor.process.newest import NewestReports, Reports, log_health_changes
-from monitor.process.pipes import PipeEnd
 from monitor.process.states import MonitorState, moved
+from monitor.process.waker import Waker
 
 # A host that is alive tells its health every 0.5 s.
 _SILENT_AFTER_S = 6 * HEALTH_EVERY_S
@@ -85,7 +84,7 @@ class MonitorClient:
         self._stop_asked = False
         self._stopped = False
         self._released = False
-        self._wake: tuple[PipeEnd, PipeEnd] | None = None
+        self._waker = Waker()
         self._host: HostProcess | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,11 +127,11 @@ class MonitorClient:
             return
         self._owner_pid = os.getpid()
         try:
-            self._wake = _wake_pipe()
+            self._waker.open()
             thread = threading.Thread(target=self._run, name="pylon-monitor", daemon=True)
             thread.start()
         except (OSError, RuntimeError) as error:
-            self._close_wake()
+            self._waker.close()
             self._give_up(Failure.of_process(ProcessFailure.NOT_STARTED, str(error)))
             return
         self._thread = thread
@@ -154,7 +153,7 @@ class MonitorClient:
             if thread is not None:
                 thread.join(limit_s)
             if thread is None or not thread.is_alive():
-                self._close_wake()
+                self._waker.close()
             elif self._host is not None:
                 self._host.kill()
             self._stopped = True
@@ -175,7 +174,8 @@ class MonitorClient:
     def release(self, *, released: bool) -> None:
         """Ask the monitors to let go of their devices, or to take them up again; returns at once."""
         self._released = released
-        self._wake_thread()
+        if self._owned:
+            self._waker.wake()
 
     def process_reports(self) -> dict[str, ProcessReport]:
         """Health of each monitor's process; while the host itself is away, its state for all of them."""
@@ -187,19 +187,7 @@ class MonitorClient:
     def _ask_to_stop(self) -> None:
         if self._owned:
             self._stop_asked = True
-            self._wake_thread()
-
-    def _wake_thread(self) -> None:
-        wake = self._wake
-        if wake is not None and self._owned:
-            # A full pipe wakes it as well.
-            with contextlib.suppress(OSError):
-                os.write(wake[1].checked(), b"w")
-
-    def _close_wake(self) -> None:
-        wake, self._wake = self._wake, None
-        for end in wake or ():
-            end.close()
+            self._waker.wake()
 
     def _run(self) -> None:
         try:
@@ -221,7 +209,7 @@ class MonitorClient:
             self._note_failure(failure)
             until_s = time.monotonic() + pause_s(failures, generator)
             while not self._stop_asked and (left_s := until_s - time.monotonic()) > 0:
-                self._wait_for((), left_s)
+                self._waker.wait_for((), left_s)
 
     def _note_failure(self, failure: Failure) -> None:
         if self._stop_asked:
@@ -263,7 +251,7 @@ class MonitorClient:
             if self._stop_asked:
                 host.end_in_order(settings.join_timeout_s)
             else:
-                host.end_now(lambda seconds: self._wait_for((), seconds))
+                host.end_now(lambda seconds: self._waker.wait_for((), seconds))
 
     def _follow(self, host: HostProcess) -> Failure | None:
         heard_s, limit_s = time.monotonic(), _STARTING_WITHIN_S
@@ -276,7 +264,7 @@ class MonitorClient:
                 host.ask(RELEASE if released else RESUME)
             # Judged before the wait: a run that was itself stopped for a while hears what came meanwhile.
             overdue = time.monotonic() - heard_s > limit_s
-            ready = self._wait_for(host.descriptors, 0 if overdue else HEALTH_EVERY_S * 2)
+            ready = self._waker.wait_for(host.descriptors, 0 if overdue else HEALTH_EVERY_S * 2)
             try:
                 if host.health.descriptor in ready and self._take_health(host):
                     heard_s, limit_s, overdue = time.monotonic(), _SILENT_AFTER_S, False
@@ -313,30 +301,6 @@ class MonitorClient:
         if frames:
             self._newest.take(frames[-1])
             self._on_change()
-
-    def _wait_for(self, descriptors: tuple[int, ...], timeout_s: float) -> list[int]:
-        """Which descriptors are readable, waiting up to `timeout_s` for them or to be woken."""
-        poller = select.poll()
-        wake = None if self._wake is None else self._wake[0]
-        for descriptor in (*descriptors, *([] if wake is None else [wake.number])):
-            poller.register(descriptor, select.POLLIN)
-        ready = [descriptor for descriptor, _ in poller.poll(timeout_s * 1000)]
-        if wake is not None and wake.lost:
-            self._close_wake()
-            # Without one, a stop is noticed when the wait is over.
-            with contextlib.suppress(OSError):
-                self._wake = _wake_pipe()
-        elif wake is not None and wake.number in ready:
-            with contextlib.suppress(OSError):
-                os.read(wake.checked(), 4096)
-        return ready
-
-
-def _wake_pipe() -> tuple[PipeEnd, PipeEnd]:
-    ends = PipeEnd.pair()
-    for end in ends:
-        os.set_blocking(end.number, False)
-    return ends
 
 
 def _states(report: HealthReport) -> list[MonitorState]:
