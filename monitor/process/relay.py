@@ -28,6 +28,7 @@ def relay(output: FrameWriter, interval_s: float, notices: Notices, around: Surr
     step_s = max(_SHORTEST_STEP_S, min(interval_s / _STEPS_PER_INTERVAL, _LONGEST_STEP_S))
     seen_s = sent_s = 0.0
     reports = ManagerReports(around.manager, around.heartbeat)
+    around.heartbeat.ready_s = started_s
     while True:
         now = time.monotonic()
         around.heartbeat.alive_s = now

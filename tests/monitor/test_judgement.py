@@ -38,6 +38,8 @@ def make() -> Iterator[Make]:
         made.append(child)
         child.step(time.monotonic())
         assert child.running
+        if "alive_s" in beat:
+            beat.setdefault("ready_s", beat["alive_s"])
         for key, value in beat.items():
             setattr(child.heartbeat, key, value)
         return child
@@ -60,11 +62,16 @@ def test_child_that_lives_and_reads_is_in_no_trouble(make: Make) -> None:
     assert judged(make(alive_s=now, success_s=now), now) is None
 
 
-@pytest.mark.parametrize(("after_s", "failure"), [(9.0, None), (11.0, ProcessFailure.NOT_STARTED)])
+@pytest.mark.parametrize(("after_s", "failure"), [(19.0, None), (21.0, ProcessFailure.NOT_STARTED)])
 def test_child_that_does_not_come_up_in_time(
     make: Make, after_s: float, failure: ProcessFailure | None
 ) -> None:
     assert judged(make(), time.monotonic() + after_s) is failure
+
+
+def test_child_that_still_reads_its_modules_on_a_busy_machine_is_not_silent(make: Make) -> None:
+    now = time.monotonic()
+    assert judged(make(alive_s=now, ready_s=0.0), now + 10) is None
 
 
 @pytest.mark.parametrize(("after_s", "failure"), [(2.9, None), (3.1, ProcessFailure.SILENT)])
