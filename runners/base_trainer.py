@@ -214,9 +214,11 @@ class BaseTrainer(BaseRunner):
                 "baselines": self.metric.baselines(),
             }
         )
-        with atomic_path(directory.epoch(epoch) / "training_losses.pt") as temporary:
+        folder = directory.epoch(epoch)
+        with atomic_path(folder / "training_losses.pt") as temporary:
             torch.save(torch.tensor(losses, dtype=torch.float64), temporary)
-        checkpoint.save(directory.checkpoint(epoch), self._parts(), progress)
+        companions = [folder / "training_losses.pt", folder / "validation_scores.json"]
+        checkpoint.save(directory.checkpoint(epoch), self._parts(), progress, companions)
         self._refer_to_checkpoints()
         self._report_epoch()
 

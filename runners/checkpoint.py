@@ -1,11 +1,15 @@
 """Checkpoints: one file per finished epoch, whole or absent, from which a run goes on to the same bits.
 
+    checkpoint.pt               what the next epoch depends on
+    checkpoint.manifest.json    size and SHA-256 of it and of the files that the epoch stands for
+
 Every epoch begins by seeding all generators from its own seed, so a checkpoint needs no generator
 state: model, optimizer, scheduler and the run's own progress are all that the next epoch depends on.
 """
 
 import logging
 import pickle
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +18,11 @@ import torch
 
 from runners.errors import RunDirectoryError
 from runners.run_directory import RunDirectory
-from storage import atomic_path
+from storage import DamagedFileError, atomic_path, describe_file, verify_manifest, write_manifest
 
-_FORMAT = 1
+_FORMAT = 2
+# Format 1 knew no manifest; its content is read as it is.
+_READABLE = frozenset({1, 2})
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +56,20 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save(path: Path, parts: dict[str, Stateful | None], progress: Progress) -> None:
-    """Write a checkpoint atomically. Raises OSError when the disk refuses; the former file then stays."""
+def save(
+    path: Path, parts: dict[str, Stateful | None], progress: Progress, companions: Sequence[Path] = ()
+) -> None:
+    """Write a checkpoint and its manifest atomically, the manifest first.
+
+    Args:
+        path: the checkpoint file.
+        parts: what to save, by name.
+        progress: how far the run has come.
+        companions: files of the same folder, written before, that the manifest vouches for too.
+
+    Raises:
+        OSError: the disk refuses; the former checkpoint then stays.
+    """
     content = {
         "format": _FORMAT,
         "progress": asdict(progress),
@@ -59,6 +77,13 @@ def save(path: Path, parts: dict[str, Stateful | None], progress: Progress) -> N
     }
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
+        files = {file.name: describe_file(file) for file in companions}
+        write_manifest(manifest_of(path), {path.name: describe_file(temporary), **files})
+
+
+def manifest_of(path: Path) -> Path:
+    """Where the manifest of a checkpoint stands."""
+    return path.with_suffix(".manifest.json")
 
 
 def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
@@ -71,13 +96,14 @@ def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
     Raises:
         RunDirectoryError: the file is damaged, of another format, or does not fit these parts.
     """
-    return _restore(path, _read(path), parts)
+    return _restore(path, _read(path, only=path.resolve().name), parts)
 
 
 def load_newest(directory: RunDirectory, parts: dict[str, Stateful | None]) -> Progress | None:
     """Load the newest checkpoint that can be read, None where there is none.
 
-    A damaged one is named in the log and kept aside as `checkpoint.damaged`.
+    A damaged one is named in the log and kept aside as `checkpoint.damaged`. A sound one counts only
+    together with the best epoch's checkpoint that it refers to: the run's result is that epoch's.
 
     Raises:
         RunDirectoryError: a sound checkpoint does not fit these parts.
@@ -87,28 +113,63 @@ def load_newest(directory: RunDirectory, parts: dict[str, Stateful | None]) -> P
         try:
             content = _read(path)
         except RunDirectoryError as error:
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
-            logger.warning("checkpoint set aside as %s: %s", aside, error)
-        else:
+            _set_aside(path, error)
+            continue
+        best = content["progress"]["best_epoch"]
+        if best in (None, epoch) or _is_sound(directory.checkpoint(best)):
             return _restore(path, content, parts)
+        logger.warning("%s is sound, but the best epoch's checkpoint it refers to is not", path)
     return None
+
+
+def _set_aside(path: Path, error: RunDirectoryError) -> None:
+    aside = path.with_suffix(".damaged")
+    path.replace(aside)
+    manifest = manifest_of(path)
+    if manifest.exists():
+        manifest.replace(path.with_suffix(".damaged.manifest.json"))
+    logger.warning("checkpoint set aside as %s: %s", aside, error)
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        _read(path)
+    except RunDirectoryError:
+        return False
+    return True
 
 
 def discard_superseded(directory: RunDirectory, keep: set[int]) -> None:
     """Delete the checkpoints of all epochs but those in `keep`. Scores and losses of every epoch stay."""
     for epoch in directory.checkpointed_epochs():
         if epoch not in keep:
-            directory.checkpoint(epoch).unlink(missing_ok=True)
+            remove(directory.checkpoint(epoch))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def remove(path: Path) -> None:
+    """Delete a checkpoint, and only then what vouches for it."""
+    path.unlink(missing_ok=True)
+    manifest_of(path).unlink(missing_ok=True)
+
+
+def _read(path: Path, only: str | None = None) -> dict[str, Any]:
+    # The links beside the epochs carry no manifest: the file that they lead to does.
+    path = path.resolve()
+    try:
+        verify_manifest(manifest_of(path), only)
+    except FileNotFoundError:
+        # Of format 1, or copied somewhere alone: only torch's own checks are left.
+        logger.debug("%s has no manifest", path)
+    except DamagedFileError as error:
+        raise RunDirectoryError(f"{path}: is damaged: {error}") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise RunDirectoryError(f"{path}: is damaged or no checkpoint: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise RunDirectoryError(f"{path}: is no checkpoint of format {_FORMAT}, which this version reads.")
+    if not isinstance(content, dict) or content.get("format") not in _READABLE:
+        raise RunDirectoryError(
+            f"{path}: is no checkpoint of the formats that this version reads: {sorted(_READABLE)}."
+        )
     return content
 
 

@@ -1,7 +1,7 @@
 """The run directory: where each artefact lies, who may write, and how far the run has come.
 
 config.json environment.json state.json history.json train.log metrics.jsonl
-epoch_N/{training_losses.pt, validation_scores.json, checkpoint.pt}
+epoch_N/{training_losses.pt, validation_scores.json, checkpoint.pt, checkpoint.manifest.json}
 checkpoint_latest.pt checkpoint_best.pt          links into epoch_N/
 test/test_results.json predictions/*.png curves.png
 """
@@ -164,6 +164,7 @@ class RunDirectory:
             "epoch_[0-9]*/training_losses.pt",
             "epoch_[0-9]*/validation_scores.json",
             "epoch_[0-9]*/checkpoint.pt",
+            "epoch_[0-9]*/checkpoint.manifest.json",
             "test/test_results.json",
             "predictions/[0-9][0-9][0-9][0-9][0-9].png",
         ):
