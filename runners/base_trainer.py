@@ -13,14 +13,16 @@ from metrics import BaseMetric, is_better
 from runners import checkpoint
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
 from runners.checkpoint import Progress, Stateful
-from runners.errors import ConfigError, TrainingError
+from runners.errors import ConfigError, RunStopped, TrainingError
 from runners.evaluation import Task, count_batches, limited
 from runners.outputs.curves import draw_curves
 from runners.outputs.display import Status
 from runners.outputs.report import report_scores
 from runners.outputs.step_log import Step, StepLog, drop_unfinished_epochs
-from runners.randomness import deterministic_kernels, seed_all
-from storage import atomic_path, write_json
+from runners.randomness import RandomState, deterministic_kernels, seed_all
+from runners.retention import Retention
+from runners.saving import Saver, refer_to_checkpoints
+from runners.snapshots import capture
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ class BaseTrainer(BaseRunner):
         log_every_steps: losses leave the device and reach `metrics.jsonl` in groups of so many steps.
         scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
         deterministic: ask torch for deterministic kernels.
+        checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
+        checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
     """
 
     REQUIRED_KEYS: ClassVar[frozenset[str]] = _TRAINING_KEYS | {"model", "metric"}
@@ -54,7 +58,9 @@ class BaseTrainer(BaseRunner):
     scheduler: torch.optim.lr_scheduler.LRScheduler | None
     train_loader: DataLoader
     val_loader: DataLoader
+    criterion: torch.nn.Module
     step_log: StepLog
+    saver: Saver
 
     def __init__(
         self,
@@ -66,6 +72,8 @@ class BaseTrainer(BaseRunner):
         log_every_steps: int = 10,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
         deterministic: bool = True,
+        checkpoint_every_steps: int | None = None,
+        checkpoint_every_minutes: float | None = None,
     ) -> None:
         super().__init__(
             context, score=score, max_batches_per_epoch=max_batches_per_epoch, predictions=predictions
@@ -73,6 +81,16 @@ class BaseTrainer(BaseRunner):
         self.log_every_steps = log_every_steps
         self.scheduler_interval = scheduler_interval
         self.deterministic = deterministic
+        for name, value in (
+            ("checkpoint_every_steps", checkpoint_every_steps),
+            ("checkpoint_every_minutes", checkpoint_every_minutes),
+        ):
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}: {value}, expected more than 0, or None")
+        self.checkpoint_every_steps = checkpoint_every_steps
+        self.checkpoint_every_minutes = checkpoint_every_minutes
+        self.random = RandomState(context.device)
+        self.saved_position: tuple[int, int, bool] | None = None
         self.epochs: int = context.config["epochs"]
         self.progress = Progress()
 
@@ -88,17 +106,21 @@ class BaseTrainer(BaseRunner):
             self._build()
             self._resume()
             stack.callback(self._draw_curves)
-            self.step_log = stack.enter_context(StepLog(self.context.directory.metrics, self.log_every_steps))
+            self.step_log = stack.enter_context(
+                StepLog(self.context.directory.metrics, self.log_every_steps, self.progress.losses)
+            )
+            self.saver = self._make_saver()
             while self.progress.epoch < self.epochs:
                 self._run_epoch(self.progress.epoch)
+            self.saver.finish()
             return self._finish()
 
     def _build(self) -> None:
         self.metric = self.build_metric()
         seed_all(self.context.seeds.init)
         self.model = self.build("model").to(self.context.device)
-        criterion = self.build("criterion").to(self.context.device)
-        self.task = self.make_task(self.model, criterion)
+        self.criterion = self.build("criterion").to(self.context.device)
+        self.task = self.make_task(self.model, self.criterion)
         self.optimizer = self.build("optimizer", params=self.model.parameters())
         self.scheduler = self.build("scheduler", optimizer=self.optimizer)
         self.train_loader = self._required_loader("train")
@@ -120,42 +142,96 @@ class BaseTrainer(BaseRunner):
             len(self.val_loader.dataset),
         )
 
+    def _make_saver(self) -> Saver:
+        return Saver(
+            self.context.directory,
+            self.step_log,
+            retention=Retention(),
+            score=self.score,
+            direction=self.metric.direction(self.score),
+            every_steps=self.checkpoint_every_steps,
+            every_minutes=self.checkpoint_every_minutes,
+        )
+
     def _resume(self) -> None:
         directory = self.context.directory
         found = checkpoint.load_newest(directory, self._parts())
         if found is not None:
             self.progress = found
-            logger.info("going on after %d finished epochs", self.progress.epoch)
-            self._refer_to_checkpoints()
-        drop_unfinished_epochs(directory.metrics, self.progress.epoch)
+            self.saved_position = self._position()
+            within = f" and {found.step} steps" if found.step else ""
+            logger.info("going on after %d finished epochs%s", found.epoch, within)
+            refer_to_checkpoints(directory, found)
+        drop_unfinished_epochs(directory.metrics, self.progress.epoch, self.progress.step)
 
     def _run_epoch(self, epoch: int) -> None:
+        self._end_if_asked()
+        if not self.progress.trained:
+            self._train_epoch(epoch)
         started = time.monotonic()
-        losses = self._train_epoch(epoch)
-        trained = time.monotonic()
-        validation = self._validate(epoch)
-        self.context.stop.raise_if_requested()
-        self._finish_epoch(epoch, losses, validation, (trained - started, time.monotonic() - trained))
+        generators = self.random.state_dict()
+        try:
+            validation = self._validate(epoch)
+        except RunStopped:
+            # Validation begins anew with the next launch: as if it had never begun.
+            self.random.load_state_dict(generators)
+            self._end_if_asked()
+            raise
+        self._finish_epoch(epoch, validation, time.monotonic() - started)
 
-    def _train_epoch(self, epoch: int) -> list[float]:
-        seed = self.context.seeds.train[epoch]
-        seed_all(seed)
-        self.train_loader.set_epoch_seed(seed)
+    def _train_epoch(self, epoch: int) -> None:
+        seed, progress = self.context.seeds.train[epoch], self.progress
+        if progress.step == 0:
+            seed_all(seed)  # within an epoch, the generators' states came with the checkpoint
+        self.train_loader.set_epoch_seed(seed, first_batch=progress.step)
         self.model.train()
         steps = count_batches(self.train_loader, self.max_batches)
         started = time.perf_counter()
-        for step, batch in enumerate(limited(self.train_loader, self.max_batches)):
-            self.context.stop.raise_if_requested()
+        for batch in limited(self.train_loader, steps - progress.step):
             learning_rate = self.optimizer.param_groups[0]["lr"]
             loss = self._step(batch)
             now = time.perf_counter()
             self._note_step(
-                Step(epoch, step, self.progress.global_step, loss, learning_rate, now - started), steps
+                Step(epoch, progress.step, progress.global_step, loss, learning_rate, now - started), steps
             )
-            self.progress.global_step += 1
+            progress.step += 1
+            progress.global_step += 1
+            progress.training_time_s += now - started
             started = now
-        self._advance_scheduler("epoch")
-        return self.step_log.end_epoch()
+            if progress.step == steps:
+                self._advance_scheduler("epoch")
+                progress.trained = True
+            self._end_step()
+
+    def _end_step(self) -> None:
+        """Between two steps: the only place where a run is saved in the middle of an epoch, or stopped."""
+        self.saver.raise_failure()
+        self._end_if_asked()
+        if self.saver.due(self.progress.global_step):
+            self._save_position()
+
+    def _end_if_asked(self) -> None:
+        """Save and stop, if somebody asked the run to stop."""
+        if not self.context.stop.requested:
+            return
+        if self.progress.step > 0:
+            self._save_position()
+        try:
+            self.saver.finish()
+        except OSError as error:
+            logger.error("this launch's newest steps are lost, the disk takes nothing: %s", error)
+        self.context.stop.raise_if_requested()
+
+    def _save_position(self) -> None:
+        position = self._position()
+        if position == self.saved_position:
+            return  # such as a launch that is stopped before its first step
+        self.progress.losses = self.step_log.so_far()
+        self.saver.save(capture(self.progress, self._parts()))
+        self.saved_position = position
+
+    def _position(self) -> tuple[int, int, bool]:
+        return self.progress.epoch, self.progress.step, self.progress.trained
 
     def _step(self, batch: dict[str, Any]) -> torch.Tensor:
         self.optimizer.zero_grad(set_to_none=True)
@@ -188,49 +264,29 @@ class BaseTrainer(BaseRunner):
     def _validate(self, epoch: int) -> dict[str, Any]:
         plan = EvaluationPlan("validate", self.val_loader, self.context.seeds.val[epoch], epoch, self.epochs)
         self.evaluate(plan, self.model, self.task, self.metric)
-        return self.metric.summarize(
-            output_path=self.context.directory.epoch(epoch) / "validation_scores.json"
-        )
+        return self.metric.summarize()
 
-    def _finish_epoch(
-        self, epoch: int, losses: list[float], validation: dict[str, Any], times_s: tuple[float, float]
-    ) -> None:
-        """Make the epoch count: its checkpoint is written last, after everything it stands for."""
-        directory, progress = self.context.directory, self.progress
+    def _finish_epoch(self, epoch: int, validation: dict[str, Any], validation_time_s: float) -> None:
+        progress = self.progress
+        losses = self.step_log.end_epoch()
         scores = validation["aggregated"]
         if progress.best_epoch is None or is_better(
             self.metric.direction(self.score), scores[self.score], progress.best_score
         ):
             progress.best_epoch, progress.best_score = epoch, scores[self.score]
-        progress.epoch = epoch + 1
-        progress.history.append(
+        progress.finish_epoch(
             {
                 "epoch": epoch,
                 "training_loss": sum(losses) / len(losses),
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
-                "training_time_s": round(times_s[0], 3),
-                "validation_time_s": round(times_s[1], 3),
+                "training_time_s": round(progress.training_time_s, 3),
+                "validation_time_s": round(validation_time_s, 3),
                 "validation": scores,
                 "baselines": self.metric.baselines(),
             }
         )
-        folder = directory.epoch(epoch)
-        with atomic_path(folder / "training_losses.pt") as temporary:
-            torch.save(torch.tensor(losses, dtype=torch.float64), temporary)
-        companions = [folder / "training_losses.pt", folder / "validation_scores.json"]
-        checkpoint.save(directory.checkpoint(epoch), self._parts(), progress, companions)
-        self._refer_to_checkpoints()
+        self.saver.save(capture(progress, self._parts(), losses, validation))
         self._report_epoch()
-
-    def _refer_to_checkpoints(self) -> None:
-        directory, progress = self.context.directory, self.progress
-        write_json(directory.history, progress.history)
-        keep = {progress.epoch - 1}
-        directory.link_latest(progress.epoch - 1)
-        if progress.best_epoch is not None and directory.checkpoint(progress.best_epoch).exists():
-            directory.link_best(progress.best_epoch)
-            keep.add(progress.best_epoch)
-        checkpoint.discard_superseded(directory, keep)
 
     def _report_epoch(self) -> None:
         record = self.progress.history[-1]
@@ -264,7 +320,13 @@ class BaseTrainer(BaseRunner):
             draw_curves(self.context.directory.curves, self.progress.history, self.score)
 
     def _parts(self) -> dict[str, Stateful | None]:
-        return {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        return {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "criterion": self.criterion,
+            "random": self.random,
+        }
 
     def _required_loader(self, split: str) -> DataLoader:
         loader = self.build_loader(split)

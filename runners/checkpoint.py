@@ -1,15 +1,16 @@
-"""Checkpoints: one file per finished epoch, whole or absent, from which a run goes on to the same bits.
+"""Checkpoints: files, whole or absent, from which a run goes on to the same bits.
 
-    checkpoint.pt               what the next epoch depends on
-    checkpoint.manifest.json    size and SHA-256 of it and of the files that the epoch stands for
+    epoch_N/checkpoint.pt               a finished epoch
+    epoch_N/step_K.pt                   after K steps of an epoch; trained.pt: after all, before validation
+    epoch_N/*.manifest.json             size and SHA-256 of it and of the files that the epoch stands for
 
-Every epoch begins by seeding all generators from its own seed, so a checkpoint needs no generator
-state: model, optimizer, scheduler and the run's own progress are all that the next epoch depends on.
+Every epoch begins by seeding all generators from its own seed. In the middle of one, the generators'
+states are part of the checkpoint, and the loader goes on with the first batch that was not trained on.
 """
 
 import logging
 import pickle
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from storage import DamagedFileError, atomic_path, describe_file, verify_manifes
 _FORMAT = 2
 # Format 1 knew no manifest; its content is read as it is.
 _READABLE = frozenset({1, 2})
+_PARTS_OF_FORMAT_1 = frozenset({"model", "optimizer", "scheduler"})
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,10 @@ class Progress:
         best_epoch: epoch with the best validation score, None before the first.
         best_score: that score, None where it was undefined.
         history: one JSON-ready record per finished epoch.
+        step: steps taken in the epoch that is not finished.
+        losses: of these steps.
+        trained: all steps of that epoch are taken, what is left is its validation.
+        training_time_s: spent on these steps.
     """
 
     epoch: int = 0
@@ -54,30 +60,48 @@ class Progress:
     best_epoch: int | None = None
     best_score: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    trained: bool = False
+    training_time_s: float = 0.0
+
+    def finish_epoch(self, record: dict[str, Any]) -> None:
+        """Count the running epoch as finished."""
+        self.history.append(record)
+        self.epoch += 1
+        self.step, self.losses, self.trained, self.training_time_s = 0, [], False, 0.0
 
 
-def save(
-    path: Path, parts: dict[str, Stateful | None], progress: Progress, companions: Sequence[Path] = ()
-) -> None:
+def content_of(parts: dict[str, Stateful | None], progress: Progress) -> dict[str, Any]:
+    """What a checkpoint of these parts holds. Its tensors are the parts' own."""
+    return {
+        "format": _FORMAT,
+        "progress": asdict(progress),
+        "parts": {name: None if part is None else part.state_dict() for name, part in parts.items()},
+    }
+
+
+def write(path: Path, content: dict[str, Any], companions: Sequence[Path] = ()) -> None:
     """Write a checkpoint and its manifest atomically, the manifest first.
 
     Args:
         path: the checkpoint file.
-        parts: what to save, by name.
-        progress: how far the run has come.
+        content: what `content_of` gave.
         companions: files of the same folder, written before, that the manifest vouches for too.
 
     Raises:
         OSError: the disk refuses; the former checkpoint then stays.
     """
-    content = {
-        "format": _FORMAT,
-        "progress": asdict(progress),
-        "parts": {name: None if part is None else part.state_dict() for name, part in parts.items()},
-    }
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
-        files = {file.name: describe_file(file) for file in companions}
+        try:
+            with temporary.open("wb") as file:
+                torch.save(content, file)
+        except RuntimeError as error:
+            # torch's writer turns the disk's refusal into a RuntimeError while it closes its archive.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+        files = {companion.name: describe_file(companion) for companion in companions}
         write_manifest(manifest_of(path), {path.name: describe_file(temporary), **files})
 
 
@@ -108,15 +132,14 @@ def load_newest(directory: RunDirectory, parts: dict[str, Stateful | None]) -> P
     Raises:
         RunDirectoryError: a sound checkpoint does not fit these parts.
     """
-    for epoch in directory.checkpointed_epochs():
-        path = directory.checkpoint(epoch)
+    for path in directory.resumable():
         try:
             content = _read(path)
         except RunDirectoryError as error:
             _set_aside(path, error)
             continue
         best = content["progress"]["best_epoch"]
-        if best in (None, epoch) or _is_sound(directory.checkpoint(best)):
+        if best is None or directory.checkpoint(best) == path or _is_sound(directory.checkpoint(best)):
             return _restore(path, content, parts)
         logger.warning("%s is sound, but the best epoch's checkpoint it refers to is not", path)
     return None
@@ -139,7 +162,7 @@ def _is_sound(path: Path) -> bool:
     return True
 
 
-def discard_superseded(directory: RunDirectory, keep: set[int]) -> None:
+def discard_superseded(directory: RunDirectory, keep: Collection[int]) -> None:
     """Delete the checkpoints of all epochs but those in `keep`. Scores and losses of every epoch stay."""
     for epoch in directory.checkpointed_epochs():
         if epoch not in keep:
@@ -176,6 +199,8 @@ def _read(path: Path, only: str | None = None) -> dict[str, Any]:
 def _restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | None]) -> Progress:
     try:
         for name, part in parts.items():
+            if content["format"] == 1 and name not in _PARTS_OF_FORMAT_1:
+                continue
             saved = content["parts"][name]
             if part is not None:
                 part.load_state_dict(saved)

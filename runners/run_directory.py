@@ -2,6 +2,7 @@
 
 config.json environment.json state.json history.json train.log metrics.jsonl
 epoch_N/{training_losses.pt, validation_scores.json, checkpoint.pt, checkpoint.manifest.json}
+epoch_N/{step_K.pt, step_K.manifest.json}       in the middle of an epoch, until it is finished
 checkpoint_latest.pt checkpoint_best.pt          links into epoch_N/
 test/test_results.json predictions/*.png curves.png
 """
@@ -110,9 +111,28 @@ class RunDirectory:
         )
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
+    def mid_epoch_checkpoint(self, epoch: int, steps: int, *, trained: bool) -> Path:
+        """The checkpoint after `steps` steps of `epoch`; `trained`: all are done, validation is not."""
+        return self.epoch(epoch) / ("trained.pt" if trained else f"step_{steps}.pt")
+
+    def mid_epoch_checkpoints(self) -> list[tuple[int, float, Path]]:
+        """(epoch, steps done in it, file) of each checkpoint within an epoch; inf steps: all."""
+        found = []
+        for path in self.root.glob("epoch_*/*.pt"):
+            folder = re.fullmatch(r"epoch_(\d+)", path.parent.name)
+            name = re.fullmatch(r"step_(\d+)\.pt|trained\.pt", path.name)
+            if folder and name:
+                found.append((int(folder[1]), float(name[1] or "inf"), path))
+        return found
+
+    def resumable(self) -> list[Path]:
+        """Every checkpoint, the one that is furthest on first."""
+        ended = [(epoch + 1, 0.0, self.checkpoint(epoch)) for epoch in self.checkpointed_epochs()]
+        return [path for _, _, path in sorted(ended + self.mid_epoch_checkpoints(), reverse=True)]
+
     def has_results(self) -> bool:
-        """Whether an epoch has finished here, or a test."""
-        return bool(self.checkpointed_epochs()) or self.test_results.exists()
+        """Whether there is anything here that a run can go on from, or a test."""
+        return bool(self.resumable()) or self.test_results.exists()
 
     def link_latest(self, epoch: int) -> None:
         """Point `checkpoint_latest.pt` to the checkpoint of `epoch`."""
@@ -165,6 +185,10 @@ class RunDirectory:
             "epoch_[0-9]*/validation_scores.json",
             "epoch_[0-9]*/checkpoint.pt",
             "epoch_[0-9]*/checkpoint.manifest.json",
+            "epoch_[0-9]*/step_[0-9]*.pt",
+            "epoch_[0-9]*/trained.pt",
+            "epoch_[0-9]*/step_[0-9]*.manifest.json",
+            "epoch_[0-9]*/trained.manifest.json",
             "test/test_results.json",
             "predictions/[0-9][0-9][0-9][0-9][0-9].png",
         ):

@@ -79,6 +79,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         log_every_steps: losses leave the device and reach `metrics.jsonl` in groups of so many steps.
         scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
         deterministic: ask torch for deterministic kernels.
+        checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
+        checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
         tile_size: validate and test on overlapping square tiles of so many pixels; None: whole images.
         tile_overlap: overlap of neighbouring tiles, pixels.
     """
@@ -93,6 +95,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         log_every_steps: int = 10,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
         deterministic: bool = True,
+        checkpoint_every_steps: int | None = None,
+        checkpoint_every_minutes: float | None = None,
         tile_size: int | None = None,
         tile_overlap: int = 0,
     ) -> None:
@@ -104,6 +108,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
             log_every_steps=log_every_steps,
             scheduler_interval=scheduler_interval,
             deterministic=deterministic,
+            checkpoint_every_steps=checkpoint_every_steps,
+            checkpoint_every_minutes=checkpoint_every_minutes,
         )
         self.tile_size = tile_size
         self.tile_overlap = tile_overlap
