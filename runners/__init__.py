@@ -3,6 +3,8 @@
 from runners.base_evaluator import BaseEvaluator
 from runners.base_runner import BaseRunner, RunContext
 from runners.base_trainer import BaseTrainer
+from runners.early_stopping import EarlyStopping
+from runners.retention import Retention
 from runners.supervised import (
     SupervisedSingleTask,
     SupervisedSingleTaskEvaluator,
@@ -13,6 +15,8 @@ __all__ = [
     "BaseEvaluator",
     "BaseRunner",
     "BaseTrainer",
+    "EarlyStopping",
+    "Retention",
     "RunContext",
     "SupervisedSingleTask",
     "SupervisedSingleTaskEvaluator",

@@ -13,6 +13,7 @@ from metrics import BaseMetric, is_better
 from runners import checkpoint
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
 from runners.checkpoint import Progress, Stateful
+from runners.early_stopping import EarlyStopping
 from runners.errors import ConfigError, RunStopped, TrainingError
 from runners.evaluation import Task, count_batches, limited
 from runners.outputs.curves import draw_curves
@@ -44,6 +45,8 @@ class BaseTrainer(BaseRunner):
         deterministic: ask torch for deterministic kernels.
         checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
+        retention: which epochs' checkpoints stay; None: the newest and the best.
+        early_stopping: when to end before the last epoch; None: never.
     """
 
     REQUIRED_KEYS: ClassVar[frozenset[str]] = _TRAINING_KEYS | {"model", "metric"}
@@ -74,6 +77,8 @@ class BaseTrainer(BaseRunner):
         deterministic: bool = True,
         checkpoint_every_steps: int | None = None,
         checkpoint_every_minutes: float | None = None,
+        retention: Retention | None = None,
+        early_stopping: EarlyStopping | None = None,
     ) -> None:
         super().__init__(
             context, score=score, max_batches_per_epoch=max_batches_per_epoch, predictions=predictions
@@ -89,6 +94,8 @@ class BaseTrainer(BaseRunner):
                 raise ValueError(f"{name}: {value}, expected more than 0, or None")
         self.checkpoint_every_steps = checkpoint_every_steps
         self.checkpoint_every_minutes = checkpoint_every_minutes
+        self.retention = retention or Retention()
+        self.early_stopping = early_stopping
         self.random = RandomState(context.device)
         self.saved_position: tuple[int, int, bool] | None = None
         self.epochs: int = context.config["epochs"]
@@ -110,7 +117,7 @@ class BaseTrainer(BaseRunner):
                 StepLog(self.context.directory.metrics, self.log_every_steps, self.progress.losses)
             )
             self.saver = self._make_saver()
-            while self.progress.epoch < self.epochs:
+            while self.progress.epoch < self.epochs and not self._is_stopped_early():
                 self._run_epoch(self.progress.epoch)
             self.saver.finish()
             return self._finish()
@@ -146,7 +153,7 @@ class BaseTrainer(BaseRunner):
         return Saver(
             self.context.directory,
             self.step_log,
-            retention=Retention(),
+            retention=self.retention,
             score=self.score,
             direction=self.metric.direction(self.score),
             every_steps=self.checkpoint_every_steps,
@@ -270,6 +277,8 @@ class BaseTrainer(BaseRunner):
         progress = self.progress
         losses = self.step_log.end_epoch()
         scores = validation["aggregated"]
+        if self.early_stopping is not None:
+            self.early_stopping.judge(epoch, scores[self.score], self.metric.direction(self.score))
         if progress.best_epoch is None or is_better(
             self.metric.direction(self.score), scores[self.score], progress.best_score
         ):
@@ -287,6 +296,14 @@ class BaseTrainer(BaseRunner):
         )
         self.saver.save(capture(progress, self._parts(), losses, validation))
         self._report_epoch()
+
+    def _is_stopped_early(self) -> bool:
+        if self.early_stopping is None or not self.early_stopping.stopped:
+            return False
+        logger.info(
+            "stopped early: %s has not improved for %d epochs", self.score, self.early_stopping.patience
+        )
+        return True
 
     def _report_epoch(self) -> None:
         record = self.progress.history[-1]
@@ -309,7 +326,7 @@ class BaseTrainer(BaseRunner):
         report_scores("validation", self.score, record["validation"], record["baselines"])
         results = self.test(self.model, self.task, self.metric, checkpoint=f"epoch_{best}")
         return {
-            "epochs": self.epochs,
+            "epochs": self.progress.epoch,
             "best_epoch": best,
             "validation": {self.score: self.progress.best_score},
             "test": None if results is None else {self.score: results["aggregated"][self.score]},
@@ -326,6 +343,7 @@ class BaseTrainer(BaseRunner):
             "scheduler": self.scheduler,
             "criterion": self.criterion,
             "random": self.random,
+            "early_stopping": self.early_stopping,
         }
 
     def _required_loader(self, split: str) -> DataLoader:

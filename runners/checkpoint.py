@@ -199,11 +199,9 @@ def _read(path: Path, only: str | None = None) -> dict[str, Any]:
 def _restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | None]) -> Progress:
     try:
         for name, part in parts.items():
-            if content["format"] == 1 and name not in _PARTS_OF_FORMAT_1:
+            if part is None or (content["format"] == 1 and name not in _PARTS_OF_FORMAT_1):
                 continue
-            saved = content["parts"][name]
-            if part is not None:
-                part.load_state_dict(saved)
+            part.load_state_dict(content["parts"][name])
         return Progress(**content["progress"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunDirectoryError(

@@ -9,8 +9,10 @@ from models import tiled_logits
 from runners.base_evaluator import BaseEvaluator
 from runners.base_runner import RunContext
 from runners.base_trainer import BaseTrainer
+from runners.early_stopping import EarlyStopping
 from runners.errors import TrainingError
 from runners.evaluation import Batch, Task
+from runners.retention import Retention
 
 
 class SupervisedSingleTask:
@@ -81,6 +83,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         deterministic: ask torch for deterministic kernels.
         checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
+        retention: which epochs' checkpoints stay; None: the newest and the best.
+        early_stopping: when to end before the last epoch; None: never.
         tile_size: validate and test on overlapping square tiles of so many pixels; None: whole images.
         tile_overlap: overlap of neighbouring tiles, pixels.
     """
@@ -97,6 +101,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         deterministic: bool = True,
         checkpoint_every_steps: int | None = None,
         checkpoint_every_minutes: float | None = None,
+        retention: Retention | None = None,
+        early_stopping: EarlyStopping | None = None,
         tile_size: int | None = None,
         tile_overlap: int = 0,
     ) -> None:
@@ -110,6 +116,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
             deterministic=deterministic,
             checkpoint_every_steps=checkpoint_every_steps,
             checkpoint_every_minutes=checkpoint_every_minutes,
+            retention=retention,
+            early_stopping=early_stopping,
         )
         self.tile_size = tile_size
         self.tile_overlap = tile_overlap
