@@ -45,6 +45,7 @@ class BaseTrainer(BaseRunner):
         deterministic: ask torch for deterministic kernels.
         checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
+        asynchronous_checkpoints: write them in a thread beside the training.
         retention: which epochs' checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
     """
@@ -77,6 +78,7 @@ class BaseTrainer(BaseRunner):
         deterministic: bool = True,
         checkpoint_every_steps: int | None = None,
         checkpoint_every_minutes: float | None = None,
+        asynchronous_checkpoints: bool = False,
         retention: Retention | None = None,
         early_stopping: EarlyStopping | None = None,
     ) -> None:
@@ -94,6 +96,7 @@ class BaseTrainer(BaseRunner):
                 raise ValueError(f"{name}: {value}, expected more than 0, or None")
         self.checkpoint_every_steps = checkpoint_every_steps
         self.checkpoint_every_minutes = checkpoint_every_minutes
+        self.asynchronous_checkpoints = asynchronous_checkpoints
         self.retention = retention or Retention()
         self.early_stopping = early_stopping
         self.random = RandomState(context.device)
@@ -158,6 +161,7 @@ class BaseTrainer(BaseRunner):
             direction=self.metric.direction(self.score),
             every_steps=self.checkpoint_every_steps,
             every_minutes=self.checkpoint_every_minutes,
+            asynchronous=self.asynchronous_checkpoints,
         )
 
     def _resume(self) -> None:

@@ -117,13 +117,17 @@ class RunDirectory:
 
     def mid_epoch_checkpoints(self) -> list[tuple[int, float, Path]]:
         """(epoch, steps done in it, file) of each checkpoint within an epoch; inf steps: all."""
-        found = []
-        for path in self.root.glob("epoch_*/*.pt"):
+        return [row for row in self.mid_epoch_names() if row[2].exists()]
+
+    def mid_epoch_names(self) -> list[tuple[int, float, Path]]:
+        """The same, and those of which a kill or a full disk has left the manifest alone."""
+        found = set()
+        for path in self.root.glob("epoch_*/*"):
             folder = re.fullmatch(r"epoch_(\d+)", path.parent.name)
-            name = re.fullmatch(r"step_(\d+)\.pt|trained\.pt", path.name)
+            name = re.fullmatch(r"(step_(\d+)|trained)(\.pt|\.manifest\.json)", path.name)
             if folder and name:
-                found.append((int(folder[1]), float(name[1] or "inf"), path))
-        return found
+                found.add((int(folder[1]), float(name[2] or "inf"), path.with_name(f"{name[1]}.pt")))
+        return sorted(found)
 
     def resumable(self) -> list[Path]:
         """Every checkpoint, the one that is furthest on first."""

@@ -170,7 +170,7 @@ class Saver:
             checkpoint.discard_superseded(self._directory, self._kept(snapshot.progress))
         # Only now, with their replacement on the disk.
         written = snapshot.path(self._directory)
-        for epoch, _, path in self._directory.mid_epoch_checkpoints():
+        for epoch, _, path in self._directory.mid_epoch_names():
             if path != written and epoch <= snapshot.epoch:
                 checkpoint.remove(path)
 

@@ -83,6 +83,7 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         deterministic: ask torch for deterministic kernels.
         checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
+        asynchronous_checkpoints: write them in a thread beside the training.
         retention: which epochs' checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
         tile_size: validate and test on overlapping square tiles of so many pixels; None: whole images.
@@ -101,6 +102,7 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         deterministic: bool = True,
         checkpoint_every_steps: int | None = None,
         checkpoint_every_minutes: float | None = None,
+        asynchronous_checkpoints: bool = False,
         retention: Retention | None = None,
         early_stopping: EarlyStopping | None = None,
         tile_size: int | None = None,
@@ -116,6 +118,7 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
             deterministic=deterministic,
             checkpoint_every_steps=checkpoint_every_steps,
             checkpoint_every_minutes=checkpoint_every_minutes,
+            asynchronous_checkpoints=asynchronous_checkpoints,
             retention=retention,
             early_stopping=early_stopping,
         )
