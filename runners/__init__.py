@@ -5,6 +5,7 @@ from runners.base_runner import BaseRunner, RunContext
 from runners.base_trainer import BaseTrainer
 from runners.early_stopping import EarlyStopping
 from runners.retention import Retention
+from runners.stepping import Stepping
 from runners.supervised import (
     SupervisedSingleTask,
     SupervisedSingleTaskEvaluator,
@@ -18,6 +19,7 @@ __all__ = [
     "EarlyStopping",
     "Retention",
     "RunContext",
+    "Stepping",
     "SupervisedSingleTask",
     "SupervisedSingleTaskEvaluator",
     "SupervisedSingleTaskTrainer",

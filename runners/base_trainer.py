@@ -1,5 +1,6 @@
 """Training: epochs of steps, each epoch validated and checkpointed, the best one tested."""
 
+import itertools
 import logging
 import time
 from abc import abstractmethod
@@ -11,19 +12,24 @@ import torch
 from data import DataLoader
 from metrics import BaseMetric, is_better
 from runners import checkpoint
+from runners.averaging import WeightAverage
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
+from runners.boundary import Boundary
 from runners.checkpoint import Progress, Stateful
 from runners.early_stopping import EarlyStopping
 from runners.errors import ConfigError, RunStopped, TrainingError
 from runners.evaluation import Task, count_batches, limited
+from runners.memory import is_out_of_memory, out_of_memory
 from runners.outputs.curves import draw_curves
 from runners.outputs.display import Status
-from runners.outputs.report import report_scores
+from runners.outputs.report import mean_of_finite, report_epoch, report_scores
 from runners.outputs.step_log import Step, StepLog, drop_unfinished_epochs
 from runners.randomness import RandomState, deterministic_kernels, seed_all
 from runners.retention import Retention
 from runners.saving import Saver, refer_to_checkpoints
 from runners.snapshots import capture
+from runners.stepping import NonFiniteError, Stepper, Stepping
+from storage import atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +52,7 @@ class BaseTrainer(BaseRunner):
         checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
         asynchronous_checkpoints: write them in a thread beside the training.
+        stepping: how a step is taken; None: one batch, float32.
         retention: which epochs' checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
     """
@@ -65,6 +72,9 @@ class BaseTrainer(BaseRunner):
     criterion: torch.nn.Module
     step_log: StepLog
     saver: Saver
+    boundary: Boundary
+    stepper: Stepper
+    evaluated: torch.nn.Module
 
     def __init__(
         self,
@@ -79,6 +89,7 @@ class BaseTrainer(BaseRunner):
         checkpoint_every_steps: int | None = None,
         checkpoint_every_minutes: float | None = None,
         asynchronous_checkpoints: bool = False,
+        stepping: Stepping | None = None,
         retention: Retention | None = None,
         early_stopping: EarlyStopping | None = None,
     ) -> None:
@@ -97,10 +108,11 @@ class BaseTrainer(BaseRunner):
         self.checkpoint_every_steps = checkpoint_every_steps
         self.checkpoint_every_minutes = checkpoint_every_minutes
         self.asynchronous_checkpoints = asynchronous_checkpoints
+        self.stepping = stepping or Stepping()
+        self.average: WeightAverage | None = None
         self.retention = retention or Retention()
         self.early_stopping = early_stopping
         self.random = RandomState(context.device)
-        self.saved_position: tuple[int, int, bool] | None = None
         self.epochs: int = context.config["epochs"]
         self.progress = Progress()
 
@@ -114,12 +126,17 @@ class BaseTrainer(BaseRunner):
             stack.enter_context(deterministic_kernels(self.deterministic))
             stack.enter_context(self.watched())
             self._build()
-            self._resume()
+            stack.callback(self.train_loader.close)
+            stack.callback(self.val_loader.close)
+            resumed = self._resume()
             stack.callback(self._draw_curves)
             self.step_log = stack.enter_context(
                 StepLog(self.context.directory.metrics, self.log_every_steps, self.progress.losses)
             )
             self.saver = self._make_saver()
+            self.boundary = Boundary(
+                self.progress, self._parts(), self.saver, self.step_log, self.context.stop, resumed=resumed
+            )
             while self.progress.epoch < self.epochs and not self._is_stopped_early():
                 self._run_epoch(self.progress.epoch)
             self.saver.finish()
@@ -129,10 +146,30 @@ class BaseTrainer(BaseRunner):
         self.metric = self.build_metric()
         seed_all(self.context.seeds.init)
         self.model = self.build("model").to(self.context.device)
+        if self.stepping.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
         self.criterion = self.build("criterion").to(self.context.device)
-        self.task = self.make_task(self.model, self.criterion)
+        trained = torch.compile(self.model) if self.stepping.compile else self.model
+        training_task = self.make_task(trained, self.criterion)
+        if self.stepping.ema_decay is not None:
+            self.average = WeightAverage(
+                self.model, self.stepping.ema_decay, evaluated=self.stepping.evaluate_ema
+            )
+        evaluates_average = self.average is not None and self.stepping.evaluate_ema
+        self.evaluated = self.average.model if evaluates_average else self.model
+        self.task = self.make_task(self.evaluated, self.criterion)
         self.optimizer = self.build("optimizer", params=self.model.parameters())
         self.scheduler = self.build("scheduler", optimizer=self.optimizer)
+        self.stepper = Stepper(
+            self.stepping,
+            task=training_task,
+            modules=[self.model, self.criterion],
+            average=self.average,
+            optimizer=self.optimizer,
+            random=self.random,
+            device=self.context.device,
+            dump=self._dump,
+        )
         self.train_loader = self._required_loader("train")
         if len(self.train_loader) == 0:
             raise ConfigError.single(
@@ -164,19 +201,19 @@ class BaseTrainer(BaseRunner):
             asynchronous=self.asynchronous_checkpoints,
         )
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
         directory = self.context.directory
         found = checkpoint.load_newest(directory, self._parts())
         if found is not None:
             self.progress = found
-            self.saved_position = self._position()
             within = f" and {found.step} steps" if found.step else ""
             logger.info("going on after %d finished epochs%s", found.epoch, within)
             refer_to_checkpoints(directory, found)
         drop_unfinished_epochs(directory.metrics, self.progress.epoch, self.progress.step)
+        return found is not None
 
     def _run_epoch(self, epoch: int) -> None:
-        self._end_if_asked()
+        self.boundary.end_if_asked()
         if not self.progress.trained:
             self._train_epoch(epoch)
         started = time.monotonic()
@@ -186,7 +223,7 @@ class BaseTrainer(BaseRunner):
         except RunStopped:
             # Validation begins anew with the next launch: as if it had never begun.
             self.random.load_state_dict(generators)
-            self._end_if_asked()
+            self.boundary.end_if_asked()
             raise
         self._finish_epoch(epoch, validation, time.monotonic() - started)
 
@@ -194,16 +231,20 @@ class BaseTrainer(BaseRunner):
         seed, progress = self.context.seeds.train[epoch], self.progress
         if progress.step == 0:
             seed_all(seed)  # within an epoch, the generators' states came with the checkpoint
-        self.train_loader.set_epoch_seed(seed, first_batch=progress.step)
+        done = progress.step * self.stepping.accumulate_batches
+        self.train_loader.set_epoch_seed(seed, first_batch=done)
         self.model.train()
-        steps = count_batches(self.train_loader, self.max_batches)
+        batches = count_batches(self.train_loader, self.max_batches)
+        steps = self.stepping.steps_of(batches)
+        rest = limited(self.train_loader, batches - done)
         started = time.perf_counter()
-        for batch in limited(self.train_loader, steps - progress.step):
+        while group := list(itertools.islice(rest, self.stepping.accumulate_batches)):
             learning_rate = self.optimizer.param_groups[0]["lr"]
-            loss = self._step(batch)
+            loss, skipped = self._step(group)
             now = time.perf_counter()
             self._note_step(
-                Step(epoch, progress.step, progress.global_step, loss, learning_rate, now - started), steps
+                Step(epoch, progress.step, progress.global_step, loss, learning_rate, now - started, skipped),
+                steps,
             )
             progress.step += 1
             progress.global_step += 1
@@ -212,45 +253,31 @@ class BaseTrainer(BaseRunner):
             if progress.step == steps:
                 self._advance_scheduler("epoch")
                 progress.trained = True
-            self._end_step()
+            self.boundary.end_step()
 
-    def _end_step(self) -> None:
-        """Between two steps: the only place where a run is saved in the middle of an epoch, or stopped."""
-        self.saver.raise_failure()
-        self._end_if_asked()
-        if self.saver.due(self.progress.global_step):
-            self._save_position()
-
-    def _end_if_asked(self) -> None:
-        """Save and stop, if somebody asked the run to stop."""
-        if not self.context.stop.requested:
-            return
-        if self.progress.step > 0:
-            self._save_position()
+    def _step(self, batches: list[dict[str, Any]]) -> tuple[torch.Tensor, bool]:
         try:
-            self.saver.finish()
-        except OSError as error:
-            logger.error("this launch's newest steps are lost, the disk takes nothing: %s", error)
-        self.context.stop.raise_if_requested()
-
-    def _save_position(self) -> None:
-        position = self._position()
-        if position == self.saved_position:
-            return  # such as a launch that is stopped before its first step
-        self.progress.losses = self.step_log.so_far()
-        self.saver.save(capture(self.progress, self._parts()))
-        self.saved_position = position
-
-    def _position(self) -> tuple[int, int, bool]:
-        return self.progress.epoch, self.progress.step, self.progress.trained
-
-    def _step(self, batch: dict[str, Any]) -> torch.Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.task.training_loss(batch)
-        loss.backward()
-        self.optimizer.step()
+            loss, skipped = self.stepper.step(batches)
+        except NonFiniteError:
+            if self.stepping.non_finite == "stop":
+                self.boundary.save()
+                self.saver.finish()
+            raise
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise out_of_memory(error, self.monitor, self.context.device) from error
         self._advance_scheduler("step")
-        return loss.detach()
+        return loss, skipped
+
+    def _dump(self, content: dict[str, Any]) -> str:
+        """Write what reproduces the running step; say where."""
+        epoch, step = self.progress.epoch, self.progress.step
+        path = self.context.directory.non_finite(epoch, step)
+        place = {"epoch": epoch, "step": step, "epoch_seed": self.context.seeds.train[epoch]}
+        with atomic_path(path) as temporary:
+            torch.save(content | place, temporary)
+        return f"epoch {epoch}, step {step}: {path}"
 
     def _advance_scheduler(self, interval: str) -> None:
         if self.scheduler is not None and self.scheduler_interval == interval:
@@ -274,7 +301,7 @@ class BaseTrainer(BaseRunner):
 
     def _validate(self, epoch: int) -> dict[str, Any]:
         plan = EvaluationPlan("validate", self.val_loader, self.context.seeds.val[epoch], epoch, self.epochs)
-        self.evaluate(plan, self.model, self.task, self.metric)
+        self.evaluate(plan, self.evaluated, self.task, self.metric)
         return self.metric.summarize()
 
     def _finish_epoch(self, epoch: int, validation: dict[str, Any], validation_time_s: float) -> None:
@@ -290,7 +317,7 @@ class BaseTrainer(BaseRunner):
         progress.finish_epoch(
             {
                 "epoch": epoch,
-                "training_loss": sum(losses) / len(losses),
+                "training_loss": mean_of_finite(losses),
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "training_time_s": round(progress.training_time_s, 3),
                 "validation_time_s": round(validation_time_s, 3),
@@ -299,7 +326,7 @@ class BaseTrainer(BaseRunner):
             }
         )
         self.saver.save(capture(progress, self._parts(), losses, validation))
-        self._report_epoch()
+        report_epoch(progress.history[-1], self.epochs, self.score, is_best=progress.best_epoch == epoch)
 
     def _is_stopped_early(self) -> bool:
         if self.early_stopping is None or not self.early_stopping.stopped:
@@ -309,26 +336,12 @@ class BaseTrainer(BaseRunner):
         )
         return True
 
-    def _report_epoch(self) -> None:
-        record = self.progress.history[-1]
-        score = record["validation"][self.score]
-        logger.info(
-            "epoch %d/%d: loss %.4f, validation %s %s%s, %.1f s",
-            self.progress.epoch,
-            self.epochs,
-            record["training_loss"],
-            self.score,
-            "undefined" if score is None else f"{score:.4f}",
-            " (best)" if self.progress.best_epoch == record["epoch"] else "",
-            record["training_time_s"] + record["validation_time_s"],
-        )
-
     def _finish(self) -> dict[str, Any]:
         best = self.progress.best_epoch
-        checkpoint.load(self.context.directory.best, {"model": self.model})
+        checkpoint.load(self.context.directory.best, {"model": self.model, "average": self.average})
         record = next(record for record in self.progress.history if record["epoch"] == best)
         report_scores("validation", self.score, record["validation"], record["baselines"])
-        results = self.test(self.model, self.task, self.metric, checkpoint=f"epoch_{best}")
+        results = self.test(self.evaluated, self.task, self.metric, checkpoint=f"epoch_{best}")
         return {
             "epochs": self.progress.epoch,
             "best_epoch": best,
@@ -347,6 +360,8 @@ class BaseTrainer(BaseRunner):
             "scheduler": self.scheduler,
             "criterion": self.criterion,
             "random": self.random,
+            "stepping": self.stepper,
+            "average": self.average,
             "early_stopping": self.early_stopping,
         }
 

@@ -123,6 +123,19 @@ def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
     return _restore(path, _read(path, only=path.resolve().name), parts)
 
 
+def load_evaluated(path: Path, model: torch.nn.Module) -> None:
+    """Load the weights that the training run evaluated: the model's, or their average where it used that.
+
+    Raises:
+        RunDirectoryError: as `load`.
+    """
+    content = _read(path, only=path.resolve().name)
+    average = content["parts"].get("average")
+    if average is not None and average["evaluated"]:
+        content["parts"]["model"] = average["model"]
+    _restore(path, content, {"model": model})
+
+
 def load_newest(directory: RunDirectory, parts: dict[str, Stateful | None]) -> Progress | None:
     """Load the newest checkpoint that can be read, None where there is none.
 

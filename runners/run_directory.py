@@ -4,7 +4,7 @@ config.json environment.json state.json history.json train.log metrics.jsonl
 epoch_N/{training_losses.pt, validation_scores.json, checkpoint.pt, checkpoint.manifest.json}
 epoch_N/{step_K.pt, step_K.manifest.json}       in the middle of an epoch, until it is finished
 checkpoint_latest.pt checkpoint_best.pt          links into epoch_N/
-test/test_results.json predictions/*.png curves.png
+test/test_results.json predictions/*.png curves.png non_finite/*.pt
 """
 
 import contextlib
@@ -111,6 +111,10 @@ class RunDirectory:
         )
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
+    def non_finite(self, epoch: int, step: int) -> Path:
+        """What reproduces a step whose loss or gradient was NaN or infinite."""
+        return self.root / "non_finite" / f"epoch_{epoch}_step_{step}.pt"
+
     def mid_epoch_checkpoint(self, epoch: int, steps: int, *, trained: bool) -> Path:
         """The checkpoint after `steps` steps of `epoch`; `trained`: all are done, validation is not."""
         return self.epoch(epoch) / ("trained.pt" if trained else f"step_{steps}.pt")
@@ -194,6 +198,7 @@ class RunDirectory:
             "epoch_[0-9]*/step_[0-9]*.manifest.json",
             "epoch_[0-9]*/trained.manifest.json",
             "test/test_results.json",
+            "non_finite/epoch_[0-9]*.pt",
             "predictions/[0-9][0-9][0-9][0-9][0-9].png",
         ):
             for path in self.root.glob(pattern):

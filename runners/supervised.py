@@ -13,6 +13,7 @@ from runners.early_stopping import EarlyStopping
 from runners.errors import TrainingError
 from runners.evaluation import Batch, Task
 from runners.retention import Retention
+from runners.stepping import Stepping
 
 
 class SupervisedSingleTask:
@@ -84,6 +85,7 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
         asynchronous_checkpoints: write them in a thread beside the training.
+        stepping: how a step is taken; None: one batch, float32.
         retention: which epochs' checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
         tile_size: validate and test on overlapping square tiles of so many pixels; None: whole images.
@@ -103,6 +105,7 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         checkpoint_every_steps: int | None = None,
         checkpoint_every_minutes: float | None = None,
         asynchronous_checkpoints: bool = False,
+        stepping: Stepping | None = None,
         retention: Retention | None = None,
         early_stopping: EarlyStopping | None = None,
         tile_size: int | None = None,
@@ -119,6 +122,7 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
             checkpoint_every_steps=checkpoint_every_steps,
             checkpoint_every_minutes=checkpoint_every_minutes,
             asynchronous_checkpoints=asynchronous_checkpoints,
+            stepping=stepping,
             retention=retention,
             early_stopping=early_stopping,
         )

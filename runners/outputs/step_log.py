@@ -30,7 +30,10 @@ class MonitorSnapshot(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step. The loss is still a tensor: reading it would make an accelerator wait."""
+    """One optimizer step. The loss is still a tensor: reading it would make an accelerator wait.
+
+    `skipped` says that the step was left out because a number of it was none.
+    """
 
     epoch: int
     step: int
@@ -38,6 +41,7 @@ class Step:
     loss: torch.Tensor
     learning_rate: float
     step_time_s: float
+    skipped: bool = False
 
 
 class LineFile:
@@ -131,7 +135,7 @@ class StepLog:
         losses = torch.stack([step.loss.detach() for step, _ in pending]).double().tolist()
         lines = ""
         for (step, figures), loss in zip(pending, losses, strict=True):
-            if not math.isfinite(loss):
+            if not math.isfinite(loss) and not step.skipped:
                 self._file.append(lines)
                 raise TrainingError(
                     f"epoch {step.epoch}, step {step.step}: the loss is {loss}. The last finished epoch's "
@@ -167,10 +171,12 @@ def _line(step: Step, loss: float, figures: dict[str, Any] | None) -> str:
         "epoch": step.epoch,
         "step": step.step,
         "global_step": step.global_step,
-        "loss": loss,
+        "loss": loss if math.isfinite(loss) else None,
         "learning_rate": step.learning_rate,
         "step_time_s": round(step.step_time_s, 6),
     }
+    if step.skipped:
+        record["skipped"] = True
     if figures is not None:
         record["monitor"] = figures
     return json.dumps(record) + "\n"

@@ -291,3 +291,24 @@ def test_batches_before_the_first_one_asked_for_are_not_loaded() -> None:
     assert [one.index for one in sampler] == order[6:]
     with pytest.raises(ValueError, match="first: -1"):
         sampler.set_epoch_seed(3, first=-1)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_closed_in_the_middle_of_an_epoch_the_workers_are_gone_at_once_and_it_can_be_iterated_again(
+    num_workers: int,
+) -> None:
+    import time
+
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=num_workers)
+    (whole,) = epochs(loader, 3)
+    batches = iter(loader)
+    next(batches)
+    workers = [] if loader._iterator is None else list(loader._iterator._workers)
+    begun_s = time.monotonic()
+    loader.close()
+    loader.close()
+    assert time.monotonic() - begun_s < 4
+    assert [worker.is_alive() for worker in workers] == [False] * num_workers
+    del batches
+    assert same(epochs(loader, 3)[0], whole)
+    loader.close()

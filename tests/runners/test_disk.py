@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from runners import base_trainer
+from runners import checkpoint
+from runners.boundary import Boundary
 from runners.errors import RunDirectoryError, RunStopped
+from runners.run_directory import RunDirectory
 from tests.faults.disk import refusing
 from tests.runners.conftest import Toy
 from tests.runners.test_interrupted import numbers
-
-TRAINER = base_trainer.BaseTrainer
 
 
 def runner(**options: Any) -> str:
@@ -26,13 +26,13 @@ def runner(**options: Any) -> str:
 def at_steps(actions: dict[int, Callable[[], None]]) -> Iterator[None]:
     """Do something when so many steps of the run are done."""
     with pytest.MonkeyPatch.context() as patch:
-        end_step = TRAINER._end_step
+        end_step = Boundary.end_step
 
-        def noted(self: base_trainer.BaseTrainer) -> None:
-            actions.get(self.progress.global_step, lambda: None)()
+        def noted(self: Boundary) -> None:
+            actions.get(self._progress.global_step, lambda: None)()
             end_step(self)
 
-        patch.setattr(TRAINER, "_end_step", noted)
+        patch.setattr(Boundary, "end_step", noted)
         yield
 
 
@@ -119,10 +119,7 @@ def test_step_lines_that_find_no_room_wait_and_no_checkpoint_counts_them_before(
             disk.broken = errno.ENOSPC
 
         def mend_it() -> None:
-            found = base_trainer.checkpoint.load_newest
-            from runners.run_directory import RunDirectory
-
-            progress = found(RunDirectory(hurt.work_dir), {})
+            progress = checkpoint.load_newest(RunDirectory(hurt.work_dir), {})
             lines = (hurt.work_dir / "metrics.jsonl").read_text().splitlines()
             counts.append((len(lines), progress.global_step if progress else 0))
             disk.broken = None
