@@ -12,23 +12,23 @@ import torch
 from data import DataLoader
 from metrics import BaseMetric, is_better
 from runners import checkpoint
-from runners.averaging import WeightAverage
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
 from runners.boundary import Boundary
 from runners.checkpoint import Progress, Stateful
 from runners.early_stopping import EarlyStopping
-from runners.errors import ConfigError, RunStopped, TrainingError
+from runners.errors import RunStopped
 from runners.evaluation import Task, count_batches, limited
 from runners.memory import is_out_of_memory, out_of_memory
 from runners.outputs.curves import draw_curves
 from runners.outputs.display import Status
 from runners.outputs.report import mean_of_finite, report_epoch, report_scores
 from runners.outputs.step_log import Step, StepLog, drop_unfinished_epochs
-from runners.randomness import RandomState, deterministic_kernels, seed_all
+from runners.randomness import deterministic_kernels, seed_all
 from runners.retention import Retention
 from runners.saving import Saver, refer_to_checkpoints
 from runners.snapshots import capture
-from runners.stepping import NonFiniteError, Stepper, Stepping
+from runners.stepping import NonFiniteError, Stepping
+from runners.training_parts import TrainingParts, build_loaders, build_parts
 from storage import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -62,19 +62,13 @@ class BaseTrainer(BaseRunner):
         {"scheduler", "test_dataset", "test_dataloader", "monitor"}
     )
 
-    model: torch.nn.Module
-    task: Task
+    parts: TrainingParts
     metric: BaseMetric
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None
     train_loader: DataLoader
     val_loader: DataLoader
-    criterion: torch.nn.Module
     step_log: StepLog
     saver: Saver
     boundary: Boundary
-    stepper: Stepper
-    evaluated: torch.nn.Module
 
     def __init__(
         self,
@@ -109,10 +103,8 @@ class BaseTrainer(BaseRunner):
         self.checkpoint_every_minutes = checkpoint_every_minutes
         self.asynchronous_checkpoints = asynchronous_checkpoints
         self.stepping = stepping or Stepping()
-        self.average: WeightAverage | None = None
         self.retention = retention or Retention()
         self.early_stopping = early_stopping
-        self.random = RandomState(context.device)
         self.epochs: int = context.config["epochs"]
         self.progress = Progress()
 
@@ -145,45 +137,12 @@ class BaseTrainer(BaseRunner):
     def _build(self) -> None:
         self.metric = self.build_metric()
         seed_all(self.context.seeds.init)
-        self.model = self.build("model").to(self.context.device)
-        if self.stepping.channels_last:
-            self.model = self.model.to(memory_format=torch.channels_last)
-        self.criterion = self.build("criterion").to(self.context.device)
-        trained = torch.compile(self.model) if self.stepping.compile else self.model
-        training_task = self.make_task(trained, self.criterion)
-        if self.stepping.ema_decay is not None:
-            self.average = WeightAverage(
-                self.model, self.stepping.ema_decay, evaluated=self.stepping.evaluate_ema
-            )
-        evaluates_average = self.average is not None and self.stepping.evaluate_ema
-        self.evaluated = self.average.model if evaluates_average else self.model
-        self.task = self.make_task(self.evaluated, self.criterion)
-        self.optimizer = self.build("optimizer", params=self.model.parameters())
-        self.scheduler = self.build("scheduler", optimizer=self.optimizer)
-        self.stepper = Stepper(
-            self.stepping,
-            task=training_task,
-            modules=[self.model, self.criterion],
-            average=self.average,
-            optimizer=self.optimizer,
-            random=self.random,
-            device=self.context.device,
-            dump=self._dump,
-        )
-        self.train_loader = self._required_loader("train")
-        if len(self.train_loader) == 0:
-            raise ConfigError.single(
-                "train_dataloader.args.batch_size",
-                self.train_loader.batch_size,
-                f"at most {len(self.train_loader.dataset)}, the number of training datapoints, "
-                "or drop_last=False: there would be no step in an epoch",
-                "configuration",
-            )
-        self.val_loader = self._required_loader("val")
+        self.parts = build_parts(self.build, self.make_task, self.stepping, self.context.device, self._dump)
+        self.train_loader, self.val_loader = build_loaders(self.build_loader)
         logger.info(
             "%s with %s parameters on %s; %d training and %d validation datapoints",
-            type(self.model).__name__,
-            f"{sum(parameter.numel() for parameter in self.model.parameters()):,}",
+            type(self.parts.model).__name__,
+            f"{sum(parameter.numel() for parameter in self.parts.model.parameters()):,}",
             self.context.device,
             len(self.train_loader.dataset),
             len(self.val_loader.dataset),
@@ -217,12 +176,12 @@ class BaseTrainer(BaseRunner):
         if not self.progress.trained:
             self._train_epoch(epoch)
         started = time.monotonic()
-        generators = self.random.state_dict()
+        generators = self.parts.random.state_dict()
         try:
             validation = self._validate(epoch)
         except RunStopped:
             # Validation begins anew with the next launch: as if it had never begun.
-            self.random.load_state_dict(generators)
+            self.parts.random.load_state_dict(generators)
             self.boundary.end_if_asked()
             raise
         self._finish_epoch(epoch, validation, time.monotonic() - started)
@@ -233,13 +192,13 @@ class BaseTrainer(BaseRunner):
             seed_all(seed)  # within an epoch, the generators' states came with the checkpoint
         done = progress.step * self.stepping.accumulate_batches
         self.train_loader.set_epoch_seed(seed, first_batch=done)
-        self.model.train()
+        self.parts.model.train()
         batches = count_batches(self.train_loader, self.max_batches)
         steps = self.stepping.steps_of(batches)
         rest = limited(self.train_loader, batches - done)
         started = time.perf_counter()
         while group := list(itertools.islice(rest, self.stepping.accumulate_batches)):
-            learning_rate = self.optimizer.param_groups[0]["lr"]
+            learning_rate = self.parts.optimizer.param_groups[0]["lr"]
             loss, skipped = self._step(group)
             now = time.perf_counter()
             self._note_step(
@@ -257,7 +216,7 @@ class BaseTrainer(BaseRunner):
 
     def _step(self, batches: list[dict[str, Any]]) -> tuple[torch.Tensor, bool]:
         try:
-            loss, skipped = self.stepper.step(batches)
+            loss, skipped = self.parts.stepper.step(batches)
         except NonFiniteError:
             if self.stepping.non_finite == "stop":
                 self.boundary.save()
@@ -280,8 +239,8 @@ class BaseTrainer(BaseRunner):
         return f"epoch {epoch}, step {step}: {path}"
 
     def _advance_scheduler(self, interval: str) -> None:
-        if self.scheduler is not None and self.scheduler_interval == interval:
-            self.scheduler.step()
+        if self.parts.scheduler is not None and self.scheduler_interval == interval:
+            self.parts.scheduler.step()
 
     def _note_step(self, step: Step, steps: int) -> None:
         self.step_log.add(step, None if self.monitor is None else self.monitor.latest())
@@ -301,7 +260,7 @@ class BaseTrainer(BaseRunner):
 
     def _validate(self, epoch: int) -> dict[str, Any]:
         plan = EvaluationPlan("validate", self.val_loader, self.context.seeds.val[epoch], epoch, self.epochs)
-        self.evaluate(plan, self.evaluated, self.task, self.metric)
+        self.evaluate(plan, self.parts.evaluated, self.parts.task, self.metric)
         return self.metric.summarize()
 
     def _finish_epoch(self, epoch: int, validation: dict[str, Any], validation_time_s: float) -> None:
@@ -318,7 +277,7 @@ class BaseTrainer(BaseRunner):
             {
                 "epoch": epoch,
                 "training_loss": mean_of_finite(losses),
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "learning_rate": self.parts.optimizer.param_groups[0]["lr"],
                 "training_time_s": round(progress.training_time_s, 3),
                 "validation_time_s": round(validation_time_s, 3),
                 "validation": scores,
@@ -338,10 +297,12 @@ class BaseTrainer(BaseRunner):
 
     def _finish(self) -> dict[str, Any]:
         best = self.progress.best_epoch
-        checkpoint.load(self.context.directory.best, {"model": self.model, "average": self.average})
+        checkpoint.load(
+            self.context.directory.best, {"model": self.parts.model, "average": self.parts.average}
+        )
         record = next(record for record in self.progress.history if record["epoch"] == best)
         report_scores("validation", self.score, record["validation"], record["baselines"])
-        results = self.test(self.evaluated, self.task, self.metric, checkpoint=f"epoch_{best}")
+        results = self.test(self.parts.evaluated, self.parts.task, self.metric, checkpoint=f"epoch_{best}")
         return {
             "epochs": self.progress.epoch,
             "best_epoch": best,
@@ -354,19 +315,4 @@ class BaseTrainer(BaseRunner):
             draw_curves(self.context.directory.curves, self.progress.history, self.score)
 
     def _parts(self) -> dict[str, Stateful | None]:
-        return {
-            "model": self.model,
-            "optimizer": self.optimizer,
-            "scheduler": self.scheduler,
-            "criterion": self.criterion,
-            "random": self.random,
-            "stepping": self.stepper,
-            "average": self.average,
-            "early_stopping": self.early_stopping,
-        }
-
-    def _required_loader(self, split: str) -> DataLoader:
-        loader = self.build_loader(split)
-        if loader is None:
-            raise TrainingError(f"{split}_dataset: None, but training needs it.")
-        return loader
+        return {**self.parts.of_a_checkpoint(), "early_stopping": self.early_stopping}
