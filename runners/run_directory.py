@@ -197,6 +197,8 @@ class RunDirectory:
             "epoch_[0-9]*/trained.pt",
             "epoch_[0-9]*/step_[0-9]*.manifest.json",
             "epoch_[0-9]*/trained.manifest.json",
+            "epoch_[0-9]*/*.damaged",
+            "epoch_[0-9]*/*.damaged.manifest.json",
             "test/test_results.json",
             "non_finite/epoch_[0-9]*.pt",
             "predictions/[0-9][0-9][0-9][0-9][0-9].png",

@@ -2,9 +2,10 @@
 
 A small training with loader workers and augmentation, saved every third step, is run once as a whole.
 Then it is run again and again, and killed at random moments by SIGKILL (one in `--sigterm` by SIGTERM,
-which must end it with 75 within 5 s); the same command goes on with it each time. Each run that gets to
-its end is compared with the whole one: losses, scores, weights, optimizer and generator states, step
-lines, history, test results, pictures, and which files there are. Equal means to the bit.
+which must end it with 75 within `--stop-within` seconds); the same command goes on with it each time.
+Each run that gets to its end is compared with the whole one: losses, scores, weights, optimizer and
+generator states, step lines, history, test results, pictures, and which files there are. Equal means
+to the bit.
 
 The moments and signals follow from the seed. What a moment meets depends on the machine's load, so a
 seed repeats a pressure, not an instruction.
@@ -28,7 +29,6 @@ from pathlib import Path
 from tests.shutdown.compare_runs import differences
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STOP_WITHIN_S = 5.0
 RUN_WITHIN_S = 120.0
 # Of a whole run's time, how late the latest kill comes: most runs are then killed several times.
 _REACH = 0.5
@@ -55,6 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--sigterm", type=int, default=5, help="one kill in so many is a SIGTERM; 0: none (5)"
     )
     parser.add_argument(
+        "--stop-within", type=float, default=5.0, metavar="SECONDS",
+        help="how long a SIGTERM may take to the process's end (5)",
+    )  # fmt: skip
+    parser.add_argument(
         "--runner", action="append", default=[], metavar="NAME=VALUE", help="further arguments of the runner"
     )
     options = parser.parse_args(arguments)
@@ -62,9 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--kills: expected at least 1; --sigterm: expected 0 or more")
     changes = dict(text.split("=", 1) for text in options.runner)
     with tempfile.TemporaryDirectory(prefix="pylon-resume-") as folder:
-        tally = Attack(Path(folder), options.seed, options.sigterm, changes).run(
-            options.kills, options.minutes
-        )
+        attack = Attack(Path(folder), options.seed, options.sigterm, options.stop_within, changes)
+        tally = attack.run(options.kills, options.minutes)
     report(tally, options.seed)
     return 1 if tally.found or tally.runs == 0 else 0
 
@@ -76,13 +79,17 @@ class Attack:
         folder: for all of them.
         seed: all moments and signals follow from it.
         sigterm: one kill in so many is a SIGTERM; 0: none.
+        stop_within_s: how long a SIGTERM may take.
         changes: arguments of the runner, as Python text.
     """
 
-    def __init__(self, folder: Path, seed: int, sigterm: int, changes: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, seed: int, sigterm: int, stop_within_s: float, changes: dict[str, str]
+    ) -> None:
         self._folder = folder
         self._random = random.Random(seed)
         self._sigterm = sigterm
+        self._stop_within_s = stop_within_s
         self._changes = "".join(f", {name}={value}" for name, value in changes.items())
         self._tally = Tally()
 
@@ -94,9 +101,9 @@ class Attack:
         say(f"the whole run takes {length_s:.1f} s")
         while self._tally.kills < kills and not self._out_of_time(begun_s, minutes):
             killed = self._folder / f"killed_{self._tally.runs}"
-            over = False
+            over, former = False, self._tally.kills
             while not over and self._tally.kills < kills and not self._out_of_time(begun_s, minutes):
-                over = self._strike(killed, length_s)
+                over = self._strike(killed, length_s, self._tally.kills - former)
             if not over:
                 self._finish(killed)
             self._tally.runs += 1
@@ -106,12 +113,13 @@ class Attack:
             shutil.rmtree(killed)
         return self._tally
 
-    def _strike(self, work_dir: Path, length_s: float) -> bool:
+    def _strike(self, work_dir: Path, length_s: float, in_a_row: int) -> bool:
         """Launch the command, kill it at a random moment; whether it got to its end before."""
         number = (
             signal.SIGTERM if self._sigterm and self._random.randrange(self._sigterm) == 0 else signal.SIGKILL
         )
-        delay_s = self._random.uniform(0, _REACH * length_s)
+        # A machine under load can need longer to begin than the latest kill leaves it.
+        delay_s = self._random.uniform(0, _REACH * length_s * (1 + 0.05 * in_a_row))
         process = self._launch(work_dir)
         process.join(delay_s)
         if process.exitcode is not None:
@@ -129,7 +137,7 @@ class Attack:
                 self._expect(process.exitcode, -signal.SIGKILL, place)
             return process.exitcode == 0
         self._tally.slowest_stop_s = max(self._tally.slowest_stop_s, took_s)
-        if took_s > STOP_WITHIN_S:
+        if took_s > self._stop_within_s:
             self._tally.found.append(f"SIGTERM {place}: stopped after {took_s:.1f} s")
         # Before its handlers are there, a process ends by the signal itself; at its very end, it may finish.
         if process.exitcode not in (75, 0, -signal.SIGTERM):
