@@ -66,13 +66,29 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             generator=torch.Generator(),
         )
 
-    def set_epoch_seed(self, seed: int) -> None:
+    def set_epoch_seed(self, seed: int, first_batch: int = 0) -> None:
         """Let order and augmentation of the next iterations follow from `seed` alone.
 
+        Args:
+            seed: of the epoch.
+            first_batch: start at this batch of the epoch, counted from 0. Nothing before it is loaded,
+                and the batches from it on are those of a whole epoch, to the bit.
+
         Raises:
-            ValueError: `seed` is outside 0..2**63 - 1.
+            ValueError: `seed` is outside 0..2**63 - 1, or `first_batch` is negative.
         """
-        self._epoch_sampler.set_epoch_seed(seed)
+        # Every batch but the last is full, so a batch's first datapoint follows from its number.
+        self._epoch_sampler.set_epoch_seed(seed, first_batch * (self.batch_size or 1))
+
+    def close(self) -> None:
+        """End the persistent workers now. The next iteration starts new ones.
+
+        Left to the garbage collector, they may find their queues closed before they are told to end,
+        and torch waits 5 s for each: too long for a run that was asked to stop.
+        """
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None and self.num_workers > 0:
+            iterator._shutdown_workers()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # torch names a private class here
         """The epoch's batches.

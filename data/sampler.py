@@ -20,28 +20,35 @@ class EpochSampler(Sampler[SeededIndex]):
         self.length = length
         self.shuffle = shuffle
         self._epoch_seed = 0
+        self._first = 0
 
-    def set_epoch_seed(self, seed: int) -> None:
+    def set_epoch_seed(self, seed: int, first: int = 0) -> None:
         """Let the next iterations follow from `seed`.
 
+        Args:
+            seed: of the epoch.
+            first: how many indices at the start of the epoch's order are left out, because a run that
+                goes on in the middle of an epoch has seen them. The others come as without it.
+
         Raises:
-            ValueError: `seed` is outside 0..2**63 - 1.
+            ValueError: `seed` is outside 0..2**63 - 1, or `first` is negative.
         """
         if not 0 <= seed < SEED_LIMIT:
             raise ValueError(f"seed: {seed}, expected 0 to 2**63 - 1.")
-        self._epoch_seed = seed
+        if first < 0:
+            raise ValueError(f"first: {first}, expected 0 or more.")
+        self._epoch_seed, self._first = seed, first
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        """The epoch's indices."""
-        seed = self._epoch_seed
+        """The epoch's indices, from the first one asked for."""
+        seed, first = self._epoch_seed, self._first
         if not self.shuffle:
-            return (SeededIndex(index, seed) for index in range(self.length))
+            return (SeededIndex(index, seed) for index in range(first, self.length))
         # The order has a generator of its own: index -1 is no datapoint's.
         generator = torch.Generator().manual_seed(datapoint_seed(seed, -1))
-        return (
-            SeededIndex(index, seed) for index in torch.randperm(self.length, generator=generator).tolist()
-        )
+        order = torch.randperm(self.length, generator=generator)[first:].tolist()
+        return (SeededIndex(index, seed) for index in order)
 
     def __len__(self) -> int:
-        """Number of datapoints."""
+        """Number of datapoints of a whole epoch."""
         return self.length

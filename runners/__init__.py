@@ -3,6 +3,9 @@
 from runners.base_evaluator import BaseEvaluator
 from runners.base_runner import BaseRunner, RunContext
 from runners.base_trainer import BaseTrainer
+from runners.early_stopping import EarlyStopping
+from runners.retention import Retention
+from runners.stepping import Stepping
 from runners.supervised import (
     SupervisedSingleTask,
     SupervisedSingleTaskEvaluator,
@@ -13,7 +16,10 @@ __all__ = [
     "BaseEvaluator",
     "BaseRunner",
     "BaseTrainer",
+    "EarlyStopping",
+    "Retention",
     "RunContext",
+    "Stepping",
     "SupervisedSingleTask",
     "SupervisedSingleTaskEvaluator",
     "SupervisedSingleTaskTrainer",

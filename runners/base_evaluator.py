@@ -63,6 +63,6 @@ class BaseEvaluator(BaseRunner):
             metric = self.build_metric()
             seed_all(self.context.seeds.init)
             model = self.build("model").to(self.context.device)
-            checkpoint.load(path, {"model": model})
+            checkpoint.load_evaluated(path, model)
             results = self.test(model, self.make_task(model), metric, checkpoint=str(path))
         return {"test": None if results is None else {self.score: results["aggregated"][self.score]}}

@@ -201,7 +201,10 @@ class BaseRunner(ABC):
             return None
         started = time.monotonic()
         plan = EvaluationPlan("test", loader, self.context.seeds.test, pictures=self.predictions)
-        self.evaluate(plan, model, task, metric)
+        try:
+            self.evaluate(plan, model, task, metric)
+        finally:
+            loader.close()
         summary = metric.summarize()
         results = {
             "checkpoint": checkpoint,

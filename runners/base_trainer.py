@@ -1,5 +1,6 @@
 """Training: epochs of steps, each epoch validated and checkpointed, the best one tested."""
 
+import itertools
 import logging
 import time
 from abc import abstractmethod
@@ -12,15 +13,23 @@ from data import DataLoader
 from metrics import BaseMetric, is_better
 from runners import checkpoint
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
+from runners.boundary import Boundary
 from runners.checkpoint import Progress, Stateful
-from runners.errors import ConfigError, TrainingError
+from runners.early_stopping import EarlyStopping
+from runners.errors import RunStopped
 from runners.evaluation import Task, count_batches, limited
+from runners.memory import is_out_of_memory, out_of_memory
 from runners.outputs.curves import draw_curves
 from runners.outputs.display import Status
-from runners.outputs.report import report_scores
+from runners.outputs.report import mean_of_finite, report_epoch, report_scores
 from runners.outputs.step_log import Step, StepLog, drop_unfinished_epochs
 from runners.randomness import deterministic_kernels, seed_all
-from storage import atomic_path, write_json
+from runners.retention import Retention
+from runners.saving import Saver, refer_to_checkpoints
+from runners.snapshots import capture
+from runners.stepping import NonFiniteError, Stepping
+from runners.training_parts import TrainingParts, build_loaders, build_parts
+from storage import atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +49,12 @@ class BaseTrainer(BaseRunner):
         log_every_steps: losses leave the device and reach `metrics.jsonl` in groups of so many steps.
         scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
         deterministic: ask torch for deterministic kernels.
+        checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
+        checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
+        asynchronous_checkpoints: write them in a thread beside the training.
+        stepping: how a step is taken; None: one batch, float32.
+        retention: which epochs' checkpoints stay; None: the newest and the best.
+        early_stopping: when to end before the last epoch; None: never.
     """
 
     REQUIRED_KEYS: ClassVar[frozenset[str]] = _TRAINING_KEYS | {"model", "metric"}
@@ -47,14 +62,13 @@ class BaseTrainer(BaseRunner):
         {"scheduler", "test_dataset", "test_dataloader", "monitor"}
     )
 
-    model: torch.nn.Module
-    task: Task
+    parts: TrainingParts
     metric: BaseMetric
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None
     train_loader: DataLoader
     val_loader: DataLoader
     step_log: StepLog
+    saver: Saver
+    boundary: Boundary
 
     def __init__(
         self,
@@ -66,6 +80,12 @@ class BaseTrainer(BaseRunner):
         log_every_steps: int = 10,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
         deterministic: bool = True,
+        checkpoint_every_steps: int | None = None,
+        checkpoint_every_minutes: float | None = None,
+        asynchronous_checkpoints: bool = False,
+        stepping: Stepping | None = None,
+        retention: Retention | None = None,
+        early_stopping: EarlyStopping | None = None,
     ) -> None:
         super().__init__(
             context, score=score, max_batches_per_epoch=max_batches_per_epoch, predictions=predictions
@@ -73,6 +93,18 @@ class BaseTrainer(BaseRunner):
         self.log_every_steps = log_every_steps
         self.scheduler_interval = scheduler_interval
         self.deterministic = deterministic
+        for name, value in (
+            ("checkpoint_every_steps", checkpoint_every_steps),
+            ("checkpoint_every_minutes", checkpoint_every_minutes),
+        ):
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}: {value}, expected more than 0, or None")
+        self.checkpoint_every_steps = checkpoint_every_steps
+        self.checkpoint_every_minutes = checkpoint_every_minutes
+        self.asynchronous_checkpoints = asynchronous_checkpoints
+        self.stepping = stepping or Stepping()
+        self.retention = retention or Retention()
+        self.early_stopping = early_stopping
         self.epochs: int = context.config["epochs"]
         self.progress = Progress()
 
@@ -86,88 +118,129 @@ class BaseTrainer(BaseRunner):
             stack.enter_context(deterministic_kernels(self.deterministic))
             stack.enter_context(self.watched())
             self._build()
-            self._resume()
+            stack.callback(self.train_loader.close)
+            stack.callback(self.val_loader.close)
+            resumed = self._resume()
             stack.callback(self._draw_curves)
-            self.step_log = stack.enter_context(StepLog(self.context.directory.metrics, self.log_every_steps))
-            while self.progress.epoch < self.epochs:
+            self.step_log = stack.enter_context(
+                StepLog(self.context.directory.metrics, self.log_every_steps, self.progress.losses)
+            )
+            self.saver = self._make_saver()
+            self.boundary = Boundary(
+                self.progress, self._parts(), self.saver, self.step_log, self.context.stop, resumed=resumed
+            )
+            while self.progress.epoch < self.epochs and not self._is_stopped_early():
                 self._run_epoch(self.progress.epoch)
+            self.saver.finish()
             return self._finish()
 
     def _build(self) -> None:
         self.metric = self.build_metric()
         seed_all(self.context.seeds.init)
-        self.model = self.build("model").to(self.context.device)
-        criterion = self.build("criterion").to(self.context.device)
-        self.task = self.make_task(self.model, criterion)
-        self.optimizer = self.build("optimizer", params=self.model.parameters())
-        self.scheduler = self.build("scheduler", optimizer=self.optimizer)
-        self.train_loader = self._required_loader("train")
-        if len(self.train_loader) == 0:
-            raise ConfigError.single(
-                "train_dataloader.args.batch_size",
-                self.train_loader.batch_size,
-                f"at most {len(self.train_loader.dataset)}, the number of training datapoints, "
-                "or drop_last=False: there would be no step in an epoch",
-                "configuration",
-            )
-        self.val_loader = self._required_loader("val")
+        self.parts = build_parts(self.build, self.make_task, self.stepping, self.context.device, self._dump)
+        self.train_loader, self.val_loader = build_loaders(self.build_loader)
         logger.info(
             "%s with %s parameters on %s; %d training and %d validation datapoints",
-            type(self.model).__name__,
-            f"{sum(parameter.numel() for parameter in self.model.parameters()):,}",
+            type(self.parts.model).__name__,
+            f"{sum(parameter.numel() for parameter in self.parts.model.parameters()):,}",
             self.context.device,
             len(self.train_loader.dataset),
             len(self.val_loader.dataset),
         )
 
-    def _resume(self) -> None:
+    def _make_saver(self) -> Saver:
+        return Saver(
+            self.context.directory,
+            self.step_log,
+            retention=self.retention,
+            score=self.score,
+            direction=self.metric.direction(self.score),
+            every_steps=self.checkpoint_every_steps,
+            every_minutes=self.checkpoint_every_minutes,
+            asynchronous=self.asynchronous_checkpoints,
+        )
+
+    def _resume(self) -> bool:
         directory = self.context.directory
         found = checkpoint.load_newest(directory, self._parts())
         if found is not None:
             self.progress = found
-            logger.info("going on after %d finished epochs", self.progress.epoch)
-            self._refer_to_checkpoints()
-        drop_unfinished_epochs(directory.metrics, self.progress.epoch)
+            within = f" and {found.step} steps" if found.step else ""
+            logger.info("going on after %d finished epochs%s", found.epoch, within)
+            refer_to_checkpoints(directory, found)
+        drop_unfinished_epochs(directory.metrics, self.progress.epoch, self.progress.step)
+        return found is not None
 
     def _run_epoch(self, epoch: int) -> None:
+        self.boundary.end_if_asked()
+        if not self.progress.trained:
+            self._train_epoch(epoch)
         started = time.monotonic()
-        losses = self._train_epoch(epoch)
-        trained = time.monotonic()
-        validation = self._validate(epoch)
-        self.context.stop.raise_if_requested()
-        self._finish_epoch(epoch, losses, validation, (trained - started, time.monotonic() - trained))
+        generators = self.parts.random.state_dict()
+        try:
+            validation = self._validate(epoch)
+        except RunStopped:
+            # Validation begins anew with the next launch: as if it had never begun.
+            self.parts.random.load_state_dict(generators)
+            self.boundary.end_if_asked()
+            raise
+        self._finish_epoch(epoch, validation, time.monotonic() - started)
 
-    def _train_epoch(self, epoch: int) -> list[float]:
-        seed = self.context.seeds.train[epoch]
-        seed_all(seed)
-        self.train_loader.set_epoch_seed(seed)
-        self.model.train()
-        steps = count_batches(self.train_loader, self.max_batches)
+    def _train_epoch(self, epoch: int) -> None:
+        seed, progress = self.context.seeds.train[epoch], self.progress
+        if progress.step == 0:
+            seed_all(seed)  # within an epoch, the generators' states came with the checkpoint
+        done = progress.step * self.stepping.accumulate_batches
+        self.train_loader.set_epoch_seed(seed, first_batch=done)
+        self.parts.model.train()
+        batches = count_batches(self.train_loader, self.max_batches)
+        steps = self.stepping.steps_of(batches)
+        rest = limited(self.train_loader, batches - done)
         started = time.perf_counter()
-        for step, batch in enumerate(limited(self.train_loader, self.max_batches)):
-            self.context.stop.raise_if_requested()
-            learning_rate = self.optimizer.param_groups[0]["lr"]
-            loss = self._step(batch)
+        while group := list(itertools.islice(rest, self.stepping.accumulate_batches)):
+            learning_rate = self.parts.optimizer.param_groups[0]["lr"]
+            loss, skipped = self._step(group)
             now = time.perf_counter()
             self._note_step(
-                Step(epoch, step, self.progress.global_step, loss, learning_rate, now - started), steps
+                Step(epoch, progress.step, progress.global_step, loss, learning_rate, now - started, skipped),
+                steps,
             )
-            self.progress.global_step += 1
+            progress.step += 1
+            progress.global_step += 1
+            progress.training_time_s += now - started
             started = now
-        self._advance_scheduler("epoch")
-        return self.step_log.end_epoch()
+            if progress.step == steps:
+                self._advance_scheduler("epoch")
+                progress.trained = True
+            self.boundary.end_step()
 
-    def _step(self, batch: dict[str, Any]) -> torch.Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.task.training_loss(batch)
-        loss.backward()
-        self.optimizer.step()
+    def _step(self, batches: list[dict[str, Any]]) -> tuple[torch.Tensor, bool]:
+        try:
+            loss, skipped = self.parts.stepper.step(batches)
+        except NonFiniteError:
+            if self.stepping.non_finite == "stop":
+                self.boundary.save()
+                self.saver.finish()
+            raise
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise out_of_memory(error, self.monitor, self.context.device) from error
         self._advance_scheduler("step")
-        return loss.detach()
+        return loss, skipped
+
+    def _dump(self, content: dict[str, Any]) -> str:
+        """Write what reproduces the running step; say where."""
+        epoch, step = self.progress.epoch, self.progress.step
+        path = self.context.directory.non_finite(epoch, step)
+        place = {"epoch": epoch, "step": step, "epoch_seed": self.context.seeds.train[epoch]}
+        with atomic_path(path) as temporary:
+            torch.save(content | place, temporary)
+        return f"epoch {epoch}, step {step}: {path}"
 
     def _advance_scheduler(self, interval: str) -> None:
-        if self.scheduler is not None and self.scheduler_interval == interval:
-            self.scheduler.step()
+        if self.parts.scheduler is not None and self.scheduler_interval == interval:
+            self.parts.scheduler.step()
 
     def _note_step(self, step: Step, steps: int) -> None:
         self.step_log.add(step, None if self.monitor is None else self.monitor.latest())
@@ -187,71 +260,51 @@ class BaseTrainer(BaseRunner):
 
     def _validate(self, epoch: int) -> dict[str, Any]:
         plan = EvaluationPlan("validate", self.val_loader, self.context.seeds.val[epoch], epoch, self.epochs)
-        self.evaluate(plan, self.model, self.task, self.metric)
-        return self.metric.summarize(
-            output_path=self.context.directory.epoch(epoch) / "validation_scores.json"
-        )
+        self.evaluate(plan, self.parts.evaluated, self.parts.task, self.metric)
+        return self.metric.summarize()
 
-    def _finish_epoch(
-        self, epoch: int, losses: list[float], validation: dict[str, Any], times_s: tuple[float, float]
-    ) -> None:
-        """Make the epoch count: its checkpoint is written last, after everything it stands for."""
-        directory, progress = self.context.directory, self.progress
+    def _finish_epoch(self, epoch: int, validation: dict[str, Any], validation_time_s: float) -> None:
+        progress = self.progress
+        losses = self.step_log.end_epoch()
         scores = validation["aggregated"]
+        if self.early_stopping is not None:
+            self.early_stopping.judge(epoch, scores[self.score], self.metric.direction(self.score))
         if progress.best_epoch is None or is_better(
             self.metric.direction(self.score), scores[self.score], progress.best_score
         ):
             progress.best_epoch, progress.best_score = epoch, scores[self.score]
-        progress.epoch = epoch + 1
-        progress.history.append(
+        progress.finish_epoch(
             {
                 "epoch": epoch,
-                "training_loss": sum(losses) / len(losses),
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
-                "training_time_s": round(times_s[0], 3),
-                "validation_time_s": round(times_s[1], 3),
+                "training_loss": mean_of_finite(losses),
+                "learning_rate": self.parts.optimizer.param_groups[0]["lr"],
+                "training_time_s": round(progress.training_time_s, 3),
+                "validation_time_s": round(validation_time_s, 3),
                 "validation": scores,
                 "baselines": self.metric.baselines(),
             }
         )
-        with atomic_path(directory.epoch(epoch) / "training_losses.pt") as temporary:
-            torch.save(torch.tensor(losses, dtype=torch.float64), temporary)
-        checkpoint.save(directory.checkpoint(epoch), self._parts(), progress)
-        self._refer_to_checkpoints()
-        self._report_epoch()
+        self.saver.save(capture(progress, self._parts(), losses, validation))
+        report_epoch(progress.history[-1], self.epochs, self.score, is_best=progress.best_epoch == epoch)
 
-    def _refer_to_checkpoints(self) -> None:
-        directory, progress = self.context.directory, self.progress
-        write_json(directory.history, progress.history)
-        keep = {progress.epoch - 1}
-        directory.link_latest(progress.epoch - 1)
-        if progress.best_epoch is not None and directory.checkpoint(progress.best_epoch).exists():
-            directory.link_best(progress.best_epoch)
-            keep.add(progress.best_epoch)
-        checkpoint.discard_superseded(directory, keep)
-
-    def _report_epoch(self) -> None:
-        record = self.progress.history[-1]
-        score = record["validation"][self.score]
+    def _is_stopped_early(self) -> bool:
+        if self.early_stopping is None or not self.early_stopping.stopped:
+            return False
         logger.info(
-            "epoch %d/%d: loss %.4f, validation %s %s%s, %.1f s",
-            self.progress.epoch,
-            self.epochs,
-            record["training_loss"],
-            self.score,
-            "undefined" if score is None else f"{score:.4f}",
-            " (best)" if self.progress.best_epoch == record["epoch"] else "",
-            record["training_time_s"] + record["validation_time_s"],
+            "stopped early: %s has not improved for %d epochs", self.score, self.early_stopping.patience
         )
+        return True
 
     def _finish(self) -> dict[str, Any]:
         best = self.progress.best_epoch
-        checkpoint.load(self.context.directory.best, {"model": self.model})
+        checkpoint.load(
+            self.context.directory.best, {"model": self.parts.model, "average": self.parts.average}
+        )
         record = next(record for record in self.progress.history if record["epoch"] == best)
         report_scores("validation", self.score, record["validation"], record["baselines"])
-        results = self.test(self.model, self.task, self.metric, checkpoint=f"epoch_{best}")
+        results = self.test(self.parts.evaluated, self.parts.task, self.metric, checkpoint=f"epoch_{best}")
         return {
-            "epochs": self.epochs,
+            "epochs": self.progress.epoch,
             "best_epoch": best,
             "validation": {self.score: self.progress.best_score},
             "test": None if results is None else {self.score: results["aggregated"][self.score]},
@@ -262,10 +315,4 @@ class BaseTrainer(BaseRunner):
             draw_curves(self.context.directory.curves, self.progress.history, self.score)
 
     def _parts(self) -> dict[str, Stateful | None]:
-        return {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler}
-
-    def _required_loader(self, split: str) -> DataLoader:
-        loader = self.build_loader(split)
-        if loader is None:
-            raise TrainingError(f"{split}_dataset: None, but training needs it.")
-        return loader
+        return {**self.parts.of_a_checkpoint(), "early_stopping": self.early_stopping}

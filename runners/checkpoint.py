@@ -1,11 +1,16 @@
-"""Checkpoints: one file per finished epoch, whole or absent, from which a run goes on to the same bits.
+"""Checkpoints: files, whole or absent, from which a run goes on to the same bits.
 
-Every epoch begins by seeding all generators from its own seed, so a checkpoint needs no generator
-state: model, optimizer, scheduler and the run's own progress are all that the next epoch depends on.
+    epoch_N/checkpoint.pt               a finished epoch
+    epoch_N/step_K.pt                   after K steps of an epoch; trained.pt: after all, before validation
+    epoch_N/*.manifest.json             size and SHA-256 of it and of the files that the epoch stands for
+
+Every epoch begins by seeding all generators from its own seed. In the middle of one, the generators'
+states are part of the checkpoint, and the loader goes on with the first batch that was not trained on.
 """
 
 import logging
 import pickle
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +19,12 @@ import torch
 
 from runners.errors import RunDirectoryError
 from runners.run_directory import RunDirectory
-from storage import atomic_path
+from storage import DamagedFileError, atomic_path, describe_file, verify_manifest, write_manifest
 
-_FORMAT = 1
+_FORMAT = 2
+# Format 1 knew no manifest; its content is read as it is.
+_READABLE = frozenset({1, 2})
+_PARTS_OF_FORMAT_1 = frozenset({"model", "optimizer", "scheduler"})
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +49,10 @@ class Progress:
         best_epoch: epoch with the best validation score, None before the first.
         best_score: that score, None where it was undefined.
         history: one JSON-ready record per finished epoch.
+        step: steps taken in the epoch that is not finished.
+        losses: of these steps.
+        trained: all steps of that epoch are taken, what is left is its validation.
+        training_time_s: spent on these steps.
     """
 
     epoch: int = 0
@@ -48,17 +60,54 @@ class Progress:
     best_epoch: int | None = None
     best_score: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    trained: bool = False
+    training_time_s: float = 0.0
+
+    def finish_epoch(self, record: dict[str, Any]) -> None:
+        """Count the running epoch as finished."""
+        self.history.append(record)
+        self.epoch += 1
+        self.step, self.losses, self.trained, self.training_time_s = 0, [], False, 0.0
 
 
-def save(path: Path, parts: dict[str, Stateful | None], progress: Progress) -> None:
-    """Write a checkpoint atomically. Raises OSError when the disk refuses; the former file then stays."""
-    content = {
+def content_of(parts: dict[str, Stateful | None], progress: Progress) -> dict[str, Any]:
+    """What a checkpoint of these parts holds. Its tensors are the parts' own."""
+    return {
         "format": _FORMAT,
         "progress": asdict(progress),
         "parts": {name: None if part is None else part.state_dict() for name, part in parts.items()},
     }
+
+
+def write(path: Path, content: dict[str, Any], companions: Sequence[Path] = ()) -> None:
+    """Write a checkpoint and its manifest atomically, the manifest first.
+
+    Args:
+        path: the checkpoint file.
+        content: what `content_of` gave.
+        companions: files of the same folder, written before, that the manifest vouches for too.
+
+    Raises:
+        OSError: the disk refuses; the former checkpoint then stays.
+    """
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            with temporary.open("wb") as file:
+                torch.save(content, file)
+        except RuntimeError as error:
+            # torch's writer turns the disk's refusal into a RuntimeError while it closes its archive.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+        files = {companion.name: describe_file(companion) for companion in companions}
+        write_manifest(manifest_of(path), {path.name: describe_file(temporary), **files})
+
+
+def manifest_of(path: Path) -> Path:
+    """Where the manifest of a checkpoint stands."""
+    return path.with_suffix(".manifest.json")
 
 
 def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
@@ -71,53 +120,101 @@ def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
     Raises:
         RunDirectoryError: the file is damaged, of another format, or does not fit these parts.
     """
-    return _restore(path, _read(path), parts)
+    return _restore(path, _read(path, only=path.resolve().name), parts)
+
+
+def load_evaluated(path: Path, model: torch.nn.Module) -> None:
+    """Load the weights that the training run evaluated: the model's, or their average where it used that.
+
+    Raises:
+        RunDirectoryError: as `load`.
+    """
+    content = _read(path, only=path.resolve().name)
+    average = content["parts"].get("average")
+    if average is not None and average["evaluated"]:
+        content["parts"]["model"] = average["model"]
+    _restore(path, content, {"model": model})
 
 
 def load_newest(directory: RunDirectory, parts: dict[str, Stateful | None]) -> Progress | None:
     """Load the newest checkpoint that can be read, None where there is none.
 
-    A damaged one is named in the log and kept aside as `checkpoint.damaged`.
+    A damaged one is named in the log and kept aside as `checkpoint.damaged`. A sound one counts only
+    together with the best epoch's checkpoint that it refers to: the run's result is that epoch's.
 
     Raises:
         RunDirectoryError: a sound checkpoint does not fit these parts.
     """
-    for epoch in directory.checkpointed_epochs():
-        path = directory.checkpoint(epoch)
+    for path in directory.resumable():
         try:
             content = _read(path)
         except RunDirectoryError as error:
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
-            logger.warning("checkpoint set aside as %s: %s", aside, error)
-        else:
+            _set_aside(path, error)
+            continue
+        best = content["progress"]["best_epoch"]
+        if best is None or directory.checkpoint(best) == path or _is_sound(directory.checkpoint(best)):
             return _restore(path, content, parts)
+        logger.warning("%s is sound, but the best epoch's checkpoint it refers to is not", path)
     return None
 
 
-def discard_superseded(directory: RunDirectory, keep: set[int]) -> None:
+def _set_aside(path: Path, error: RunDirectoryError) -> None:
+    aside = path.with_suffix(".damaged")
+    path.replace(aside)
+    manifest = manifest_of(path)
+    if manifest.exists():
+        manifest.replace(path.with_suffix(".damaged.manifest.json"))
+    logger.warning("checkpoint set aside as %s: %s", aside, error)
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        _read(path)
+    except RunDirectoryError:
+        return False
+    return True
+
+
+def discard_superseded(directory: RunDirectory, keep: Collection[int]) -> None:
     """Delete the checkpoints of all epochs but those in `keep`. Scores and losses of every epoch stay."""
     for epoch in directory.checkpointed_epochs():
         if epoch not in keep:
-            directory.checkpoint(epoch).unlink(missing_ok=True)
+            remove(directory.checkpoint(epoch))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def remove(path: Path) -> None:
+    """Delete a checkpoint, and only then what vouches for it."""
+    path.unlink(missing_ok=True)
+    manifest_of(path).unlink(missing_ok=True)
+
+
+def _read(path: Path, only: str | None = None) -> dict[str, Any]:
+    # The links beside the epochs carry no manifest: the file that they lead to does.
+    path = path.resolve()
+    try:
+        verify_manifest(manifest_of(path), only)
+    except FileNotFoundError:
+        # Of format 1, or copied somewhere alone: only torch's own checks are left.
+        logger.debug("%s has no manifest", path)
+    except DamagedFileError as error:
+        raise RunDirectoryError(f"{path}: is damaged: {error}") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise RunDirectoryError(f"{path}: is damaged or no checkpoint: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise RunDirectoryError(f"{path}: is no checkpoint of format {_FORMAT}, which this version reads.")
+    if not isinstance(content, dict) or content.get("format") not in _READABLE:
+        raise RunDirectoryError(
+            f"{path}: is no checkpoint of the formats that this version reads: {sorted(_READABLE)}."
+        )
     return content
 
 
 def _restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | None]) -> Progress:
     try:
         for name, part in parts.items():
-            saved = content["parts"][name]
-            if part is not None:
-                part.load_state_dict(saved)
+            if part is None or (content["format"] == 1 and name not in _PARTS_OF_FORMAT_1):
+                continue
+            part.load_state_dict(content["parts"][name])
         return Progress(**content["progress"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunDirectoryError(

@@ -83,7 +83,7 @@ class RunStopped(PylonError):  # noqa: N818 - somebody wanted it: not an error o
 
     def __init__(self, signal_name: str) -> None:
         self.signal_name = signal_name
-        super().__init__(f"Stopped by {signal_name}; the same command goes on from the last finished epoch.")
+        super().__init__(f"Stopped by {signal_name}; the same command goes on with it.")
 
 
 class TrainingError(PylonError):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,39 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+class RandomState:
+    """The generators of the training process as a part of a checkpoint: Python, NumPy, torch, and CUDA's.
+
+    Args:
+        device: the run's device. Other GPUs' generators are left alone: asking for them would open
+            a context on each.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every generator's state, as plain values and tensors."""
+        version, internal, gauss = random.getstate()
+        name, keys, *rest = np.random.get_state()
+        return {
+            "python": [version, list(internal), gauss],
+            "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put every generator where it was."""
+        version, internal, gauss = state_dict["python"]
+        random.setstate((version, tuple(internal), gauss))
+        name, keys, *rest = state_dict["numpy"]
+        np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+        torch.set_rng_state(state_dict["torch"])
+        if state_dict["cuda"] is not None and self._device.type == "cuda":
+            torch.cuda.set_rng_state(state_dict["cuda"], self._device)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,10 @@
 """The run directory: where each artefact lies, who may write, and how far the run has come.
 
 config.json environment.json state.json history.json train.log metrics.jsonl
-epoch_N/{training_losses.pt, validation_scores.json, checkpoint.pt}
+epoch_N/{training_losses.pt, validation_scores.json, checkpoint.pt, checkpoint.manifest.json}
+epoch_N/{step_K.pt, step_K.manifest.json}       in the middle of an epoch, until it is finished
 checkpoint_latest.pt checkpoint_best.pt          links into epoch_N/
-test/test_results.json predictions/*.png curves.png
+test/test_results.json predictions/*.png curves.png non_finite/*.pt
 """
 
 import contextlib
@@ -110,9 +111,36 @@ class RunDirectory:
         )
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
+    def non_finite(self, epoch: int, step: int) -> Path:
+        """What reproduces a step whose loss or gradient was NaN or infinite."""
+        return self.root / "non_finite" / f"epoch_{epoch}_step_{step}.pt"
+
+    def mid_epoch_checkpoint(self, epoch: int, steps: int, *, trained: bool) -> Path:
+        """The checkpoint after `steps` steps of `epoch`; `trained`: all are done, validation is not."""
+        return self.epoch(epoch) / ("trained.pt" if trained else f"step_{steps}.pt")
+
+    def mid_epoch_checkpoints(self) -> list[tuple[int, float, Path]]:
+        """(epoch, steps done in it, file) of each checkpoint within an epoch; inf steps: all."""
+        return [row for row in self.mid_epoch_names() if row[2].exists()]
+
+    def mid_epoch_names(self) -> list[tuple[int, float, Path]]:
+        """The same, and those of which a kill or a full disk has left the manifest alone."""
+        found = set()
+        for path in self.root.glob("epoch_*/*"):
+            folder = re.fullmatch(r"epoch_(\d+)", path.parent.name)
+            name = re.fullmatch(r"(step_(\d+)|trained)(\.pt|\.manifest\.json)", path.name)
+            if folder and name:
+                found.add((int(folder[1]), float(name[2] or "inf"), path.with_name(f"{name[1]}.pt")))
+        return sorted(found)
+
+    def resumable(self) -> list[Path]:
+        """Every checkpoint, the one that is furthest on first."""
+        ended = [(epoch + 1, 0.0, self.checkpoint(epoch)) for epoch in self.checkpointed_epochs()]
+        return [path for _, _, path in sorted(ended + self.mid_epoch_checkpoints(), reverse=True)]
+
     def has_results(self) -> bool:
-        """Whether an epoch has finished here, or a test."""
-        return bool(self.checkpointed_epochs()) or self.test_results.exists()
+        """Whether there is anything here that a run can go on from, or a test."""
+        return bool(self.resumable()) or self.test_results.exists()
 
     def link_latest(self, epoch: int) -> None:
         """Point `checkpoint_latest.pt` to the checkpoint of `epoch`."""
@@ -164,7 +192,15 @@ class RunDirectory:
             "epoch_[0-9]*/training_losses.pt",
             "epoch_[0-9]*/validation_scores.json",
             "epoch_[0-9]*/checkpoint.pt",
+            "epoch_[0-9]*/checkpoint.manifest.json",
+            "epoch_[0-9]*/step_[0-9]*.pt",
+            "epoch_[0-9]*/trained.pt",
+            "epoch_[0-9]*/step_[0-9]*.manifest.json",
+            "epoch_[0-9]*/trained.manifest.json",
+            "epoch_[0-9]*/*.damaged",
+            "epoch_[0-9]*/*.damaged.manifest.json",
             "test/test_results.json",
+            "non_finite/epoch_[0-9]*.pt",
             "predictions/[0-9][0-9][0-9][0-9][0-9].png",
         ):
             for path in self.root.glob(pattern):

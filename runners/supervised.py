@@ -9,8 +9,11 @@ from models import tiled_logits
 from runners.base_evaluator import BaseEvaluator
 from runners.base_runner import RunContext
 from runners.base_trainer import BaseTrainer
+from runners.early_stopping import EarlyStopping
 from runners.errors import TrainingError
 from runners.evaluation import Batch, Task
+from runners.retention import Retention
+from runners.stepping import Stepping
 
 
 class SupervisedSingleTask:
@@ -79,6 +82,12 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         log_every_steps: losses leave the device and reach `metrics.jsonl` in groups of so many steps.
         scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
         deterministic: ask torch for deterministic kernels.
+        checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
+        checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
+        asynchronous_checkpoints: write them in a thread beside the training.
+        stepping: how a step is taken; None: one batch, float32.
+        retention: which epochs' checkpoints stay; None: the newest and the best.
+        early_stopping: when to end before the last epoch; None: never.
         tile_size: validate and test on overlapping square tiles of so many pixels; None: whole images.
         tile_overlap: overlap of neighbouring tiles, pixels.
     """
@@ -93,6 +102,12 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         log_every_steps: int = 10,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
         deterministic: bool = True,
+        checkpoint_every_steps: int | None = None,
+        checkpoint_every_minutes: float | None = None,
+        asynchronous_checkpoints: bool = False,
+        stepping: Stepping | None = None,
+        retention: Retention | None = None,
+        early_stopping: EarlyStopping | None = None,
         tile_size: int | None = None,
         tile_overlap: int = 0,
     ) -> None:
@@ -104,6 +119,12 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
             log_every_steps=log_every_steps,
             scheduler_interval=scheduler_interval,
             deterministic=deterministic,
+            checkpoint_every_steps=checkpoint_every_steps,
+            checkpoint_every_minutes=checkpoint_every_minutes,
+            asynchronous_checkpoints=asynchronous_checkpoints,
+            stepping=stepping,
+            retention=retention,
+            early_stopping=early_stopping,
         )
         self.tile_size = tile_size
         self.tile_overlap = tile_overlap

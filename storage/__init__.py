@@ -1,4 +1,4 @@
-"""Files that are complete or absent: the one writer behind every artefact of a run."""
+"""Files that are complete or absent: the one writer behind every artefact of a run, and their checksums."""
 
 from storage.atomic import (
     atomic_path,
@@ -8,5 +8,17 @@ from storage.atomic import (
     write_json,
     write_text,
 )
+from storage.manifest import DamagedFileError, describe_file, verify_manifest, write_manifest
 
-__all__ = ["atomic_path", "remove_unfinished", "replace_link", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "DamagedFileError",
+    "atomic_path",
+    "describe_file",
+    "remove_unfinished",
+    "replace_link",
+    "verify_manifest",
+    "write_bytes",
+    "write_json",
+    "write_manifest",
+    "write_text",
+]

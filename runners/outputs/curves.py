@@ -22,7 +22,8 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
     FigureCanvasAgg(figure)
     loss_axes, score_axes = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in history]
-    loss_axes.plot(epochs, [record["training_loss"] for record in history], marker=".", color="tab:blue")
+    losses = [float("nan") if (loss := record["training_loss"]) is None else loss for record in history]
+    loss_axes.plot(epochs, losses, marker=".", color="tab:blue")
     loss_axes.set(xlabel="epoch", ylabel="training loss (mean over steps)", title="training loss")
     for name in dict.fromkeys((score, "mean_iou", "accuracy")):
         values = [record["validation"].get(name) for record in history]

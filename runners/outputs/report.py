@@ -1,6 +1,9 @@
 """Scores for people: the run's own beside those of predictions that look at no image."""
 
 import logging
+import math
+from collections.abc import Sequence
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +23,26 @@ def report_scores(split: str, score: str, scores: Scores, baselines: dict[str, S
     logger.info("%s %s: %s (baselines: %s)", split, score, _text(scores.get(score)), beside or "none")
     others = ", ".join(f"{name} {_text(value)}" for name, value in scores.items() if name != score)
     logger.info("%s, other scores: %s", split, others)
+
+
+def report_epoch(record: dict[str, Any], epochs: int, score: str, *, is_best: bool) -> None:
+    """Log a finished epoch's record from the history: loss, leading score, time."""
+    logger.info(
+        "epoch %d/%d: loss %s, validation %s %s%s, %.1f s",
+        record["epoch"] + 1,
+        epochs,
+        _text(record["training_loss"]),
+        score,
+        _text(record["validation"][score]),
+        " (best)" if is_best else "",
+        record["training_time_s"] + record["validation_time_s"],
+    )
+
+
+def mean_of_finite(losses: Sequence[float]) -> float | None:
+    """The mean loss of an epoch's steps, without those that were left out; None where all were."""
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return sum(finite) / len(finite) if finite else None
 
 
 def _text(value: float | None) -> str:

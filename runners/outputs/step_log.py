@@ -1,9 +1,10 @@
 """`metrics.jsonl`: one JSON line per training step, the monitor's figures once per refresh."""
 
 import json
+import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -12,6 +13,8 @@ import torch
 
 from runners.errors import TrainingError
 from storage import atomic_path
+
+logger = logging.getLogger(__name__)
 
 
 class MonitorSnapshot(Protocol):
@@ -27,7 +30,10 @@ class MonitorSnapshot(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step. The loss is still a tensor: reading it would make an accelerator wait."""
+    """One optimizer step. The loss is still a tensor: reading it would make an accelerator wait.
+
+    `skipped` says that the step was left out because a number of it was none.
+    """
 
     epoch: int
     step: int
@@ -35,6 +41,47 @@ class Step:
     loss: torch.Tensor
     learning_rate: float
     step_time_s: float
+    skipped: bool = False
+
+
+class LineFile:
+    """Appends lines to a file; what the disk refuses waits in memory and is tried again with the next.
+
+    Args:
+        path: the file; made where it is absent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        self._waiting = bytearray()
+        self._refused = False
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def append(self, lines: str) -> None:
+        """Write `lines`, or keep them where the disk refuses."""
+        self._waiting += lines.encode()
+        try:
+            self._write()
+        except OSError as error:
+            if not self._refused:
+                logger.warning("%s: lines wait in memory: %s", self._path, error)
+            self._refused = True
+        else:
+            self._refused = False
+
+    def sync(self) -> None:
+        """Bring every line to the disk. Raises OSError where it refuses."""
+        self._write()
+        os.fsync(self._descriptor)
+
+    def _write(self) -> None:
+        while self._waiting:
+            # A full disk can take a part: what it took must not be written twice.
+            del self._waiting[: os.write(self._descriptor, self._waiting)]
 
 
 class StepLog:
@@ -43,21 +90,22 @@ class StepLog:
     Args:
         path: the `metrics.jsonl` to append to.
         flush_every_steps: how many steps make a group.
+        losses: of the steps that the running epoch has done before, when a run goes on in its middle.
     """
 
-    def __init__(self, path: Path, flush_every_steps: int) -> None:
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(self, path: Path, flush_every_steps: int, losses: Sequence[float] = ()) -> None:
+        self._file = LineFile(path)
         self._flush_every_steps = flush_every_steps
         self._pending: list[tuple[Step, dict[str, Any] | None]] = []
         self._sequence = -1
-        self._losses: list[float] = []
+        self._losses: list[float] = list(losses)
 
     def __enter__(self) -> Self:
         """The log itself; the file is closed at the end of the block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file. Steps not yet flushed belong to an epoch that did not finish."""
+        """Close the file. Steps not yet flushed come after the last checkpoint and will be done again."""
         self._file.close()
 
     @property
@@ -85,24 +133,36 @@ class StepLog:
             return
         pending, self._pending = self._pending, []
         losses = torch.stack([step.loss.detach() for step, _ in pending]).double().tolist()
+        lines = ""
         for (step, figures), loss in zip(pending, losses, strict=True):
-            if not math.isfinite(loss):
-                self._file.flush()
+            if not math.isfinite(loss) and not step.skipped:
+                self._file.append(lines)
                 raise TrainingError(
                     f"epoch {step.epoch}, step {step.step}: the loss is {loss}. The last finished epoch's "
                     "checkpoint is sound. Lower the learning rate, or look at the batch of this step: "
                     "its datapoints follow from the epoch's seed in config.json."
                 )
             self._losses.append(loss)
-            self._file.write(_line(step, loss, figures))
-        self._file.flush()
+            lines += _line(step, loss, figures)
+        self._file.append(lines)
+
+    def so_far(self) -> list[float]:
+        """The losses of the running epoch in step order, everything flushed. Raises as `add` does."""
+        self.flush()
+        return list(self._losses)
+
+    def sync(self) -> None:
+        """Bring every flushed line to the disk, before the checkpoint that counts them.
+
+        Raises:
+            OSError: the disk refuses; the lines stay in memory.
+        """
+        self._file.sync()
 
     def end_epoch(self) -> list[float]:
-        """Write the rest of the epoch to the disk; return its losses in step order and begin anew."""
-        self.flush()
-        # Once an epoch: its checkpoint is synced too, and a power cut must not keep that one alone.
-        os.fsync(self._file.fileno())
-        losses, self._losses = self._losses, []
+        """Flush the rest of the epoch; return its losses in step order and begin anew."""
+        losses = self.so_far()
+        self._losses = []
         return losses
 
 
@@ -111,33 +171,37 @@ def _line(step: Step, loss: float, figures: dict[str, Any] | None) -> str:
         "epoch": step.epoch,
         "step": step.step,
         "global_step": step.global_step,
-        "loss": loss,
+        "loss": loss if math.isfinite(loss) else None,
         "learning_rate": step.learning_rate,
         "step_time_s": round(step.step_time_s, 6),
     }
+    if step.skipped:
+        record["skipped"] = True
     if figures is not None:
         record["monitor"] = figures
     return json.dumps(record) + "\n"
 
 
-def drop_unfinished_epochs(path: Path, finished: int) -> None:
-    """Remove the lines of epochs that did not finish, and a line torn by a kill, before a run goes on.
+def drop_unfinished_epochs(path: Path, finished: int, steps: int = 0) -> None:
+    """Remove the lines that a run which goes on will write again, and a line torn by a kill.
 
     Args:
         path: the `metrics.jsonl`; nothing happens where it is absent.
-        finished: number of finished epochs; lines of epoch `finished` and later go.
+        finished: number of finished epochs; of epoch `finished` only the first `steps` lines stay.
+        steps: steps of the unfinished epoch that the run goes on after.
     """
     if not path.exists():
         return
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as kept:
-        kept.writelines(_lines_before(path, finished))
+        kept.writelines(_lines_before(path, (finished, steps)))
 
 
-def _lines_before(path: Path, epoch: int) -> Iterator[str]:
+def _lines_before(path: Path, position: tuple[int, int]) -> Iterator[str]:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
-                if json.loads(line)["epoch"] < epoch:
+                content = json.loads(line)
+                if (content["epoch"], content["step"]) < position:
                     yield line if line.endswith("\n") else line + "\n"
             except (ValueError, KeyError, TypeError):
                 # Only the last line can be torn: the file is written front to back by one process.

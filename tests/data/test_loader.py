@@ -264,3 +264,51 @@ def test_without_a_cache_every_access_decodes(tmp_path: Path) -> None:
     dataset = CountedDataset(tmp_path, "train")
     list(DataLoader(dataset, batch_size=1))
     assert dataset.decodings() == 7
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_epoch_begun_at_a_batch_gives_the_rest_of_the_whole_one(shuffle: bool, num_workers: int) -> None:
+    dataset = LargeDataset("", "train", transforms=AUGMENT)
+    loader = DataLoader(dataset, batch_size=2, shuffle=shuffle, num_workers=num_workers)
+    (whole,) = epochs(loader, 7)
+    # The same loader again, so that persistent workers go through it too.
+    for first in range(len(whole) + 2):
+        loader.set_epoch_seed(7, first_batch=first)
+        assert same(list(loader), whole[first:])
+        assert len(loader) == len(whole)
+    loader.set_epoch_seed(7)
+    assert same(list(loader), whole), "the start is of one epoch only"
+
+
+def test_batches_before_the_first_one_asked_for_are_not_loaded() -> None:
+    from data.sampler import EpochSampler
+
+    sampler = EpochSampler(10, shuffle=True)
+    sampler.set_epoch_seed(3)
+    order = [one.index for one in sampler]
+    sampler.set_epoch_seed(3, first=6)
+    assert [one.index for one in sampler] == order[6:]
+    with pytest.raises(ValueError, match="first: -1"):
+        sampler.set_epoch_seed(3, first=-1)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_closed_in_the_middle_of_an_epoch_the_workers_are_gone_at_once_and_it_can_be_iterated_again(
+    num_workers: int,
+) -> None:
+    import time
+
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=num_workers)
+    (whole,) = epochs(loader, 3)
+    batches = iter(loader)
+    next(batches)
+    workers = [] if loader._iterator is None else list(loader._iterator._workers)
+    begun_s = time.monotonic()
+    loader.close()
+    loader.close()
+    assert time.monotonic() - begun_s < 4
+    assert [worker.is_alive() for worker in workers] == [False] * num_workers
+    del batches
+    assert same(epochs(loader, 3)[0], whole)
+    loader.close()

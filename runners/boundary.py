@@ -1,0 +1,76 @@
+"""Between two steps: the only place where a run is saved in the middle of an epoch, or stopped."""
+
+import logging
+
+from runners.checkpoint import Progress, Stateful
+from runners.outputs.step_log import StepLog
+from runners.saving import Saver
+from runners.signals import StopFlag
+from runners.snapshots import capture
+
+logger = logging.getLogger(__name__)
+
+
+class Boundary:
+    """What happens at a step's end.
+
+    Args:
+        progress: of the run, which the trainer moves on.
+        parts: what a checkpoint holds.
+        saver: writes it.
+        step_log: knows the losses of the running epoch.
+        stop: whether somebody asked the run to stop.
+        resumed: the launch goes on from a checkpoint of just this position.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        parts: dict[str, Stateful | None],
+        saver: Saver,
+        step_log: StepLog,
+        stop: StopFlag,
+        *,
+        resumed: bool,
+    ) -> None:
+        self._progress = progress
+        self._parts = parts
+        self._saver = saver
+        self._step_log = step_log
+        self._stop = stop
+        self._saved = self._position() if resumed else None
+
+    def end_step(self) -> None:
+        """Look for a failed write and a stop request, and save where it is due.
+
+        Raises:
+            RunStopped: a stop was asked for; the state of this very step is saved.
+            Exception: what went wrong in writing since the last step.
+        """
+        self._saver.raise_failure()
+        self.end_if_asked()
+        if self._saver.due(self._progress.global_step):
+            self.save()
+
+    def end_if_asked(self) -> None:
+        """Save and stop, if somebody asked for it. Raises RunStopped then."""
+        if not self._stop.requested:
+            return
+        try:
+            self.save()
+            self._saver.finish()
+        except OSError as error:
+            logger.error("this launch's newest steps are lost, the disk takes nothing: %s", error)
+        self._stop.raise_if_requested()
+
+    def save(self) -> None:
+        """Save the state in the middle of an epoch, unless that is done or the epoch has no step yet."""
+        position = self._position()
+        if self._progress.step == 0 or position == self._saved:
+            return  # such as a launch that is stopped before its first step
+        self._progress.losses = self._step_log.so_far()
+        self._saver.save(capture(self._progress, self._parts))
+        self._saved = position
+
+    def _position(self) -> tuple[int, int, bool]:
+        return self._progress.epoch, self._progress.step, self._progress.trained

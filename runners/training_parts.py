@@ -1,0 +1,125 @@
+"""What a training run works with, built from its configuration: model, task, optimizer, stepper."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from data import DataLoader
+from runners.averaging import WeightAverage
+from runners.checkpoint import Stateful
+from runners.errors import ConfigError, TrainingError
+from runners.evaluation import Task
+from runners.randomness import RandomState
+from runners.stepping import Stepper, Stepping
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """The parts that change from step to step.
+
+    Attributes:
+        model: what is trained, as it is saved.
+        criterion: its loss.
+        average: of the model's weights, None without one.
+        evaluated: the model that is validated and tested: the average's, or `model` itself.
+        task: predicts with `evaluated`.
+        optimizer: of the model's parameters.
+        scheduler: of its learning rate, None without one.
+        stepper: takes the steps.
+        random: the generators of this process.
+    """
+
+    model: torch.nn.Module
+    criterion: torch.nn.Module
+    average: WeightAverage | None
+    evaluated: torch.nn.Module
+    task: Task
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None
+    stepper: Stepper
+    random: RandomState
+
+    def of_a_checkpoint(self) -> dict[str, Stateful | None]:
+        """What a checkpoint holds of them, by name."""
+        return {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "criterion": self.criterion,
+            "random": self.random,
+            "stepping": self.stepper,
+            "average": self.average,
+        }
+
+
+def build_parts(
+    build: Callable[..., Any],
+    make_task: Callable[[torch.nn.Module, torch.nn.Module], Task],
+    stepping: Stepping,
+    device: torch.device,
+    dump: Callable[[dict[str, Any]], str],
+) -> TrainingParts:
+    """Build the parts, in an order that decides which random numbers each gets.
+
+    Args:
+        build: builds an entry of the configuration by its key.
+        make_task: says how a batch becomes a loss, outputs and scores.
+        stepping: how steps are taken.
+        device: where the model goes.
+        dump: writes what reproduces a step whose numbers are none.
+    """
+    model = build("model").to(device)
+    if stepping.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    criterion = build("criterion").to(device)
+    average = None
+    if stepping.ema_decay is not None:
+        average = WeightAverage(model, stepping.ema_decay, evaluated=stepping.evaluate_ema)
+    evaluated = model if average is None or not stepping.evaluate_ema else average.model
+    optimizer = build("optimizer", params=model.parameters())
+    random = RandomState(device)
+    stepper = Stepper(
+        stepping,
+        task=make_task(torch.compile(model) if stepping.compile else model, criterion),
+        modules=[model, criterion],
+        average=average,
+        optimizer=optimizer,
+        random=random,
+        device=device,
+        dump=dump,
+    )
+    return TrainingParts(
+        model=model,
+        criterion=criterion,
+        average=average,
+        evaluated=evaluated,
+        task=make_task(evaluated, criterion),
+        optimizer=optimizer,
+        scheduler=build("scheduler", optimizer=optimizer),
+        stepper=stepper,
+        random=random,
+    )
+
+
+def build_loaders(build_loader: Callable[[str], DataLoader | None]) -> tuple[DataLoader, DataLoader]:
+    """The training and the validation loader.
+
+    Raises:
+        TrainingError: one of them is configured as None.
+        ConfigError: the training data make no batch.
+    """
+    loaders = {split: build_loader(split) for split in ("train", "val")}
+    for split, loader in loaders.items():
+        if loader is None:
+            raise TrainingError(f"{split}_dataset: None, but training needs it.")
+        if split == "train" and len(loader) == 0:
+            raise ConfigError.single(
+                "train_dataloader.args.batch_size",
+                loader.batch_size,
+                f"at most {len(loader.dataset)}, the number of training datapoints, "
+                "or drop_last=False: there would be no step in an epoch",
+                "configuration",
+            )
+    return loaders["train"], loaders["val"]

@@ -1,0 +1,164 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from metrics.directions import is_better
+from runners import checkpoint, saving
+from runners.checkpoint import Progress
+from runners.errors import ConfigError
+from runners.outputs.step_log import StepLog
+from runners.retention import Retention, kept_epochs
+from runners.run_directory import RunDirectory
+from runners.saving import Saver
+from runners.snapshots import Snapshot, capture
+from tests.runners.conftest import Toy
+
+policies = st.builds(Retention, st.integers(1, 5), st.integers(1, 5), st.none() | st.integers(1, 7))
+# Few different values, so that there are ties.
+scores = st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.just(float("nan"))
+directions = st.sampled_from(["higher", "lower"])
+
+
+@given(policies, st.lists(scores, max_size=30), directions)
+def test_newest_and_best_are_kept_and_no_more_than_asked_for(
+    policy: Retention, values: list, direction: Any
+) -> None:
+    kept = kept_epochs(policy, values, direction)
+    count = len(values)
+    assert kept <= set(range(count))
+    assert set(range(max(0, count - policy.newest), count)) <= kept
+    best = None
+    for epoch, value in enumerate(values):
+        if best is None or is_better(direction, value, values[best]):
+            best = epoch
+    assert best is None or best in kept, "what the trainer calls the best epoch"
+    every = policy.every_epochs
+    regular = {epoch for epoch in range(count) if every and (epoch + 1) % every == 0}
+    assert regular <= kept
+    assert len(kept) <= policy.newest + policy.best + len(regular)
+
+
+@given(policies, st.lists(scores, min_size=1, max_size=30), directions)
+def test_what_was_deleted_is_never_wanted_back(policy: Retention, values: list, direction: Any) -> None:
+    held: set[int] = set()
+    for count in range(1, len(values) + 1):
+        kept = kept_epochs(policy, values[:count], direction)
+        assert kept <= held | {count - 1}
+        held = set(kept)
+
+
+@given(policies, st.lists(scores, max_size=15), directions)
+def test_no_kept_best_is_worse_than_a_deleted_one(policy: Retention, values: list, direction: Any) -> None:
+    kept = kept_epochs(policy, values, direction)
+    deleted = set(range(len(values))) - kept
+    better = [
+        [one for one in kept if not is_better(direction, values[gone], values[one])] for gone in deleted
+    ]
+    assert all(len(row) >= policy.best for row in better)
+
+
+@pytest.mark.parametrize("name", ["newest", "best", "every_epochs"])
+def test_policy_that_would_keep_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: 0, expected at least 1"):
+        Retention(**{name: 0})
+
+
+actions = st.lists(
+    st.tuples(st.sampled_from(["epoch", "position"]), st.sampled_from([0.1, 0.5, None]), st.booleans()),
+    max_size=14,
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(policies, actions)
+def test_nothing_is_deleted_before_its_replacement_is_on_the_disk(
+    tmp_path_factory: pytest.TempPathFactory, policy: Retention, todo: list[tuple[str, float | None, bool]]
+) -> None:
+    """Random saves on a disk that refuses at random: a launch can go on from all that was ever written."""
+    directory = RunDirectory(tmp_path_factory.mktemp("run"))
+    progress, furthest = Progress(), (0, 0.0)
+    with StepLog(directory.metrics, 1) as log, pytest.MonkeyPatch.context() as patch:
+        saver = Saver(directory, log, retention=policy, score="f1", direction="higher")
+        write, remove = Snapshot.write, checkpoint.remove
+        refuse = False
+
+        def written(self: Snapshot, to: RunDirectory) -> None:
+            nonlocal furthest
+            if refuse:
+                raise OSError(28, "No space left on device")
+            write(self, to)
+            if self.content is not None:
+                furthest = max(furthest, (self.progress.epoch, float(self.progress.step)))
+
+        def removed(path: Path) -> None:
+            remove(path)
+            assert position(directory.resumable()[0]) >= furthest
+
+        patch.setattr(Snapshot, "write", written)
+        patch.setattr(saving.checkpoint, "remove", removed)
+        for kind, score, refuse in todo:  # noqa: B007 - `refuse` is read in `written`
+            progress.step += 1
+            if kind == "position":
+                saver.save(capture(progress, {}))
+            else:
+                if progress.best_epoch is None or is_better("higher", score, progress.best_score):
+                    progress.best_epoch, progress.best_score = progress.epoch, score
+                progress.finish_epoch({"validation": {"f1": score}})
+                saver.save(capture(progress, {}, losses=[1.0], scores={}))
+            if furthest > (0, 0.0):
+                found = checkpoint.load_newest(directory, {})
+                assert found is not None
+                assert (found.epoch, found.step) == furthest
+        refuse = False
+        saver.finish()
+    expected = copy.deepcopy(progress)
+    if todo:
+        found = checkpoint.load_newest(directory, {})
+        assert found == expected
+    kept = kept_epochs(policy, [record["validation"]["f1"] for record in progress.history], "higher")
+    assert set(directory.checkpointed_epochs()) == kept
+    assert len(list(directory.root.glob("epoch_*/training_losses.pt"))) == progress.epoch
+
+
+def position(path: Path) -> tuple[int, float]:
+    epoch = int(path.parent.name.removeprefix("epoch_"))
+    if path.name == "checkpoint.pt":
+        return epoch + 1, 0.0
+    return epoch, float(path.stem.removeprefix("step_"))
+
+
+def test_configured_retention_decides_what_stays(toy: Toy) -> None:
+    retention = "{'class': Retention, 'args': {'newest': 2, 'every_epochs': 2}}"
+    path = toy.write(
+        "epochs=5, runner={'class': SupervisedSingleTaskTrainer, 'args': "
+        f"{{'score': 'f1_changed', 'retention': {retention}}}}}"
+    )
+    path.write_text("from runners import Retention\n" + path.read_text())
+    run_again(path)
+    kept = {path.parent.name for path in toy.work_dir.glob("epoch_*/checkpoint.pt")}
+    assert kept >= {"epoch_1", "epoch_3", "epoch_4"}
+    assert len(kept) <= 4
+
+
+def test_wrong_retention_is_a_configuration_error_with_its_key(toy: Toy) -> None:
+    path = toy.write(
+        "runner={'class': SupervisedSingleTaskTrainer, 'args': {'score': 'f1_changed', "
+        "'retention': {'class': Retention, 'args': {'newst': 2}}}}"
+    )
+    path.write_text("from runners import Retention\n" + path.read_text())
+    with pytest.raises(ConfigError, match=r"runner\.args\.retention\.args\.newst.*mean 'newest'"):
+        run_again(path)
+
+
+def run_again(path: Path) -> Any:
+    import io
+
+    from rich.console import Console
+
+    from runners.launch import Options, run_file
+
+    return run_file(path, Options(device="cpu"), Console(file=io.StringIO()))

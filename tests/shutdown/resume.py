@@ -1,0 +1,214 @@
+"""Kill a training anywhere, and compare: `python -m tests.shutdown.resume --kills 200 --seed S`.
+
+A small training with loader workers and augmentation, saved every third step, is run once as a whole.
+Then it is run again and again, and killed at random moments by SIGKILL (one in `--sigterm` by SIGTERM,
+which must end it with 75 within `--stop-within` seconds); the same command goes on with it each time.
+Each run that gets to its end is compared with the whole one: losses, scores, weights, optimizer and
+generator states, step lines, history, test results, pictures, and which files there are. Equal means
+to the bit.
+
+The moments and signals follow from the seed. What a moment meets depends on the machine's load, so a
+seed repeats a pressure, not an instruction.
+
+exit codes: 0 no difference, 1 a difference, a wrong exit code or a slow stop, 2 the command line is wrong
+"""
+
+import argparse
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.shutdown.compare_runs import differences
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RUN_WITHIN_S = 120.0
+# Of a whole run's time, how late the latest kill comes: most runs are then killed several times.
+_REACH = 0.5
+
+
+@dataclass
+class Tally:
+    """What came out so far."""
+
+    kills: int = 0
+    runs: int = 0
+    places: Counter[str] = field(default_factory=Counter)
+    slowest_stop_s: float = 0.0
+    found: list[str] = field(default_factory=list)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.shutdown.resume", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--kills", type=int, default=200, help="how many (200)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=None, help="at most so long; None: all kills")
+    parser.add_argument(
+        "--sigterm", type=int, default=5, help="one kill in so many is a SIGTERM; 0: none (5)"
+    )
+    parser.add_argument(
+        "--stop-within", type=float, default=5.0, metavar="SECONDS",
+        help="how long a SIGTERM may take to the process's end (5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--runner", action="append", default=[], metavar="NAME=VALUE", help="further arguments of the runner"
+    )
+    options = parser.parse_args(arguments)
+    if options.kills < 1 or options.sigterm < 0:
+        parser.error("--kills: expected at least 1; --sigterm: expected 0 or more")
+    changes = dict(text.split("=", 1) for text in options.runner)
+    with tempfile.TemporaryDirectory(prefix="pylon-resume-") as folder:
+        attack = Attack(Path(folder), options.seed, options.sigterm, options.stop_within, changes)
+        tally = attack.run(options.kills, options.minutes)
+    report(tally, options.seed)
+    return 1 if tally.found or tally.runs == 0 else 0
+
+
+class Attack:
+    """The whole run, and those that are killed.
+
+    Args:
+        folder: for all of them.
+        seed: all moments and signals follow from it.
+        sigterm: one kill in so many is a SIGTERM; 0: none.
+        stop_within_s: how long a SIGTERM may take.
+        changes: arguments of the runner, as Python text.
+    """
+
+    def __init__(
+        self, folder: Path, seed: int, sigterm: int, stop_within_s: float, changes: dict[str, str]
+    ) -> None:
+        self._folder = folder
+        self._random = random.Random(seed)
+        self._sigterm = sigterm
+        self._stop_within_s = stop_within_s
+        self._changes = "".join(f", {name}={value}" for name, value in changes.items())
+        self._tally = Tally()
+
+    def run(self, kills: int, minutes: float | None) -> Tally:
+        begun_s = time.monotonic()
+        whole = self._folder / "whole"
+        self._finish(whole)
+        length_s = time.monotonic() - begun_s
+        say(f"the whole run takes {length_s:.1f} s")
+        while self._tally.kills < kills and not self._out_of_time(begun_s, minutes):
+            killed = self._folder / f"killed_{self._tally.runs}"
+            over, former = False, self._tally.kills
+            while not over and self._tally.kills < kills and not self._out_of_time(begun_s, minutes):
+                over = self._strike(killed, length_s, self._tally.kills - former)
+            if not over:
+                self._finish(killed)
+            self._tally.runs += 1
+            found = differences(whole, killed)
+            self._tally.found += [f"run {self._tally.runs}: {line}" for line in found]
+            say(f"run {self._tally.runs}: {self._tally.kills} kills so far, {len(found)} differences")
+            shutil.rmtree(killed)
+        return self._tally
+
+    def _strike(self, work_dir: Path, length_s: float, in_a_row: int) -> bool:
+        """Launch the command, kill it at a random moment; whether it got to its end before."""
+        number = (
+            signal.SIGTERM if self._sigterm and self._random.randrange(self._sigterm) == 0 else signal.SIGKILL
+        )
+        # A machine under load can need longer to begin than the latest kill leaves it.
+        delay_s = self._random.uniform(0, _REACH * length_s * (1 + 0.05 * in_a_row))
+        process = self._launch(work_dir)
+        process.join(delay_s)
+        if process.exitcode is not None:
+            self._expect(process.exitcode, 0, "ended by itself")
+            return True
+        place = self._place(work_dir)
+        sent_s = time.monotonic()
+        os.kill(process.pid or 0, number)
+        process.join(RUN_WITHIN_S)
+        took_s = time.monotonic() - sent_s
+        self._tally.kills += 1
+        self._tally.places[f"{number.name} {place}"] += 1
+        if number == signal.SIGKILL:
+            if process.exitcode != 0:  # it may have come to its end just before
+                self._expect(process.exitcode, -signal.SIGKILL, place)
+            return process.exitcode == 0
+        self._tally.slowest_stop_s = max(self._tally.slowest_stop_s, took_s)
+        if took_s > self._stop_within_s:
+            self._tally.found.append(f"SIGTERM {place}: stopped after {took_s:.1f} s")
+        # Before its handlers are there, a process ends by the signal itself; at its very end, it may finish.
+        if process.exitcode not in (75, 0, -signal.SIGTERM):
+            self._expect(process.exitcode, 75, place)
+        return process.exitcode == 0
+
+    def _finish(self, work_dir: Path) -> None:
+        process = self._launch(work_dir)
+        process.join(RUN_WITHIN_S)
+        if process.exitcode is None:
+            process.kill()
+        self._expect(process.exitcode, 0, "the last launch")
+
+    def _expect(self, seen: int | None, expected: int, place: str) -> None:
+        if seen != expected:
+            self._tally.found.append(f"{place}: exit code {seen}, expected {expected}")
+
+    def _launch(self, work_dir: Path) -> multiprocessing.context.ForkProcess:
+        config = self._folder / f"{work_dir.name}_config.py"
+        config.write_text(
+            "from tests.shutdown.resume_run import resume_config\n"
+            f"config = resume_config({str(work_dir)!r}{self._changes})\n"
+        )
+        # A fork with torch already imported: a kill a second instead of one in five. It is a process of its
+        # own all the same, and nothing of the former one's memory is in it.
+        process = multiprocessing.get_context("fork").Process(target=_train, args=(config,))
+        process.start()
+        return process
+
+    def _place(self, work_dir: Path) -> str:
+        if (work_dir / "test").exists():
+            return "at the end"
+        epochs = len(list(work_dir.glob("epoch_*/training_losses.pt")))
+        return f"in epoch {epochs}" if (work_dir / "metrics.jsonl").exists() else "before training"
+
+    def _out_of_time(self, begun_s: float, minutes: float | None) -> bool:
+        return minutes is not None and time.monotonic() - begun_s > 60 * minutes
+
+
+def _train(config: Path) -> None:
+    """One launch of the command, silent, in a process group of its own."""
+    os.setsid()
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(silence, descriptor)
+    from main import main as command_line
+
+    code = command_line(["--config-filepath", str(config), "--device", "cpu"])
+    os._exit(code)
+
+
+def report(tally: Tally, seed: int) -> None:
+    for place, count in sorted(tally.places.items()):
+        say(f"  {place:32} {count:5}")
+    say(
+        f"seed {seed}: {tally.kills} kills, {tally.runs} runs compared, slowest SIGTERM "
+        f"{tally.slowest_stop_s:.2f} s, {len(tally.found)} differences"
+    )
+    for line in tally.found:
+        say(f"  {line}")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    # Before torch is imported: sums of floats depend on how many threads add them up.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    sys.path.insert(0, str(REPOSITORY))
+    import tests.shutdown.resume_run  # noqa: F401 - what a launch imports
+
+    sys.exit(main())
