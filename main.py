@@ -6,20 +6,28 @@ from pathlib import Path
 
 # Worker processes import this module again when they start: what is heavy is imported inside functions.
 
-_EXIT_CODES = """exit codes:
+_EXIT_CODES = """exit codes (several files: the one that all failed ones share, else 1):
   0    finished, or was finished already
-  1    training failed (several files: at least one of them did)
+  1    training failed
   2    the command line or a configuration is wrong
-  3    data is missing or damaged
+  3    data is missing, damaged, or not what the transforms can work on
   4    the run directory cannot be used: in use, of another configuration, damaged, not writable, disk full
   75   stopped by SIGTERM, SIGINT or SIGUSR1; the same command goes on with it
-  130  ended at once by a second Ctrl-C
+  130  ended at once by a second Ctrl-C, or by one before the run began
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run each configuration file and return the exit code."""
     options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        sys.stderr.write("Ended at once by Ctrl-C; the last finished epoch, if there is one, is kept.\n")
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
     if len(options.config_filepath) > 1:
         from runners.several import run_each
 

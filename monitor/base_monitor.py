@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import pickletools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, Self, TypeVar
@@ -110,7 +111,9 @@ class BaseMonitor(ABC, Generic[Status]):
             )
         try:
             arguments = pickle.dumps(self._made_with)
-        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            if any(said == "__main__" for _, said, _ in pickletools.genops(arguments)):
+                raise pickle.PicklingError("something in them is defined in __main__")
+        except Exception as error:
             raise MonitorClassError(
                 f"{cls.__qualname__}{self._made_with!r}: these arguments cannot be sent to the monitor's"
                 f" process ({error}). Pass what can be pickled and open the rest in _init_status_structures."

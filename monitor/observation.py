@@ -58,20 +58,28 @@ class Observation(Generic[Status]):
         """
         holder: Any = None
         value: Any = self.current
-        name = ""
-        for name in path.split("."):
-            if value is None:
-                return Reading(None, self.age_s, None, self.absence or Absence.UNSUPPORTED)
+        if value is None:
+            return Reading(None, self.age_s, None, self.absence or Absence.UNSUPPORTED)
+        name, *rest = path.split(".")
+        holder, value = value, _step(value, name)
+        while rest and value is not None:
+            name, *rest = rest
             holder, value = value, _step(value, name)
-            if holder is not None and value is None:
-                break
-        told = getattr(holder, "absent", None) or {}
-        absence = None if value is not None else told.get(name, Absence.UNSUPPORTED)
+        absence = _why_absent(holder, name, walked=not rest) if value is None else None
         return Reading(value, self.age_s, origins(type(holder)).get(name), absence)
+
+
+def _why_absent(holder: Any, name: str, *, walked: bool) -> Absence | None:  # noqa: ANN401 - any sample
+    told: dict[str, Absence] | None = getattr(holder, "absent", None)
+    # Where a sample keeps reasons, None without one is the answer itself: there is no limit, for one.
+    answered = walked and told is not None
+    return (told or {}).get(name, None if answered else Absence.UNSUPPORTED)
 
 
 def _step(value: Any, name: str) -> Any:  # noqa: ANN401 - any field of any status
     if isinstance(value, list | tuple):
+        if not name.isdecimal():
+            raise AttributeError(f"{name!r}, expected the number of one of {len(value)}")
         return value[int(name)] if int(name) < len(value) else None
     return value.get(name) if isinstance(value, dict) else getattr(value, name)
 

@@ -60,8 +60,9 @@ class BaseEvaluator(BaseRunner):
                 "such as its checkpoint_best.pt."
             )
         with self.watched():
+            metric = self.build_metric()
             seed_all(self.context.seeds.init)
             model = self.build("model").to(self.context.device)
             checkpoint.load(path, {"model": model})
-            results = self.test(model, self.make_task(model), self.build("metric"), checkpoint=str(path))
+            results = self.test(model, self.make_task(model), metric, checkpoint=str(path))
         return {"test": None if results is None else {self.score: results["aggregated"][self.score]}}

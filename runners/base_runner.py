@@ -1,6 +1,7 @@
 """What training and evaluation runs share: the monitor beside them, their display, the test pass."""
 
 import contextlib
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from rich.console import Console
 from data import DataLoader
 from metrics import BaseMetric
 from monitor import SystemMonitor
-from runners.config import build
+from runners.config import build, unknown_name
+from runners.errors import ConfigError, ConfigProblem
 from runners.evaluation import Batch, Task, count_batches, evaluate
 from runners.outputs.display import Display, PlainDisplay, Status, opened_display
 from runners.outputs.pictures import draw_batch
@@ -22,6 +24,8 @@ from runners.run_directory import RunDirectory
 from runners.seeds import Seeds
 from runners.signals import StopFlag
 from storage import write_json
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,20 @@ class BaseRunner(ABC):
         node = self.context.config.get(key)
         return None if node is None else build(node, key_path=key, **injected)
 
+    def build_metric(self) -> BaseMetric:
+        """Build the metric, which must know the score that the run is judged by.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        metric: BaseMetric = self.build("metric")
+        if self.score not in metric.directions:
+            problem = unknown_name(f"{type(metric).__name__}", self.score, sorted(metric.directions))
+            raise ConfigError(
+                "configuration", [ConfigProblem("runner.args.score", repr(self.score), problem)]
+            )
+        return metric
+
     def build_loader(self, split: str) -> DataLoader | None:
         """The loader of 'train', 'val' or 'test' over its dataset; None where none is configured."""
         dataset = self.build(f"{split}_dataset")
@@ -118,9 +136,17 @@ class BaseRunner(ABC):
             self.monitor = self.build("monitor")
             if self.monitor is not None:
                 stack.callback(self.monitor.stop)
-                self.monitor.start()
+                self._start_monitor(self.monitor)
             self.display = stack.enter_context(opened_display(self.context.console))
             yield
+
+    def _start_monitor(self, monitor: SystemMonitor) -> None:
+        try:
+            monitor.start()
+        except (OSError, RuntimeError) as error:
+            # No room for one more process or thread: a reason to train unwatched, not to not train.
+            logger.warning("the run goes on without its monitor, which could not be started: %s", error)
+            self.monitor = None
 
     def show(self, status: Status) -> None:
         """Show `status` with the monitor's newest figures; the caller has asked `display.due()`."""

@@ -13,7 +13,7 @@ from metrics import BaseMetric, is_better
 from runners import checkpoint
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
 from runners.checkpoint import Progress, Stateful
-from runners.errors import TrainingError
+from runners.errors import ConfigError, TrainingError
 from runners.evaluation import Task, count_batches, limited
 from runners.outputs.curves import draw_curves
 from runners.outputs.display import Status
@@ -94,14 +94,22 @@ class BaseTrainer(BaseRunner):
             return self._finish()
 
     def _build(self) -> None:
+        self.metric = self.build_metric()
         seed_all(self.context.seeds.init)
         self.model = self.build("model").to(self.context.device)
         criterion = self.build("criterion").to(self.context.device)
         self.task = self.make_task(self.model, criterion)
-        self.metric = self.build("metric")
         self.optimizer = self.build("optimizer", params=self.model.parameters())
         self.scheduler = self.build("scheduler", optimizer=self.optimizer)
         self.train_loader = self._required_loader("train")
+        if len(self.train_loader) == 0:
+            raise ConfigError.single(
+                "train_dataloader.args.batch_size",
+                self.train_loader.batch_size,
+                f"at most {len(self.train_loader.dataset)}, the number of training datapoints, "
+                "or drop_last=False: there would be no step in an epoch",
+                "configuration",
+            )
         self.val_loader = self._required_loader("val")
         logger.info(
             "%s with %s parameters on %s; %d training and %d validation datapoints",

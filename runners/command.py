@@ -26,8 +26,6 @@ def run_command(arguments: argparse.Namespace) -> int:
         return _say(str(error), error.exit_code)
     except DataError as error:
         return _say(str(error), 3)
-    except KeyboardInterrupt:
-        return _say("Ended by a second Ctrl-C; the last finished epoch is kept.", 130)
     if arguments.outcome_file is not None:
         write_json(arguments.outcome_file, {"directory": str(outcome.directory), "result": outcome.result})
     return 0

@@ -50,7 +50,8 @@ def _git() -> dict[str, Any] | None:
     commit = _git_output("rev-parse", "HEAD")
     if commit is None:
         return None
-    return {"commit": commit, "dirty": bool(_git_output("status", "--porcelain"))}
+    changes = _git_output("status", "--porcelain")
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
 def _git_output(*arguments: str) -> str | None:

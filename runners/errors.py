@@ -38,12 +38,8 @@ class ConfigProblem:
 
     def __str__(self) -> str:
         """One line."""
-        seen = "" if self.value is None else f" is {self.value}:"
-        return (
-            f"{self.key_path}:{seen} {self.expected}"
-            if self.value is None
-            else f"{self.key_path}{seen} {self.expected}"
-        )
+        seen = "" if self.value is None else f" is {self.value}"
+        return f"{self.key_path}{seen}: {self.expected}"
 
 
 class ConfigError(PylonError):

@@ -80,11 +80,19 @@ def run_file(path: Path, options: Options, console: Console) -> Outcome:
     directory = (
         RunDirectory.fresh_attempt(work_dir) if options.fresh else RunDirectory.newest_attempt(work_dir)
     )
-    with directory.opened():
-        if options.debug:
-            directory.start_debug_over()
-        with logging_to(directory.log, console):
-            return _run_in(directory, config, device, console)
+    try:
+        with directory.opened():
+            if options.debug:
+                directory.start_debug_over()
+            with logging_to(directory.log, console):
+                return _run_in(directory, config, device, console)
+    except DataError:
+        raise  # DatasetNotFoundError is an OSError too, but not one of the run directory
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{directory.root}: cannot be used as run directory: {error}. Make room or mend its permissions "
+            "and repeat the command, or give another one with --work-dir."
+        ) from error
 
 
 def prepared_config(path: Path, options: Options) -> dict[str, Any]:
@@ -168,7 +176,11 @@ def _run_in(
     _refuse_other_config(directory, config)
     state = directory.read_json(directory.state) or {}
     if state.get("state") == "finished":
-        logger.info("%s: this run is finished; --fresh starts over beside it", directory.root)
+        logger.info(
+            "%s: this run is finished (%s); --fresh starts over beside it",
+            directory.root,
+            _scores(state["result"]),
+        )
         return Outcome(directory.root, state["result"])
     _write_header(directory, config, device)
     logger.info("run directory: %s", directory.root)
@@ -189,7 +201,11 @@ def _run_in(
 def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> None:
     former = directory.read_json(directory.config)
     changed = [] if former is None else differences(former, to_json(config))
-    if changed:
+    if changed and not directory.has_results():
+        # Such as after an error that the changed value mends: there is nothing to mix results up with.
+        paths = ", ".join(path for path, _, _ in changed)
+        logger.info("changed since a launch that finished no epoch: %s", paths)
+    elif changed:
         rows = "\n".join(f"  {path}: was {old!r}, now {new!r}" for path, old, new in changed)
         raise RunDirectoryError(
             f"{directory.root}: holds a run of another configuration:\n{rows}\n"
@@ -226,15 +242,29 @@ def _state_noted(directory: RunDirectory) -> Iterator[None]:
         _note(directory, "failed", error=str(error))
         raise
     except Exception as error:
-        _note(directory, "failed", error=f"{type(error).__name__}: {error}")
+        said = f"{type(error).__name__}: {_last_line(error)}"
+        _note(directory, "failed", error=said)
         logger.debug("unexpected error", exc_info=True)
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise RunDirectoryError(
                 f"{error}. The last finished epoch is kept: make room and repeat the command."
             ) from error
-        raise TrainingError(
-            f"{type(error).__name__}: {error}\nThe traceback is in {directory.log}"
-        ) from error
+        raise TrainingError(f"{said}\nThe traceback is in {directory.log}") from error
+
+
+def _scores(result: dict[str, Any]) -> str:
+    splits = {split: result.get(split) or {} for split in ("validation", "test")}
+    return ", ".join(
+        f"{split} {name} {'undefined' if value is None else f'{value:.4f}'}"
+        for split, scores in splits.items()
+        for name, value in scores.items()
+    )
+
+
+def _last_line(error: Exception) -> str:
+    """What the error says; of a loader worker's, whose text is the worker's whole traceback, its end."""
+    text = str(error).strip()
+    return text.splitlines()[-1] if "Original Traceback" in text else text
 
 
 def _note(directory: RunDirectory, state: str, **details: object) -> None:

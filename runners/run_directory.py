@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from runners.errors import RunDirectoryError
-from storage import replace_link, write_json
+from storage import remove_unfinished, replace_link, write_json
 
 _DEBUG_MARKER = ".debug-run"
 _FILES = (
@@ -35,7 +35,7 @@ class RunDirectory:
     """The map of one run's files.
 
     Args:
-        root: the directory of this attempt at the run; made by `open`.
+        root: the directory of this attempt at the run; made by `opened`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -60,14 +60,11 @@ class RunDirectory:
 
     @classmethod
     def fresh_attempt(cls, work_dir: Path) -> "RunDirectory":
-        """A directory that holds nothing yet: `work_dir`, else `work_dir-fresh-1`, `-2`, ...
-
-        Raises:
-            RunDirectoryError: the directory cannot be made.
-        """
-        if not work_dir.exists():
+        """A directory that holds nothing yet: `work_dir`, else `work_dir-fresh-1`, `-2`, ..."""
+        number = _last_fresh(work_dir)
+        if number == 0 and not work_dir.exists():
             return cls(work_dir)
-        return cls(_fresh_path(work_dir, _last_fresh(work_dir) + 1))
+        return cls(_fresh_path(work_dir, number + 1))
 
     @contextlib.contextmanager
     def opened(self) -> Iterator["RunDirectory"]:
@@ -94,6 +91,8 @@ class RunDirectory:
                     f"{self.root}: another process is running in this directory. Wait for it, stop it, "
                     "or start beside it with --fresh or --work-dir."
                 ) from error
+            # Under the lock nobody else is writing here: these are what killed processes left.
+            remove_unfinished(self.root)
             yield self
 
     def epoch(self, number: int) -> Path:
@@ -110,6 +109,10 @@ class RunDirectory:
             re.fullmatch(r"epoch_(\d+)", path.parent.name) for path in self.root.glob("epoch_*/checkpoint.pt")
         )
         return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def has_results(self) -> bool:
+        """Whether an epoch has finished here, or a test."""
+        return bool(self.checkpointed_epochs()) or self.test_results.exists()
 
     def link_latest(self, epoch: int) -> None:
         """Point `checkpoint_latest.pt` to the checkpoint of `epoch`."""
@@ -158,11 +161,11 @@ class RunDirectory:
         for name in _FILES:
             (self.root / name).unlink(missing_ok=True)
         for pattern in (
-            "epoch_*/training_losses.pt",
-            "epoch_*/validation_scores.json",
-            "epoch_*/checkpoint.pt",
+            "epoch_[0-9]*/training_losses.pt",
+            "epoch_[0-9]*/validation_scores.json",
+            "epoch_[0-9]*/checkpoint.pt",
             "test/test_results.json",
-            "predictions/*.png",
+            "predictions/[0-9][0-9][0-9][0-9][0-9].png",
         ):
             for path in self.root.glob(pattern):
                 path.unlink()

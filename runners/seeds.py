@@ -10,7 +10,7 @@ SEED_KEYS = ("init_seed", "train_seeds", "val_seeds", "test_seed")
 
 @dataclass(frozen=True)
 class Seeds:
-    """Every seed of a run, each 0 <= seed < 2**31.
+    """Every seed of a run, each 0 <= seed < 2**63.
 
     Attributes:
         init: of the model's initial weights.

@@ -47,8 +47,9 @@ def run_each(paths: list[Path], arguments: list[str], work_dir: Path | None) -> 
     console = Console()
     directories = _directories(paths, work_dir)
     if directories is None:
-        console.print(
-            f"--work-dir {work_dir}: two files have the same name, so their directories would be one."
+        sys.stderr.write(
+            f"--work-dir {work_dir}: two files have the same name, so their directories would be one. "
+            "Rename one, or run them one by one.\n"
         )
         return 2
     stop = StopFlag()

@@ -44,7 +44,9 @@ install() {
 
 stamp=.venv/.pylon-${extras:-run}
 fingerprint=$(cat pyproject.toml constraints.txt scripts/environment.sh | cksum)
-if [ -x .venv/bin/python ] && suitable .venv/bin/python && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ]; then
+complete() { [ "$(cat "$1" 2>/dev/null)" = "$fingerprint" ]; }
+# The test environment has all that a run needs.
+if [ -x .venv/bin/python ] && suitable .venv/bin/python && { complete "$stamp" || complete .venv/.pylon-test; }; then
     say "environment: .venv is up to date"
     exit 0
 fi

@@ -10,9 +10,12 @@ one file system.
 import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp(\..+)?")
 
 
 @contextlib.contextmanager
@@ -92,3 +95,13 @@ def replace_link(link: str | os.PathLike[str], target: str | os.PathLike[str]) -
     finally:
         temporary.unlink(missing_ok=True)
     _fsync(link.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def remove_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Delete the temporary files that killed writers left in `folder` and below.
+
+    Only where nobody is writing there: a living writer would lose its file.
+    """
+    for path in Path(folder).rglob(".*.tmp*"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)

@@ -12,15 +12,18 @@ _SEEDS = (20230801, 20230802, 20230803)
 
 
 def air_change_run(model: type, run: int) -> Node:
-    """Run `run` of `model` on AirChange: crops of 112 pixels at 256, the test area on tiles of 256."""
+    """Run `run` of `model` on AirChange: crops of 112 pixels, the test area on tiles of the same size.
+
+    HANet's attention looks along whole rows and columns, so it is tested at the length it was trained at.
+    """
     return change_detection(
         work_dir=f"logs/change_detection/air_change/{model.__name__}_run_{run}",
         seed=_SEEDS[run],
         model={"class": model, "args": {}},
         data=air_change(dataset_root("air_change")) | loaders(batch_size=4),
         class_weights=AIR_CHANGE_WEIGHTS,
-        tile_size=256,
-        tile_overlap=64,
+        tile_size=112,
+        tile_overlap=32,
     )
 
 

@@ -5,9 +5,9 @@ import contextlib
 import logging
 import os
 import random
-import select
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,20 @@ from typing import Any
 from monitor.failure import Failure, ProcessFailure
 from monitor.limits import ResourceLimits
 from monitor.process.backoff import pause_s
-from monitor.process.host import HEALTH_EVERY_S, RELEASE, RESUME
 from monitor.process.host_process import HostProcess
-from monitor.process.messages import HealthReport, HostSpec, MonitorSpec, ProcessReport
+from monitor.process.messages import (
+    HEALTH_EVERY_S,
+    RELEASE,
+    RESUME,
+    UNCHANGED,
+    HealthReport,
+    HostSpec,
+    MonitorSpec,
+    ProcessReport,
+)
 from monitor.process.newest import NewestReports, Reports, log_health_changes
 from monitor.process.states import MonitorState, moved
+from monitor.process.waker import Waker
 
 # A host that is alive tells its health every 0.5 s.
 _SILENT_AFTER_S = 6 * HEALTH_EVERY_S
@@ -29,6 +38,10 @@ _HEALTHY_AFTER_S = 60.0
 _STOP_GRACE_S = 0.5
 
 logger = logging.getLogger("monitor")
+
+# Those of this process that were started and not yet stopped, as `atexit` itself keeps its callbacks:
+# so that several are ended side by side at the interpreter's exit, within the time of one.
+_STARTED: "weakref.WeakSet[MonitorClient]" = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ class MonitorClient:
         self._stop_asked = False
         self._stopped = False
         self._released = False
-        self._wake: tuple[int, int] | None = None
+        self._waker = Waker()
         self._host: HostProcess | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,15 +127,15 @@ class MonitorClient:
             return
         self._owner_pid = os.getpid()
         try:
-            self._wake = os.pipe()
-            for descriptor in self._wake:
-                os.set_blocking(descriptor, False)
+            self._waker.open()
             thread = threading.Thread(target=self._run, name="pylon-monitor", daemon=True)
             thread.start()
         except (OSError, RuntimeError) as error:
+            self._waker.close()
             self._give_up(Failure.of_process(ProcessFailure.NOT_STARTED, str(error)))
             return
         self._thread = thread
+        _STARTED.add(self)
         atexit.register(self._stop_at_exit)
 
     def stop(self) -> None:
@@ -130,23 +143,21 @@ class MonitorClient:
         if not self._owned or self._stopped:
             return
         limit_s = self._settings.join_timeout_s + _STOP_GRACE_S
-        self._stop_asked = True
-        self._wake_thread()
+        self._ask_to_stop()
         if not self._stop_lock.acquire(timeout=limit_s):
             return
         try:
             thread = self._thread
-            if self._stopped or thread is None:
+            if self._stopped:
                 return
-            thread.join(limit_s)
-            if thread.is_alive():
-                if self._host is not None:
-                    self._host.kill()
-            elif self._wake is not None:
-                wake, self._wake = self._wake, None
-                for descriptor in wake:
-                    os.close(descriptor)
+            if thread is not None:
+                thread.join(limit_s)
+            if thread is None or not thread.is_alive():
+                self._waker.close()
+            elif self._host is not None:
+                self._host.kill()
             self._stopped = True
+            _STARTED.discard(self)
             atexit.unregister(self._stop_at_exit)
         finally:
             self._stop_lock.release()
@@ -155,12 +166,16 @@ class MonitorClient:
         # Ctrl-C while the interpreter exits: nobody wants to wait any more, and a traceback would be no
         # news. The host sees the end of this process and ends all in order.
         with contextlib.suppress(KeyboardInterrupt):
+            # All are asked before the first is waited for: they end side by side.
+            for client in tuple(_STARTED):
+                client._ask_to_stop()
             self.stop()
 
     def release(self, *, released: bool) -> None:
         """Ask the monitors to let go of their devices, or to take them up again; returns at once."""
         self._released = released
-        self._wake_thread()
+        if self._owned:
+            self._waker.wake()
 
     def process_reports(self) -> dict[str, ProcessReport]:
         """Health of each monitor's process; while the host itself is away, its state for all of them."""
@@ -169,17 +184,16 @@ class MonitorClient:
         away = ProcessReport(self.state, None, self.host_restarts, self.error)
         return {one.name: away for one in self._monitors} | {"manager": away}
 
-    def _wake_thread(self) -> None:
-        if self._wake is not None and self._owned:
-            # A full pipe wakes it as well.
-            with contextlib.suppress(OSError):
-                os.write(self._wake[1], b"w")
+    def _ask_to_stop(self) -> None:
+        if self._owned:
+            self._stop_asked = True
+            self._waker.wake()
 
     def _run(self) -> None:
         try:
             self._keep_a_host()
         except Exception as error:
-            logger.exception("monitor: watching has ended by a fault of its own; the run goes on")
+            logger.exception("monitor host: watching it has ended by a fault of its own; the run goes on")
             self._give_up(Failure.of(error))
 
     def _keep_a_host(self) -> None:
@@ -195,7 +209,7 @@ class MonitorClient:
             self._note_failure(failure)
             until_s = time.monotonic() + pause_s(failures, generator)
             while not self._stop_asked and (left_s := until_s - time.monotonic()) > 0:
-                self._wait_for((), left_s)
+                self._waker.wait_for((), left_s)
 
     def _note_failure(self, failure: Failure) -> None:
         if self._stop_asked:
@@ -208,7 +222,9 @@ class MonitorClient:
         self._on_change()
 
     def _give_up(self, failure: Failure) -> None:
-        logger.warning("monitor: %s; this run is not watched", failure, extra={"error_kind": failure.kind})
+        logger.warning(
+            "monitor host: %s; this run is not watched", failure, extra={"error_kind": failure.kind}
+        )
         self.error = failure
         self.health = HealthReport()
         self._life = MonitorState.FAILED
@@ -235,7 +251,7 @@ class MonitorClient:
             if self._stop_asked:
                 host.end_in_order(settings.join_timeout_s)
             else:
-                host.end_now(lambda seconds: self._wait_for((), seconds))
+                host.end_now(lambda seconds: self._waker.wait_for((), seconds))
 
     def _follow(self, host: HostProcess) -> Failure | None:
         heard_s, limit_s = time.monotonic(), _STARTING_WITHIN_S
@@ -248,7 +264,7 @@ class MonitorClient:
                 host.ask(RELEASE if released else RESUME)
             # Judged before the wait: a run that was itself stopped for a while hears what came meanwhile.
             overdue = time.monotonic() - heard_s > limit_s
-            ready = self._wait_for(host.descriptors, 0 if overdue else HEALTH_EVERY_S * 2)
+            ready = self._waker.wait_for(host.descriptors, 0 if overdue else HEALTH_EVERY_S * 2)
             try:
                 if host.health.descriptor in ready and self._take_health(host):
                     heard_s, limit_s, overdue = time.monotonic(), _SILENT_AFTER_S, False
@@ -269,6 +285,8 @@ class MonitorClient:
     def _take_health(self, host: HostProcess) -> bool:
         frames = host.health.read()
         for frame in frames:
+            if frame == UNCHANGED:
+                continue
             log_health_changes(self.health, frame)
             changed = _states(frame) != _states(self.health)
             self.health = frame
@@ -285,19 +303,6 @@ class MonitorClient:
         if newest:
             self._newest.take(newest)
             self._on_change()
-
-    def _wait_for(self, descriptors: tuple[int, ...], timeout_s: float) -> list[int]:
-        """Which descriptors are readable, waiting up to `timeout_s` for them or to be woken."""
-        poller = select.poll()
-        wake = -1 if self._wake is None else self._wake[0]
-        for descriptor in (wake, *descriptors):
-            if descriptor >= 0:
-                poller.register(descriptor, select.POLLIN)
-        ready = [descriptor for descriptor, _ in poller.poll(timeout_s * 1000)]
-        if wake in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake, 4096)
-        return ready
 
 
 def _states(report: HealthReport) -> list[MonitorState]:

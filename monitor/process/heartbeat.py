@@ -46,6 +46,7 @@ class Heartbeat(SharedNumbers):
 
     Attributes:
         alive_s: when its main thread last came round.
+        ready_s: when it had read its modules and made what it needs; 0 before.
         busy_since_s: since when the oldest reading under way has taken; 0 between readings.
         success_s: when the newest reading succeeded.
         waiting_since_s: since when it waits for the Manager; 0 while it does not.
@@ -56,6 +57,7 @@ class Heartbeat(SharedNumbers):
 
     numbers = 0
     alive_s = _Number()
+    ready_s = _Number()
     busy_since_s = _Number()
     success_s = _Number()
     waiting_since_s = _Number()

@@ -18,7 +18,20 @@ from monitor.failure import ProcessFailure
 from monitor.process.child import Child, stop_all
 from monitor.process.heartbeat import Heartbeat, Notices
 from monitor.process.judgement import Verdict, blame, trouble
-from monitor.process.messages import FrameReader, FrameWriter, HealthReport, HostSpec, MonitorSpec
+from monitor.process.messages import (
+    DATA_DESCRIPTOR,
+    HEALTH_DESCRIPTOR,
+    HEALTH_EVERY_S,
+    RELEASE,
+    RESUME,
+    STOP,
+    UNCHANGED,
+    FrameWriter,
+    HealthReport,
+    HostSpec,
+    MonitorSpec,
+    read_one,
+)
 from monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
 from monitor.process.relay import relay
 from monitor.process.resources import cap_memory
@@ -26,9 +39,8 @@ from monitor.process.states import MonitorState
 from monitor.process.worker import Surroundings, prepare_child, work
 from monitor.transport.manager import ManagerAddress, serve_reports
 
-HEALTH_EVERY_S = 0.5
-# What the training process writes into the lifeline.
-STOP, RELEASE, RESUME = b"src"
+# Beside the standard streams and its pipes a host has inherited nothing that it wants.
+_OWN_DESCRIPTORS = 5
 _SHORTEST_STEP_S = 0.05
 _GAP_S = 2.0
 _STALE_INTERVALS = 3
@@ -135,10 +147,11 @@ class Host:
         """Tell the health when it has changed, and now and then as a sign of life."""
         reports = {name: worker.report() for name, worker in self._workers.items()}
         report = HealthReport(reports | {"manager": self._manager.report(), "relay": self._relay.report()})
-        if report == self._told and now - self._told_s < HEALTH_EVERY_S:
+        unchanged = report == self._told
+        if unchanged and now - self._told_s < HEALTH_EVERY_S:
             return
         try:
-            if self._health.write(report):
+            if self._health.write(UNCHANGED if unchanged else report):
                 self._told, self._told_s = report, now
         except OSError:
             # Nobody reads: the lifeline ends in the same moment.
@@ -198,31 +211,44 @@ def _note_success(worker: Child, now: float, stale_after_s: float) -> None:
         worker.move(MonitorState.STALE)
 
 
-def main(health_descriptor: int, data_descriptor: int) -> None:
-    """Be the host; the spec comes as one frame on standard input, which then is the lifeline."""
+def main(parent_pid: int) -> None:
+    """Be the host; the spec comes as one frame on standard input, which then is the lifeline.
+
+    Args:
+        parent_pid: the training process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _close_inherited()
+    # There is nothing to put in order yet. The lifeline may not tell that the run has ended: a process
+    # that the run has forked may hold its other end.
+    die_with_parent(parent_pid, signal.SIGKILL)
     call_process("pylon-host")
     lifeline = sys.stdin.fileno()
-    reader = FrameReader(lifeline)
-    frames: list[HostSpec] = []
     try:
-        while not frames:
-            connection.wait([lifeline])
-            frames = reader.read()
+        # Requests may stand behind the spec already: they stay in the pipe, for Host to follow.
+        spec: HostSpec = read_one(lifeline)
     except EOFError:
         # The run ended before it had told what to do.
         os._exit(0)
-    spec = frames[0]
     # Inherited by all that is started from here.
     cap_memory(spec.limits)
     # SIGCONT: a host that somebody has stopped wakes up, sees the end of the run, and ends all in order.
     die_with_parent(spec.parent_pid, signal.SIGCONT)
     exit_code = 1
     try:
-        Host(spec, lifeline, health_descriptor, data_descriptor).run()
+        Host(spec, lifeline, HEALTH_DESCRIPTOR, DATA_DESCRIPTOR).run()
         exit_code = 0
     except Exception:  # noqa: BLE001 - whatever it is, the training process's log shall tell it
         with contextlib.suppress(OSError):
-            FrameWriter(health_descriptor).write(HealthReport(last_word=traceback.format_exc()))
+            FrameWriter(HEALTH_DESCRIPTOR).write(HealthReport(last_word=traceback.format_exc()))
     # multiprocessing's own exit waits for every child without limit, an unkillable one included.
     os._exit(exit_code)
+
+
+def _close_inherited() -> None:
+    """Close what libraries of the run have left open for every child: the other end may wait for us."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is needed
+        if int(name) >= _OWN_DESCRIPTORS:
+            # The listing's own descriptor is gone already.
+            with contextlib.suppress(OSError):
+                os.close(int(name))

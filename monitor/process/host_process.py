@@ -4,16 +4,23 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from monitor.process.host import STOP
-from monitor.process.messages import FrameReader, HostSpec, encode
+from monitor.process.messages import (
+    DATA_DESCRIPTOR,
+    HEALTH_DESCRIPTOR,
+    STOP,
+    FrameReader,
+    HealthReport,
+    HostSpec,
+    encode,
+)
+from monitor.process.pipes import PipeEnd
 
-_BOOT = "import sys; sys.path[:] = {path!r}; from monitor.process.host import main; main({health}, {data})"
+_BOOT = "import sys; sys.path[:] = {path!r}; from monitor.process.host import main; main({parent})"
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 # From here on `stop` ends with force what has not ended by itself, within the grace of 0.5 s.
 _FORCE_AFTER_S = 0.1
@@ -33,27 +40,26 @@ class HostProcess:
     Args:
         spec: what it shall run.
 
+    Attributes:
+        pid: process id, and that of the group.
+
     Raises:
         OSError: it cannot be started.
     """
 
     def __init__(self, spec: HostSpec) -> None:
         with contextlib.ExitStack() as stack:
-            health, data = _pipe(stack), _pipe(stack)
-            try:
-                self._process = _launch(health[1], data[1])
-            finally:
-                for writing_end in (health[1], data[1]):
-                    os.close(writing_end)
+            # What the host uses is closed here in any case, what we use only where it does not start.
+            with contextlib.ExitStack() as of_host:
+                lifeline = _pipe(of_host, stack)
+                health, data = _pipe(stack, of_host), _pipe(stack, of_host)
+                self.pid = _launch(lifeline[0].number, health[1].number, data[1].number)
             self._descriptors = stack.pop_all()
-        self.health = FrameReader(health[0])
-        self.data = FrameReader(data[0])
+        self._reaped = False
+        self._lifeline = lifeline[1]
+        self.health = FrameReader(health[0].number)
+        self.data = FrameReader(data[0].number)
         self.ask_bytes(encode(spec))
-
-    @property
-    def pid(self) -> int:
-        """Process id, and that of the group."""
-        return self._process.pid
 
     @property
     def descriptors(self) -> tuple[int, int]:
@@ -66,11 +72,9 @@ class HostProcess:
 
     def ask_bytes(self, content: bytes) -> None:
         """Write into its lifeline; a host that has ended does not mind."""
-        if self._process.stdin is None or self._process.stdin.closed:
-            return
         with contextlib.suppress(OSError):
-            self._process.stdin.write(content)
-            self._process.stdin.flush()
+            while content:
+                content = content[os.write(self._lifeline.checked(), content) :]
 
     def how_it_ended(self) -> str | None:
         """Exit code or signal; None while it runs, or where somebody else has waited for it."""
@@ -90,8 +94,7 @@ class HostProcess:
 
     def kill(self) -> None:
         """SIGKILL to the host alone; its children notice."""
-        # Not Popen.kill, which waits for the process if it can, and so gives its id away.
-        if self._process.returncode is None:
+        if not self._reaped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
@@ -126,14 +129,18 @@ class HostProcess:
         self._signal_group(signal.SIGKILL)
         if not self._ended_by(time.monotonic() + _REAP_WITHIN_S):
             logger.error("monitor: host process %d cannot be killed; it is left behind", self.pid)
-            # Popen would warn of it at the end of the interpreter.
-            self._process.returncode = -signal.SIGKILL
 
     def _ended_by(self, deadline_s: float) -> bool:
-        try:
-            self._process.wait(max(0.0, deadline_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            return False
+        while not self._reaped:
+            try:
+                self._reaped = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+            except ChildProcessError:
+                # The kernel reaps where SIGCHLD is ignored, and a run may wait for any child of its own.
+                self._reaped = True
+            if not self._reaped:
+                if time.monotonic() > deadline_s:
+                    return False
+                time.sleep(_LOOK_EVERY_S)
         return True
 
     def _signal_group(self, number: signal.Signals) -> None:
@@ -141,38 +148,64 @@ class HostProcess:
             os.killpg(self.pid, number)
 
     def _tell_of_left_behind(self) -> None:
-        with contextlib.suppress(EOFError):
+        with contextlib.suppress(EOFError, OSError):
             for report in self.health.read():
-                for name, pid in report.left_behind.items():
+                left = report.left_behind if isinstance(report, HealthReport) else {}
+                for name, pid in left.items():
                     logger.error("monitor: %s (process %d) cannot be killed; it is left behind", name, pid)
 
     def _reap_adopted(self) -> None:
         """Where this process is PID 1 or a subreaper, the host's orphans have become its children."""
+        until_s = time.monotonic() + _REAP_WITHIN_S
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-self.pid, os.WNOHANG)[0]:
-                pass
+            # One that SIGKILL has just hit takes a moment to end.
+            while os.waitpid(-self.pid, os.WNOHANG)[0] or time.monotonic() < until_s:
+                time.sleep(_LOOK_EVERY_S)
 
     def _close_lifeline(self) -> None:
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        self._lifeline.close()
 
 
-def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
-    reading, writing = os.pipe()
-    stack.callback(os.close, reading)
-    return reading, writing
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[PipeEnd, PipeEnd]:
+    ends = PipeEnd.pair()
+    for stack, end in zip((reader, writer), ends, strict=True):
+        stack.callback(end.close)
+    return ends
 
 
-def _launch(health: int, data: int) -> "subprocess.Popen[bytes]":
-    path = [_PACKAGE_ROOT, *(entry or str(Path.cwd()) for entry in sys.path)]
-    boot = _BOOT.format(path=list(dict.fromkeys(path)), health=health, data=data)
-    # -S and -I: neither site nor the user's Python settings run in the host; it gets our path as it is.
-    return subprocess.Popen(
+def _launch(lifeline: int, health: int, data: int) -> int:
+    """Start a host with these as its standard input and further descriptors; its process id."""
+    boot = _BOOT.format(path=_search_path(), parent=os.getpid())
+    # Not subprocess: it waits for a pipe of its own to close, and a process that another thread forks
+    # in that moment, such as a loader worker, keeps it open for all its life.
+    return os.posix_spawn(
+        sys.executable,
+        # -S and -I: neither site nor the user's Python settings run in the host; it gets our path as it is.
         [sys.executable, "-I", "-S", "-c", boot],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(health, data),
-        process_group=0,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, lifeline, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, health, HEALTH_DESCRIPTOR),
+            (os.POSIX_SPAWN_DUP2, data, DATA_DESCRIPTOR),
+        ],
+        setpgroup=0,
+        # A run may ignore or block what the host must hear: the end of its children, and SIGTERM.
+        setsigmask=(),
+        setsigdef=(signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ),
     )
+
+
+def _search_path() -> list[str]:
+    """The run's, without what its interpreter passes over too."""
+    entries = [_PACKAGE_ROOT, *(entry or _here() for entry in sys.path if isinstance(entry, str))]
+    return [entry for entry in dict.fromkeys(entries) if entry]
+
+
+def _here() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        # It was removed.
+        return ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from monitor.failure import ProcessFailure
 from monitor.process.child import Child
 
-_STARTING_WITHIN_S = 10.0
+_STARTING_WITHIN_S = 20.0
 # The first reading may load a driver: without persistence mode that takes seconds per GPU.
 _FIRST_READING_FACTOR = 4
 
@@ -25,7 +25,8 @@ def trouble(child: Child, now: float, silent_after_s: float, timeout_s: float) -
     if not child.running:
         return None
     beat = child.heartbeat
-    if not beat.alive_s:
+    if not beat.ready_s:
+        # On a machine with far too much to do, reading the modules alone takes seconds.
         late = child.overdue(now, _STARTING_WITHIN_S)
         return (ProcessFailure.NOT_STARTED, f"not within {_STARTING_WITHIN_S:g} s") if late else None
     if not beat.waiting_since_s and now - beat.alive_s > silent_after_s:

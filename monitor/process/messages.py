@@ -11,8 +11,17 @@ from typing import Any
 
 from monitor.failure import Failure
 from monitor.limits import ResourceLimits
+from monitor.process.pipes import PipeEnd
 from monitor.process.states import MonitorState
 
+# Where the host finds its pipes to the training process.
+HEALTH_DESCRIPTOR, DATA_DESCRIPTOR = 3, 4
+# How often the supervisor tells its health, as a sign of life.
+HEALTH_EVERY_S = 0.5
+# In place of a health report that is the same as the one before.
+UNCHANGED = True
+# What the training process writes into the lifeline.
+STOP, RELEASE, RESUME = b"src"
 _LENGTH_BYTES = 4
 # A report is some kilobytes per server; a length beyond this is a torn stream, not a frame.
 _MAXIMUM_BYTES = 64 * 2**20
@@ -127,6 +136,26 @@ def encode(message: object) -> bytes:
     return len(content).to_bytes(_LENGTH_BYTES, "little") + content
 
 
+def read_one(descriptor: int) -> Any:  # noqa: ANN401 - whatever was sent
+    """Wait for one frame, and take not a byte of what comes behind it.
+
+    Raises:
+        EOFError: the other side has closed before.
+    """
+    length = int.from_bytes(_read_exactly(descriptor, _LENGTH_BYTES), "little")
+    return pickle.loads(_read_exactly(descriptor, length))
+
+
+def _read_exactly(descriptor: int, count: int) -> bytes:
+    content = b""
+    while len(content) < count:
+        piece = os.read(descriptor, count - len(content))
+        if not piece:
+            raise EOFError("the other side has closed")
+        content += piece
+    return content
+
+
 class FrameReader:
     """Reads whole frames from a non-blocking pipe, however they arrive in pieces.
 
@@ -137,6 +166,7 @@ class FrameReader:
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self.descriptor = descriptor
+        self._end = PipeEnd(descriptor)
         self._buffer = bytearray()
 
     def read(self) -> list[Any]:
@@ -144,11 +174,12 @@ class FrameReader:
 
         Raises:
             EOFError: the other side has closed and said all, or what came is no frame.
+            OSError: this side was closed by somebody else.
         """
         closed = False
         while not closed:
             try:
-                piece = os.read(self.descriptor, 65536)
+                piece = os.read(self._end.checked(), 65536)
             except BlockingIOError:
                 break
             closed = not piece

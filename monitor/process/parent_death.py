@@ -54,7 +54,8 @@ class ProcessWatch:
         """Whether the process has ended. Does not wait."""
         if self.descriptor is not None:
             return bool(self._poll.poll(0))
-        return _start_time(self._pid) != self._start_time
+        # Without a start time it had ended before the watch began.
+        return self._start_time is None or _start_time(self._pid) != self._start_time
 
 
 def _pidfd(pid: int) -> int | None:

@@ -31,6 +31,7 @@ def relay(output: FrameWriter, interval_s: float, notices: Notices, around: Surr
     seen_s = 0.0
     reports = ManagerReports(around.manager, around.heartbeat)
     sender = _Sender(output)
+    around.heartbeat.ready_s = started_s
     while True:
         now = time.monotonic()
         around.heartbeat.alive_s = now

@@ -248,6 +248,7 @@ def _report_until_stopped(
     eager_until_s = time.monotonic() + _EAGER_FOR_S
     released = notices.released
     wait_s = published_s = 0.0
+    around.heartbeat.ready_s = time.monotonic()
     while not shall_end(around, wait_s):
         if notices.released != released:
             released = notices.released

@@ -58,7 +58,9 @@ def measured(scope: Scope, source: str, **settings: Any) -> Any:  # noqa: ANN401
 
 
 def origins(status: type) -> dict[str, Origin]:
-    """The origin of each measured field of a status or sample class."""
+    """The origin of each measured field of a status or sample class; none of any other class."""
+    if not dataclasses.is_dataclass(status):
+        return {}
     return {one.name: one.metadata[_ORIGIN] for one in dataclasses.fields(status) if _ORIGIN in one.metadata}
 
 

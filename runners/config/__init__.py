@@ -10,6 +10,7 @@ from runners.config.debug import debug_config
 from runners.config.load import load_config
 from runners.config.overrides import apply_overrides
 from runners.config.resolve import differences, to_json
+from runners.config.signatures import unknown_name
 
 __all__ = [
     "apply_overrides",
@@ -19,4 +20,5 @@ __all__ = [
     "differences",
     "load_config",
     "to_json",
+    "unknown_name",
 ]

@@ -1,5 +1,6 @@
 """Everything that can be told before anything is built: all problems of a configuration at once."""
 
+import inspect
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,8 +43,10 @@ def _all_problems(config: dict[str, Any]) -> Iterator[ConfigProblem]:
             yield ConfigProblem(key, None, "is missing; every configuration needs it")
     required, optional = _keys_of(config)
     yield from _key_problems(config, required, optional)
-    if "work_dir" in config and not (isinstance(config["work_dir"], str) and config["work_dir"].strip()):
-        yield ConfigProblem("work_dir", shown(config["work_dir"]), "expected the path of a directory")
+    if "work_dir" in config and not _is_directory_name(config["work_dir"]):
+        yield ConfigProblem(
+            "work_dir", shown(config["work_dir"]), "expected the path of a directory, ending in its name"
+        )
     if "epochs" in config and not _is_int(config["epochs"], 1, _SEED_LIMIT):
         yield ConfigProblem("epochs", shown(config["epochs"]), "expected a whole number from 1 on")
     yield from _seed_problems(config, per_epoch="epochs" in required)
@@ -72,7 +75,7 @@ def _key_problems(
             )
         return
     accepted = {"runner", "work_dir", "seed", *SEED_KEYS} | required | optional
-    for key in config.keys() - accepted:
+    for key in [key for key in config if key not in accepted]:
         yield ConfigProblem(
             str(key), shown(config[key]), unknown_name("the configuration", str(key), sorted(accepted))
         )
@@ -141,7 +144,7 @@ def _node_problems(
 
 
 def _shape_problems(node: dict[str, Any], key_path: str) -> Iterator[ConfigProblem]:
-    for key in node.keys() - {"class", "args"}:
+    for key in [key for key in node if key not in {"class", "args"}]:
         yield ConfigProblem(f"{key_path}.{key}", shown(node[key]), "expected only 'class' and 'args' here")
     if "class" not in node:
         yield ConfigProblem(f"{key_path}.class", None, "is missing")
@@ -149,10 +152,19 @@ def _shape_problems(node: dict[str, Any], key_path: str) -> Iterator[ConfigProbl
         yield ConfigProblem(
             f"{key_path}.class", shown(node["class"]), "expected a class, not an object or a name"
         )
+    elif inspect.isabstract(node["class"]):
+        yield ConfigProblem(
+            f"{key_path}.class", node["class"].__name__, "is abstract; expected a class that can be built"
+        )
     if "args" not in node:
         yield ConfigProblem(f"{key_path}.args", None, "is missing; expected a dict, {} where there are none")
     elif not isinstance(node["args"], dict) or not all(isinstance(key, str) for key in node["args"]):
         yield ConfigProblem(f"{key_path}.args", shown(node["args"]), "expected a dict of arguments by name")
+
+
+def _is_directory_name(value: object) -> bool:
+    # Attempts and debug runs stand beside the directory, under its name and more.
+    return isinstance(value, str) and bool(value.strip()) and Path(value).name not in {"", ".."}
 
 
 def _is_int(value: object, low: int, limit: int) -> bool:

@@ -27,7 +27,10 @@ def argument_problems(
         injected: arguments that the runner gives, so that the configuration must not.
         key_path: of the arguments, for the problems.
     """
-    parameters = inspect.signature(cls).parameters
+    try:
+        parameters = inspect.signature(cls).parameters
+    except ValueError:
+        return  # some classes written in C tell no signature; building them tells what they refuse
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     named = {name: parameter for name, parameter in parameters.items() if parameter.kind in _NAMED}
     accepted = [name for name in named if name not in injected]
@@ -42,7 +45,9 @@ def argument_problems(
         if named[name].default is inspect.Parameter.empty and name not in arguments:
             yield ConfigProblem(f"{key_path}.{name}", None, f"is missing; {cls.__name__} needs it")
     annotations = _annotations(cls)
-    for name in arguments.keys() & annotations.keys() & set(accepted):
+    for name in accepted:
+        if name not in arguments or name not in annotations:
+            continue
         expected = type_problem(arguments[name], annotations[name])
         if expected is not None:
             yield ConfigProblem(f"{key_path}.{name}", shown(arguments[name]), expected)

@@ -31,6 +31,6 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
             score_axes.plot(epochs, drawn, marker=".", label=name, linewidth=2 if name == score else 1)
     score_axes.set(xlabel="epoch", ylabel="score (0..1)", ylim=(-0.02, 1.02), title="validation")
     if score_axes.lines:
-        score_axes.legend(loc="lower right")
+        score_axes.legend(loc="best")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100)

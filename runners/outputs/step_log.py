@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +98,10 @@ class StepLog:
         self._file.flush()
 
     def end_epoch(self) -> list[float]:
-        """Write the rest of the epoch; return its losses in step order and begin anew."""
+        """Write the rest of the epoch to the disk; return its losses in step order and begin anew."""
         self.flush()
+        # Once an epoch: its checkpoint is synced too, and a power cut must not keep that one alone.
+        os.fsync(self._file.fileno())
         losses, self._losses = self._losses, []
         return losses
 
@@ -135,7 +138,7 @@ def _lines_before(path: Path, epoch: int) -> Iterator[str]:
         for line in lines:
             try:
                 if json.loads(line)["epoch"] < epoch:
-                    yield line
-            except ValueError:
+                    yield line if line.endswith("\n") else line + "\n"
+            except (ValueError, KeyError, TypeError):
                 # Only the last line can be torn: the file is written front to back by one process.
                 return

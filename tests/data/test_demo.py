@@ -100,6 +100,11 @@ def test_every_pair_has_a_plausible_share_of_change(demo_root: Path) -> None:
             assert 0.02 < (np.asarray(truth) > 127).mean() < 0.1
 
 
+def test_validation_does_not_hang_on_one_image(demo_root: Path) -> None:
+    corners = AirChangeDataset(demo_root, "val", holdout_corner=True)
+    assert sum(bool(datapoint["labels"]["change_map"].any()) for datapoint in corners) >= 4
+
+
 def test_change_is_not_to_be_had_from_the_difference_of_the_images(demo_root: Path) -> None:
     """A threshold, even the best one, stays far below what a network reaches (F1 about 0.8)."""
     dataset = AirChangeDataset(demo_root, "test", cache=SharedImageCache(2**26))

@@ -70,6 +70,9 @@ class Trainer:
         while time.monotonic() < until:
             while b"\n" in self._unread:
                 line, self._unread = self._unread.split(b"\n", 1)
+                if not line.startswith(b"{"):
+                    # What a monitor under test prints among the events.
+                    continue
                 content: dict[str, Any] = json.loads(line)
                 if content["event"] == event:
                     return content

@@ -46,6 +46,29 @@ def test_fresh_attempts_count_up_and_a_plain_command_goes_on_with_the_newest(tmp
     assert RunDirectory.newest_attempt(work_dir).root.name == "HANet run.0-fresh-10"
 
 
+def test_fresh_attempt_is_the_newest_even_where_the_first_was_moved_away(tmp_path: Path) -> None:
+    (tmp_path / "run-fresh-3").mkdir()
+    fresh = RunDirectory.fresh_attempt(tmp_path / "run")
+    assert fresh.root.name == "run-fresh-4"
+    fresh.root.mkdir()
+    assert RunDirectory.newest_attempt(tmp_path / "run").root == fresh.root
+
+
+def test_what_a_killed_process_left_unfinished_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, storage\n"
+        "with storage.atomic_path(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    checkpoint = tmp_path / "epoch_0" / "checkpoint.pt"
+    subprocess.run([sys.executable, "-c", code, str(checkpoint)], check=False, timeout=60)
+    (tmp_path / ".my notes.tmp").write_text("keep me")
+    assert len(list(tmp_path.rglob("*.tmp*"))) == 2
+    with RunDirectory(tmp_path).opened():
+        assert [path.name for path in tmp_path.rglob("*.tmp*")] == [".my notes.tmp"]
+
+
 def test_debug_run_clears_what_it_made_and_keeps_what_others_put_there(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "run.debug")
     directory.root.mkdir()
@@ -54,10 +77,14 @@ def test_debug_run_clears_what_it_made_and_keeps_what_others_put_there(tmp_path:
     directory.epoch(0).mkdir()
     (directory.epoch(0) / "checkpoint.pt").write_text("weights")
     (directory.epoch(0) / "my notes.txt").write_text("keep me")
+    for name in ("00003.png", "annotated.png"):
+        directory.predictions.mkdir(exist_ok=True)
+        (directory.predictions / name).write_text("picture")
     directory.start_debug_over()
     assert not directory.state.exists()
     assert not directory.checkpoint(0).exists()
     assert (directory.epoch(0) / "my notes.txt").read_text() == "keep me"
+    assert [path.name for path in directory.predictions.iterdir()] == ["annotated.png"]
 
 
 def test_debug_run_refuses_a_directory_that_it_did_not_make(tmp_path: Path) -> None:

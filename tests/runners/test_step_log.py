@@ -64,6 +64,15 @@ def test_resume_drops_unfinished_epochs_and_a_line_torn_by_a_kill(tmp_path: Path
     assert [(line["epoch"], line["step"]) for line in lines(path)] == [(0, 0), (0, 1)]
 
 
+def test_last_line_without_its_newline_does_not_swallow_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 0, "step": 0}')
+    drop_unfinished_epochs(path, finished=1)
+    with StepLog(path, flush_every_steps=1) as log:
+        log.add(step(0, epoch=1), None)
+    assert [line["epoch"] for line in lines(path)] == [0, 1]
+
+
 def test_line_torn_inside_a_finished_epoch_number_is_dropped_too(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"epoch": 0, "step": 0}\n{"epo')

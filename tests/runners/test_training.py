@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from runners.errors import RunDirectoryError, TrainingError
+from runners.errors import ConfigError, RunDirectoryError, TrainingError
 from tests.runners.conftest import Toy
 from tests.runners.toy import ToyModel
 
@@ -81,6 +81,9 @@ def test_finished_run_is_recognised_and_not_repeated(toy: Toy) -> None:
     first = toy.run()
     written = (toy.work_dir / "checkpoint_latest.pt").stat().st_mtime_ns
     assert toy.run().result == first.result
+    score = first.result["test"]["f1_changed"]
+    assert "this run is finished (validation f1_changed " in (toy.work_dir / "train.log").read_text()
+    assert f"test f1_changed {score:.4f}); --fresh" in (toy.work_dir / "train.log").read_text()
     assert (toy.work_dir / "checkpoint_latest.pt").stat().st_mtime_ns == written
 
 
@@ -100,6 +103,28 @@ def test_directory_of_another_configuration_is_refused_with_the_difference(toy: 
     toy.run()
     with pytest.raises(RunDirectoryError, match=r"(?s)optimizer\.args\.lr: was 0.1, now 0.2.*--fresh"):
         toy.run("optimizer={'class': torch.optim.SGD, 'args': {'lr': 0.2, 'momentum': 0.9}}")
+
+
+def test_value_that_mends_a_failed_start_is_taken_over(toy: Toy) -> None:
+    with pytest.raises(TrainingError):
+        toy.run("criterion={'class': ToyCriterion, 'args': {'at_call': 2, 'what': 'raise'}}")
+    toy.run()
+    assert read(toy.work_dir / "state.json")["state"] == "finished"
+    assert read(toy.work_dir / "config.json")["criterion"]["args"] == {}
+    assert len((toy.work_dir / "metrics.jsonl").read_text().splitlines()) == 9
+    assert "finished no epoch: criterion.args.at_call" in (toy.work_dir / "train.log").read_text()
+
+
+def test_score_that_the_metric_does_not_have_is_refused_before_the_first_epoch(toy: Toy) -> None:
+    with pytest.raises(ConfigError, match=r"runner\.args\.score is 'f1_chnged': .*mean 'f1_changed'"):
+        toy.run("runner={'class': SupervisedSingleTaskTrainer, 'args': {'score': 'f1_chnged'}}")
+    assert not (toy.work_dir / "metrics.jsonl").exists()
+
+
+def test_batch_larger_than_the_training_data_is_refused_with_its_key(toy: Toy) -> None:
+    loader = "{'class': DataLoader, 'args': {'batch_size': 13, 'drop_last': True}}"
+    with pytest.raises(ConfigError, match=r"train_dataloader\.args\.batch_size is 13: expected at most 12"):
+        toy.run(f"train_dataloader={loader}")
 
 
 def test_resolved_config_runs_again_to_the_same_weights(toy: Toy, tmp_path: Path) -> None:
@@ -154,6 +179,12 @@ def test_damaged_newest_checkpoint_is_set_aside_and_the_older_one_used(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_monitor_that_cannot_start_leaves_a_warning_not_a_failed_run(toy: Toy) -> None:
+    toy.run("monitor={'class': UnstartableMonitor, 'args': {}}")
+    assert read(toy.work_dir / "state.json")["state"] == "finished"
+    assert "goes on without its monitor" in (toy.work_dir / "train.log").read_text()
+
+
 def test_no_autograd_graph_in_evaluation(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     graphs: list[tuple[bool, bool]] = []
     forward = ToyModel.forward
@@ -166,6 +197,16 @@ def test_no_autograd_graph_in_evaluation(toy: Toy, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ToyModel, "forward", watched)
     toy.run()
     assert set(graphs) == {(True, True), (False, False)}
+
+
+def test_test_area_on_tiles_scores_each_pixel_once(make_toy: Callable[[str], Toy]) -> None:
+    whole, tiled = make_toy("whole"), make_toy("tiled")
+    whole.run()
+    runner = "{'score': 'f1_changed', 'tile_size': 5, 'tile_overlap': 3}"
+    tiled.run(f"runner={{'class': SupervisedSingleTaskTrainer, 'args': {runner}}}")
+    first, second = (read(one.work_dir / "test" / "test_results.json") for one in (whole, tiled))
+    # The toy model looks at single pixels, so tiles change nothing where each pixel counts once.
+    assert second["aggregated"] == first["aggregated"]
 
 
 def test_evaluation_only_run_gives_the_trained_runs_test_scores(

@@ -58,7 +58,7 @@ class ToyModel(nn.Module):
 class ToyCriterion(nn.Module):
     """Cross-entropy that can misbehave at one call: `at_call` counts from 1, 0 is never.
 
-    `what` is 'nan', 'raise', or the name of a signal that the process sends itself.
+    `what` is 'nan', 'raise', or the names of signals that the process sends itself.
     """
 
     def __init__(self, at_call: int = 0, what: str = "nan") -> None:
@@ -74,8 +74,18 @@ class ToyCriterion(nn.Module):
             return loss * float("nan")
         if self.what == "raise":
             raise RuntimeError("the criterion broke")
-        os.kill(os.getpid(), signal.Signals[self.what])
+        for name in self.what.split():
+            os.kill(os.getpid(), signal.Signals[name])
         return loss
+
+
+class UnstartableMonitor:
+    """A monitor on a machine that has no room for one more process."""
+
+    def start(self) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    def stop(self) -> None: ...
 
 
 def toy_config(work_dir: Path, **changes: Any) -> dict[str, Any]:

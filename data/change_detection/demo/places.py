@@ -107,7 +107,7 @@ def _roads(width: int, height: int, generator: np.random.Generator) -> tuple[Roa
     ]
     side = [
         Road(_line(width, height, across=bool(generator.random() < 0.5), generator=generator), 4.0)
-        for _ in range(3)
+        for _ in range(7)
     ]
     return (*main, *side)
 
@@ -194,12 +194,13 @@ def _fits(
 def _take(
     free: list[Building], area: float, generator: np.random.Generator
 ) -> tuple[list[Building], list[Building]]:
-    """Buildings of one neighbourhood, nearest to a drawn place first, until their plots cover `area`."""
+    """Buildings, rather those near to a drawn place, until their plots cover `area`."""
     if not free:
         return [], []
     heart = np.array(free[generator.integers(len(free))].centre)
-    # A wide scatter: a development is denser in its middle, and single houses change everywhere.
-    scores = [np.hypot(*(heart - building.centre)) + generator.exponential(220) for building in free]
+    # A wide scatter: a development is denser in its middle, and single houses change everywhere, so
+    # that the held-out corners show changes in several images, as the real ones do.
+    scores = [np.hypot(*(heart - building.centre)) + generator.exponential(1000) for building in free]
     order = np.argsort(scores)
     taken, covered = [], 0.0
     for number in order:

@@ -1,4 +1,4 @@
-"""A configuration is checked whole before anything is built: each problem with place, value and expectation."""
+"""A configuration is checked whole before anything is built: each problem with place, value, expectation."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from metrics import BaseMetric
 from runners.config import check_config
 from runners.errors import ConfigError
 from tests.runners.toy import ToyCriterion, ToyDataset, ToyModel, toy_config
@@ -72,6 +73,8 @@ def test_checking_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
             ["is given by the runner"],
         ),
         ({"metric": {"class": len, "args": {}}}, "metric.class", ["expected a class"]),
+        ({"metric": {"class": BaseMetric, "args": {}}}, "metric.class", ["BaseMetric", "is abstract"]),
+        ({"work_dir": "runs/.."}, "work_dir", ["ending in its name"]),
         (
             {"criterion": {"class": ToyCriterion, "args": {"what": float("nan")}}},
             "criterion.args.what",
@@ -91,6 +94,15 @@ def test_problem_names_key_value_and_expectation(
     assert key_path in found, found
     for word in words:
         assert word in found[key_path]
+
+
+def test_class_that_tells_no_signature_is_left_to_its_constructor() -> None:
+    check_config({**toy_config(Path("run")), "model": {"class": dict, "args": {"a": 1}}}, source="x")
+
+
+def test_problems_come_in_the_order_of_the_file() -> None:
+    wrong = {f"wrong_{number}": 1 for number in range(20)}
+    assert [key for key in problems_of({**toy_config(Path("run")), **wrong}) if key in wrong] == list(wrong)
 
 
 def test_missing_argument_is_named() -> None:

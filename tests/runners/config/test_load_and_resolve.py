@@ -59,8 +59,8 @@ def test_entries_that_share_a_dict_are_changed_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("3", 3), ("1e-3", 1e-3), ("true", True), ("null", None), ("None", None), ("[1, 2]", [1, 2]), ("(1,)", (1,)),
-     ("cpu", "cpu"), ("'3'", "3"), ("a b=c", "a b=c")],
+    [("3", 3), ("1e-3", 1e-3), ("true", True), ("null", None), ("None", None), ("[1, 2]", [1, 2]),
+     ("(1,)", (1,)), ("cpu", "cpu"), ("'3'", "3"), ("a b=c", "a b=c")],
 )  # fmt: skip
 def test_override_values(text: str, value: object) -> None:
     assert parse_value(text) == value
@@ -155,4 +155,4 @@ def test_derived_seeds_are_the_same_for_ever_and_do_not_depend_on_the_number_of_
     assert len(set(everything)) == len(everything)
 
 
-PINNED = [0, 0, 0]
+PINNED = [1773167294, 746405699, 1694192112]

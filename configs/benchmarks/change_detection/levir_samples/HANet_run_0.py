@@ -3,6 +3,8 @@
 The pairs are demonstration crops, not a random sample: scores on them say that training works.
 """
 
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
 from configs.common.change_detection import change_detection
 from configs.common.datasets import dataset_root, levir_cd, loaders
 from models import HANet
@@ -11,12 +13,16 @@ from models import HANet
 # train_386 train_412 val_27. The two pairs of scene test_2 stay on one side.
 _INDICES = {"train": [0, 1, 2, 3, 7, 8, 10], "val": [5, 9], "test": [4, 6]}
 
+# Two steps each: there are seven pairs.
+_EPOCHS = 150
+
 config = change_detection(
     work_dir="logs/change_detection/levir_samples/HANet_run_0",
     seed=1,
     model={"class": HANet, "args": {"width": 16}},
     data=levir_cd(dataset_root("LEVIR_samples"), crop_size=128, indices=_INDICES)
-    | loaders(batch_size=4, num_workers=0),
-    epochs=40,
+    | loaders(batch_size=3, num_workers=0),
+    epochs=_EPOCHS,
     learning_rate=1e-3,
 )
+config["scheduler"] = {"class": CosineAnnealingLR, "args": {"T_max": _EPOCHS}}
