@@ -10,11 +10,13 @@ from monitor.base_monitor import BaseMonitor
 from monitor.cpu_monitor import CPUMonitor
 from monitor.errors import MonitorClassError, MonitorError, MonitorSettingError
 from monitor.failure import Failure, ProcessFailure
+from monitor.free import FreeGPUs, find_free_gpus
 from monitor.gpu_monitor import GPUMonitor
 from monitor.health import MonitorHealth, ServerHealth
 from monitor.limits import ResourceLimits
 from monitor.observation import Observation
 from monitor.process.states import MonitorState
+from monitor.remote_monitor import RemoteMonitor
 from monitor.status import (
     Absence,
     CgroupSample,
@@ -31,6 +33,7 @@ from monitor.status import (
     TopProcess,
     WindowStats,
 )
+from monitor.status.remote import RemoteStatus
 from monitor.system_monitor import SystemMonitor, SystemSnapshot
 
 __all__ = [
@@ -41,6 +44,7 @@ __all__ = [
     "CPUStatus",
     "CgroupSample",
     "Failure",
+    "FreeGPUs",
     "GPUMonitor",
     "GPUProcess",
     "GPUSample",
@@ -56,6 +60,8 @@ __all__ = [
     "ProcessFailure",
     "ProcessTreeSample",
     "Reading",
+    "RemoteMonitor",
+    "RemoteStatus",
     "ResourceLimits",
     "Scope",
     "ServerHealth",
@@ -63,4 +69,5 @@ __all__ = [
     "SystemSnapshot",
     "TopProcess",
     "WindowStats",
+    "find_free_gpus",
 ]

@@ -65,6 +65,11 @@ class BaseMonitor(ABC, Generic[Status]):
         self._observations: Mapping[str, Observation[Status]] = {}
         self._client: MonitorClient | None = None
 
+    @property
+    def name(self) -> str:
+        """What reports and health go by; unique among the monitors that run together."""
+        return type(self).__name__
+
     @abstractmethod
     def _update_single_server(self, server: str) -> Status:
         """Read `server` once. Called in the monitor's process, in one thread per server."""
@@ -76,6 +81,10 @@ class BaseMonitor(ABC, Generic[Status]):
     def _get_servers_list(self) -> list[str]:
         """The servers to read."""
         return ["localhost"]
+
+    def _spread_s(self, server: str) -> float:  # noqa: ARG002 - for those that have many servers
+        """By how much the rhythm of this server is shifted, so that not all are read in one moment."""
+        return 0.0
 
     def _set_released(self, released: bool) -> None:  # noqa: ARG002 - for those that hold a device
         """Let go of a device that others need for themselves, or take it up again.
@@ -110,7 +119,7 @@ class BaseMonitor(ABC, Generic[Status]):
                 f" process ({error}). Pass what can be pickled and open the rest in _init_status_structures."
             ) from error
         return MonitorSpec(
-            cls.__name__, cls.__module__, cls.__qualname__, arguments, self.interval_s, self.timeout_s
+            self.name, cls.__module__, cls.__qualname__, arguments, self.interval_s, self.timeout_s
         )
 
     def start(self) -> None:
@@ -130,7 +139,7 @@ class BaseMonitor(ABC, Generic[Status]):
 
     def health(self) -> MonitorHealth:
         """How the monitor itself is."""
-        return monitor_health(self._client, type(self).__name__)
+        return monitor_health(self._client, self.name)
 
     def stop(self) -> None:
         """End the process within `join_timeout_s` + 0.5 s; from any thread, any number of times."""
@@ -148,7 +157,7 @@ class BaseMonitor(ABC, Generic[Status]):
 
     def _refresh(self) -> None:
         if self._client is not None:
-            reports = self._client.reports.get(type(self).__name__, {})
+            reports = self._client.reports.get(self.name, {})
             self._observations = observations(reports, STALE_INTERVALS * self.interval_s)
 
 

@@ -1,7 +1,10 @@
-"""Both monitors of a machine behind one object: what a training run holds."""
+"""All monitors of this machine and of others behind one object: what a training run holds."""
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from monitor.base_monitor import BaseMonitor, check_not_negative, check_positive
@@ -13,9 +16,15 @@ from monitor.limits import ResourceLimits
 from monitor.observation import STALE_INTERVALS, Observation, observations
 from monitor.process.client import ClientSettings, MonitorClient
 from monitor.process.messages import MonitorSpec
+from monitor.remote.shards import LOCALHOST, MOST_HOSTS_PER_PROCESS, named_servers, remote_monitors
+from monitor.remote.view import RemoteView
+from monitor.remote_monitor import RemoteMonitor, host_key_policy
 from monitor.status import CPUStatus, GPUSample, GPUStatus
 
-LOCALHOST = "localhost"
+_TWINS_NAMED = 5
+_TWINS_LOG_SPACING_S = 60.0
+
+logger = logging.getLogger("monitor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +35,15 @@ class SystemSnapshot:
         sequence: grows by one with each refresh; 0 before the first.
         cpu, gpu: observations by server. Each knows its age and is current or not.
         others: by class name and server, what further monitors have seen.
+        same_machine: of each server that seems to be another one under a second name, that name:
+            both show the same host key and call themselves alike.
     """
 
     sequence: int = 0
     cpu: Mapping[str, Observation[CPUStatus]] = field(default_factory=dict)
     gpu: Mapping[str, Observation[GPUStatus]] = field(default_factory=dict)
     others: Mapping[str, Mapping[str, Observation[Any]]] = field(default_factory=dict)
+    same_machine: Mapping[str, str] = field(default_factory=dict)
 
     def as_record(self) -> dict[str, Any]:
         """The figures of this machine for one log line, JSON-ready; None where unknown or not current.
@@ -64,14 +76,16 @@ class SystemSnapshot:
 
 
 class SystemMonitor:
-    """Watches processors, memory and GPUs beside a run, each in a process of its own.
+    """Watches processors, memory and GPUs beside a run, in processes of their own.
 
     A copy is inert, see BaseMonitor.
 
     Args:
-        servers: what to watch; this version knows 'localhost' alone.
+        servers: what to watch: 'localhost', and others as `ssh` takes them, `[user@]host[:port]`; or
+            such by names of your choice.
         interval_s: seconds between readings, above 0.
-        timeout_s: how long one reading may take, above 0; beyond it its process is replaced.
+        timeout_s: how long one reading may take, above 0. Beyond it a local monitor's process is
+            replaced; a reading of another machine has failed.
         window_size: readings that statistics go over, at least 1.
         join_timeout_s: time that `stop` gives the processes to end by themselves, from 0 on.
         gpu: watch GPUs too. False opens no driver: for reset and MIG changes, which an open
@@ -81,15 +95,19 @@ class SystemMonitor:
         limits: what each process may use; None: the defaults of ResourceLimits.
         others: further monitors, not started, to run beside these two: with the interval and
             timeout of their own, but under one supervisor and within one budget for `stop`.
+        hosts_per_process: most servers, this machine aside, that one process reads; 1 to 250.
+        ssh_config: file to look other servers up in; None: ~/.ssh/config.
+        host_keys: 'strict': a server whose host key is not known is refused; 'accept-new': its key
+            is noted. A changed key is refused in any case.
 
     Raises:
-        MonitorSettingError: an argument is out of range, or two monitors are of the same class.
+        MonitorSettingError: an argument is out of range, or two monitors have the same name.
         MonitorClassError: see BaseMonitor.
     """
 
     def __init__(  # noqa: PLR0917 - the documented signature
         self,
-        servers: Sequence[str] = (LOCALHOST,),
+        servers: Sequence[str] | Mapping[str, str] = (LOCALHOST,),
         interval_s: float = 1.0,
         timeout_s: float = 5.0,
         window_size: int = 10,
@@ -98,23 +116,34 @@ class SystemMonitor:
         slow_interval_s: float = 10.0,
         limits: ResourceLimits | None = None,
         others: Sequence[BaseMonitor[Any]] = (),
+        hosts_per_process: int = 64,
+        ssh_config: Path | str | None = None,
+        host_keys: str = "strict",
     ) -> None:
-        if list(servers) != [LOCALHOST]:
-            raise MonitorSettingError(
-                f"servers: {servers!r}, expected ('localhost',): this version watches no other."
-            )
         check_positive("interval_s", interval_s)
         check_positive("timeout_s", timeout_s)
         check_positive("window_size", window_size)
         check_positive("slow_interval_s", slow_interval_s)
         check_not_negative("join_timeout_s", join_timeout_s)
+        if not (isinstance(hosts_per_process, int) and 1 <= hosts_per_process <= MOST_HOSTS_PER_PROCESS):
+            raise MonitorSettingError(
+                f"hosts_per_process: {hosts_per_process!r}, expected 1 to {MOST_HOSTS_PER_PROCESS}."
+            )
+        host_key_policy(host_keys)
+        self._servers = named_servers(servers)
+        self._hosts_per_process = hosts_per_process
+        self._ssh: dict[str, Any] = {"ssh_config": ssh_config, "host_keys": host_keys}
         self._settings = ClientSettings(interval_s, timeout_s, join_timeout_s, limits or ResourceLimits())
         self._window_size = int(window_size)
         self._slow_interval_s = slow_interval_s
         self._gpu = gpu
         # No run_pid: in its process a monitor takes the one that started the host.
         self._others = tuple(others)
+        self._remote: list[RemoteMonitor] = []
         self._specs = self._all_specs()
+        self._remote_view = RemoteView(list(self._servers), STALE_INTERVALS * interval_s, gpu=gpu)
+        self._told_twins: set[str] = set()
+        self._tell_twins_from_s = 0.0
         self._released = False
         self._snapshot = SystemSnapshot()
         self._client: MonitorClient | None = None
@@ -128,7 +157,7 @@ class SystemMonitor:
         self._client.start()
 
     def release(self) -> None:
-        """Have the GPU driver closed, so that a GPU can be reset or divided; returns at once.
+        """Have this machine's GPU driver closed, so that a GPU can be reset or divided; returns at once.
 
         It is closed within an interval, unless a call into it hangs: then GPUStatus.released stays False.
         """
@@ -143,7 +172,10 @@ class SystemMonitor:
         return self._snapshot
 
     def health(self) -> dict[str, MonitorHealth]:
-        """How each monitor itself is, by class name, and the Manager under 'manager'."""
+        """How each monitor itself is, by its name, and the Manager under 'manager'.
+
+        Servers but this machine are spread over RemoteMonitor-0, -1, ...
+        """
         names = [*(spec.name for spec in self._specs), "manager"]
         return {name: monitor_health(self._client, name) for name in names}
 
@@ -171,14 +203,19 @@ class SystemMonitor:
             "interval_s": self._settings.interval_s,
             "timeout_s": self._settings.timeout_s,
         }
-        monitors: list[BaseMonitor[Any]] = [CPUMonitor(**arguments)]
-        if self._gpu:
-            monitors.append(GPUMonitor(**arguments))
-        specs = tuple(monitor.spec() for monitor in (*monitors, *self._others))
+        local: list[BaseMonitor[Any]] = []
+        if LOCALHOST in self._servers:
+            local.append(CPUMonitor(**arguments))
+            if self._gpu:
+                local.append(GPUMonitor(**arguments))
+        self._remote = remote_monitors(
+            self._servers, self._hosts_per_process, {**arguments, **self._ssh, "gpu": self._gpu}
+        )
+        specs = tuple(monitor.spec() for monitor in (*local, *self._remote, *self._others))
         names = [spec.name for spec in specs]
         if len(set(names)) < len(names):
             raise MonitorSettingError(
-                f"others: the monitors {names}, expected one of each class: reports go by its name."
+                f"others: the monitors {names}, expected one of each name: reports go by it."
             )
         return specs
 
@@ -190,13 +227,28 @@ class SystemMonitor:
     def _refresh(self) -> None:
         if self._client is None:
             return
-        others = {type(monitor).__name__ for monitor in self._others}
+        reports = self._client.reports
+        remote = self._remote_view.take([reports.get(one.name, {}) for one in self._remote])
+        self._tell_of_twins(remote.same_machine)
         self._snapshot = SystemSnapshot(
             self._snapshot.sequence + 1,
-            self._seen("CPUMonitor", self._settings.interval_s),
-            self._seen("GPUMonitor", self._settings.interval_s),
-            {one.name: self._seen(one.name, one.interval_s) for one in self._specs if one.name in others},
+            self._seen("CPUMonitor", self._settings.interval_s) | remote.cpu,
+            self._seen("GPUMonitor", self._settings.interval_s) | remote.gpu,
+            {one.name: self._seen(one.name, one.interval_s) for one in self._others},
+            remote.same_machine,
         )
+
+    def _tell_of_twins(self, same_machine: Mapping[str, str]) -> None:
+        new = sorted(same_machine.keys() - self._told_twins)
+        now = time.monotonic()
+        # Servers connect one after the other: one line for many of them.
+        if not new or now < self._tell_twins_from_s:
+            return
+        self._tell_twins_from_s = now + _TWINS_LOG_SPACING_S
+        self._told_twins |= set(new)
+        named = ", ".join(f"{server} ({same_machine[server]})" for server in new[:_TWINS_NAMED])
+        more = f" and {len(new) - _TWINS_NAMED} more" if len(new) > _TWINS_NAMED else ""
+        logger.warning("monitor: servers that seem to be others under a second name: %s%s", named, more)
 
     def _seen(self, name: str, interval_s: float) -> dict[str, Observation[Any]]:
         reports = {} if self._client is None else self._client.reports.get(name, {})

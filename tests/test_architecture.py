@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "storage": set(),
-    "monitor": {"psutil", "pynvml"},
+    "monitor": {"psutil", "pynvml", "paramiko"},
     "data": {"storage", "numpy", "torch", "PIL"},
     "models": {"torch"},
     "criteria": {"torch"},
@@ -60,7 +60,9 @@ def test_others_use_only_what_the_monitor_exports() -> None:
     assert deep == set()
 
 
-@pytest.mark.parametrize("door", [("pynvml", "collectors/nvml"), ("psutil", "collectors")])
+@pytest.mark.parametrize(
+    "door", [("pynvml", "collectors/nvml"), ("psutil", "collectors"), ("paramiko", "transport/ssh")]
+)
 def test_each_foreign_system_has_one_door(door: tuple[str, str]) -> None:
     library, place = door
     users = {
@@ -70,7 +72,7 @@ def test_each_foreign_system_has_one_door(door: tuple[str, str]) -> None:
     assert all(place in user for user in users), users
 
 
-@pytest.mark.parametrize("heavy", ["torch", "numpy", "runners"])
+@pytest.mark.parametrize("heavy", ["torch", "numpy", "runners", "paramiko"])
 def test_monitor_at_run_time_loads_nothing_heavy(heavy: str) -> None:
     code = f"import sys, monitor, monitor.cli; sys.exit({heavy!r} in sys.modules)"
     assert (

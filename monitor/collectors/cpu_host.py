@@ -10,7 +10,7 @@ from monitor.collectors.counters import SHORTEST_INTERVAL_S, Meter, attempt
 from monitor.status.values import Absence
 
 # What has no device of its own, but passes on to others that are counted, or is memory.
-_VIRTUAL_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
+VIRTUAL_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
 # Of a core's clock against the monotonic one, in a virtual machine that was kept waiting.
 _LEEWAY_S = 5.0
 
@@ -161,7 +161,7 @@ class _Devices:
 
 
 def _is_base_disk(folder: Path, name: str) -> bool:
-    return not name.startswith(_VIRTUAL_DISKS) and (folder / name).exists()
+    return not name.startswith(VIRTUAL_DISKS) and (folder / name).exists()
 
 
 def _is_no_loopback(_folder: Path, name: str) -> bool:

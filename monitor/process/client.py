@@ -297,9 +297,11 @@ class MonitorClient:
         return bool(frames)
 
     def _take_reports(self, host: HostProcess) -> None:
-        frames = host.data.read()
-        if frames:
-            self._newest.take(frames[-1])
+        newest: dict[str, bytes] = {}
+        for frame in host.data.read():
+            newest |= frame
+        if newest:
+            self._newest.take(newest)
             self._on_change()
 
 

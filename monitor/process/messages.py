@@ -23,8 +23,8 @@ UNCHANGED = True
 # What the training process writes into the lifeline.
 STOP, RELEASE, RESUME = b"src"
 _LENGTH_BYTES = 4
-# A report is some kilobytes; a length beyond this is a torn stream, not a frame.
-_MAXIMUM_BYTES = 16 * 2**20
+# A report is some kilobytes per server; a length beyond this is a torn stream, not a frame.
+_MAXIMUM_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +214,13 @@ class FrameWriter:
 
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
-        self._descriptor = descriptor
-        self._begun = b""
+        self.descriptor = descriptor
+        self._begun = memoryview(b"")
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a frame has begun and not ended; `push` or `write` goes on with it."""
+        return bool(self._begun)
 
     def write(self, message: object) -> bool:
         """Send `message` if the pipe takes it now; False where an earlier frame still fills it.
@@ -223,17 +228,22 @@ class FrameWriter:
         Raises:
             OSError: nobody reads any more.
         """
-        self._push()
+        self.push()
         if self._begun:
             return False
-        self._begun = encode(message)
-        self._push()
+        self._begun = memoryview(encode(message))
+        self.push()
         return True
 
-    def _push(self) -> None:
+    def push(self) -> None:
+        """Go on with a frame that has begun, as far as the pipe takes it now.
+
+        Raises:
+            OSError: nobody reads any more.
+        """
         while self._begun:
             try:
-                written = os.write(self._descriptor, self._begun)
+                written = os.write(self.descriptor, self._begun)
             except BlockingIOError:
                 return
             self._begun = self._begun[written:]

@@ -51,6 +51,9 @@ def _merged(former: ServerReport | None, report: ServerReport) -> ServerReport:
     kept = ServerReport() if former is None else former
     if report.status is None:
         return replace(report, status=kept.status, success_s=kept.success_s)
+    if report.success_s == kept.success_s:
+        # One server of many has changed, not this one: what was decoded once is not decoded again.
+        return replace(report, status=kept.status)
     try:
         return replace(report, status=pickle.loads(report.status))
     except Exception as error:  # noqa: BLE001 - a user's class may fail in any way while it is unpickled

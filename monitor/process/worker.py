@@ -19,6 +19,8 @@ from monitor.process.parent_death import ProcessWatch, call_process, die_with_pa
 from monitor.transport.manager import ManagerAddress, ManagerReports
 
 _STEPS_PER_INTERVAL = 4
+# Somewhat less than one, so that a step that comes a moment early is not left out.
+_SPACING = 0.9
 # Shorter than the supervisor's patience after it has asked: a worker ends in order, not by a signal.
 _LONGEST_STEP_S = 0.3
 # After SIGTERM, for letting go of the driver; then SIGALRM ends the process, also where the
@@ -50,6 +52,8 @@ class Reads(Protocol):
     def _init_status_structures(self) -> None: ...
 
     def _get_servers_list(self) -> list[str]: ...
+
+    def _spread_s(self, server: str) -> float: ...
 
     def _update_single_server(self, server: str) -> Any: ...  # noqa: ANN401 - each monitor's own status
 
@@ -98,12 +102,15 @@ class ServerReader(threading.Thread):
     def run(self) -> None:
         """Tick on the monotonic clock; ticks that a long reading has missed are counted, not made up for."""
         due_s = time.monotonic()
+        # The first reading is made at once; the rhythm of all others is shifted.
+        spread_s = self._monitor._spread_s(self.server)
         while not self._stop_event.is_set():
             interval_s = self._monitor.interval_s * self._heartbeat.slowdown
             self._read_once()
-            late = math.floor((time.monotonic() - due_s) / interval_s)
+            due_s, spread_s = due_s + spread_s, 0.0
+            late = max(-1, math.floor((time.monotonic() - due_s) / interval_s))
             due_s += (late + 1) * interval_s
-            if late:
+            if late > 0:
                 self.report = replace(self.report, overruns=self.report.overruns + late)
             self._stop_event.wait(max(0.0, due_s - time.monotonic()))
 
@@ -240,7 +247,7 @@ def _report_until_stopped(
     step_s = min(monitor.interval_s / _STEPS_PER_INTERVAL, _LONGEST_STEP_S)
     eager_until_s = time.monotonic() + _EAGER_FOR_S
     released = notices.released
-    wait_s = 0.0
+    wait_s = published_s = 0.0
     around.heartbeat.ready_s = time.monotonic()
     while not shall_end(around, wait_s):
         if notices.released != released:
@@ -250,12 +257,20 @@ def _report_until_stopped(
         first = any(report.success_s is None for report in reports) and time.monotonic() < eager_until_s
         wait_s = min(step_s, _EAGER_STEP_S) if first else step_s
         _beat(around.heartbeat, reports)
-        if reports == published:
+        # A report holds all servers: each time one of many has changed would be too often. What a server
+        # says first is told at once.
+        recently = time.monotonic() - published_s < _SPACING * monitor.interval_s / _STEPS_PER_INTERVAL
+        if reports == published or (recently and _answering(reports) == _answering(published)):
             continue
         servers = {reader.server: report for reader, report in zip(readers, reports, strict=True)}
         manager.put(name, pickle.dumps(servers))
-        notices.published_s = time.monotonic()
+        notices.published_s = published_s = time.monotonic()
         published = reports
+
+
+def _answering(reports: list[ServerReport]) -> int:
+    """How many servers have ever answered."""
+    return sum(report.success_s is not None for report in reports)
 
 
 def _beat(heartbeat: Heartbeat, reports: list[ServerReport]) -> None:

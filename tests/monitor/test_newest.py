@@ -109,7 +109,7 @@ def test_failed_readings_keep_the_last_good_status() -> None:
 def test_server_that_is_not_reported_any_more_keeps_what_was_known() -> None:
     reports = NewestReports()
     reports.take({"CPUMonitor": content(one=good(1), two=good(2))})
-    known = reports.take({"CPUMonitor": content(one=good(3))})["CPUMonitor"]
+    known = reports.take({"CPUMonitor": content(one=good(3, 2.0))})["CPUMonitor"]
     assert {server: report.status for server, report in known.items()} == {"one": 3, "two": 2}
 
 
@@ -124,7 +124,7 @@ def test_monitors_do_not_touch_each_other() -> None:
 def test_former_result_is_not_changed_under_whoever_holds_it() -> None:
     reports = NewestReports()
     former = reports.take({"CPUMonitor": content(localhost=good(1))})
-    reports.take({"CPUMonitor": content(localhost=good(2))})
+    reports.take({"CPUMonitor": content(localhost=good(2, 2.0))})
     assert former["CPUMonitor"]["localhost"].status == 1
     assert reports.reports["CPUMonitor"]["localhost"].status == 2
 

@@ -1,0 +1,82 @@
+"""`free`: which GPUs of the fleet can be taken now."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from monitor.cli.options import Chosen
+from monitor.cli.signals import Signals
+from monitor.cli.waiting import wait_for_all
+from monitor.free import FreeGPUs, find_free_gpus, free_bytes, unknown_servers
+from monitor.system_monitor import SystemSnapshot
+from monitor.views.table import trouble_lines
+from monitor.views.text import gib, printable
+
+NONE_FREE = 3
+
+_GIB = 2**30
+_INTERVAL_S = 1.0
+_TIMEOUT_S = 30.0
+
+
+def free(options: argparse.Namespace, chosen: Chosen, signals: Signals) -> int:
+    """Run the command; returns the exit code."""
+    timeout_s = options.timeout_s or _TIMEOUT_S
+    settings: dict[str, Any] = {
+        "interval_s": _INTERVAL_S,
+        "timeout_s": timeout_s,
+        "slow_interval_s": _INTERVAL_S,
+    }
+    monitor = chosen.monitor(**settings, gpu=True)
+    with monitor:
+        wait_for_all(monitor, list(chosen.servers), timeout_s, _gpus_are_known, signals)
+        snapshot, health = monitor.latest(), monitor.health()
+        found = find_free_gpus(snapshot, options.gpus, round(options.memory_gb * _GIB))
+        unknown = unknown_servers(snapshot, chosen.servers)
+    if signals.number:
+        return signals.exit_code
+    sys.stdout.write(_shown(found, unknown, options, chosen))
+    sys.stdout.flush()
+    for line in trouble_lines(snapshot, health, unknown):
+        sys.stderr.write(line + "\n")
+    return 0 if found else NONE_FREE
+
+
+def _gpus_are_known(snapshot: SystemSnapshot, server: str) -> bool:
+    """Whether it is known who uses the server's GPUs, or that it has none."""
+    seen = snapshot.gpu.get(server)
+    status = None if seen is None else seen.current
+    if status is None or unknown_servers(snapshot, {server: server}):
+        return False
+    return all(gpu.processes is not None for gpu in status.gpus)
+
+
+def _shown(found: list[FreeGPUs], unknown: list[str], options: argparse.Namespace, chosen: Chosen) -> str:
+    if options.json:
+        record = {"free": [_record(one) for one in found], "unknown": unknown}
+        return json.dumps(record, indent=2) + "\n"
+    if options.cuda:
+        return "".join(_cuda_line(one, options.gpus, chosen) for one in found[:1])
+    return "".join(_text_line(one) for one in found)
+
+
+def _record(one: FreeGPUs) -> dict[str, Any]:
+    gpus = [
+        {"uuid": gpu.uuid, "index": gpu.index, "name": gpu.name, "free_bytes": free_bytes(gpu)}
+        for gpu in one.gpus
+    ]
+    return {"server": one.server, "age_s": one.age_s, "gpus": gpus}
+
+
+def _cuda_line(one: FreeGPUs, count: int, chosen: Chosen) -> str:
+    # Of this machine alone the line can be given to `env` as it stands.
+    server = "" if chosen.only_local else f"{printable(one.server)} "
+    return f"{server}CUDA_VISIBLE_DEVICES={printable(one.visible_devices(count))}\n"
+
+
+def _text_line(one: FreeGPUs) -> str:
+    gpus = ", ".join(
+        f"{gpu.index} ({printable(gpu.name or gpu.uuid)}, {gib(free_bytes(gpu))} GiB)" for gpu in one.gpus
+    )
+    return f"{printable(one.server)}: {gpus}\n"

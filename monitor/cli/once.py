@@ -1,0 +1,55 @@
+"""`once`: show the servers and end."""
+
+import argparse
+import json
+import sys
+
+from monitor.cli.options import LOCALHOST, Chosen
+from monitor.cli.signals import Signals
+from monitor.cli.waiting import two_readings, wait_for_all
+from monitor.health import MonitorHealth
+from monitor.system_monitor import SystemSnapshot
+from monitor.views.host import host_lines
+from monitor.views.plain import origins_record, snapshot_record
+from monitor.views.table import table_lines, trouble_lines
+
+# Two readings are needed. A fleet is not asked twice a second for them.
+_SHORTEST_INTERVAL_S = 0.5
+_INTERVAL_PER_SERVER_S = 0.01
+_LONGEST_INTERVAL_S = 5.0
+_LOCAL_TIMEOUT_S = 10.0
+_REMOTE_TIMEOUT_S = 30.0
+
+
+def once(options: argparse.Namespace, chosen: Chosen, signals: Signals) -> int:
+    """Run the command; returns the exit code."""
+    interval_s = max(_SHORTEST_INTERVAL_S, _INTERVAL_PER_SERVER_S * len(chosen.servers))
+    timeout_s = options.timeout_s or (_LOCAL_TIMEOUT_S if chosen.only_local else _REMOTE_TIMEOUT_S)
+    settings = {"interval_s": min(interval_s, _LONGEST_INTERVAL_S), "timeout_s": timeout_s}
+    if options.no_gpu:
+        settings["gpu"] = False
+    monitor = chosen.monitor(**settings)
+    with monitor:
+        silent = wait_for_all(monitor, list(chosen.servers), timeout_s, two_readings({}), signals)
+        snapshot, health = monitor.latest(), monitor.health()
+    if signals.number:
+        return signals.exit_code
+    text = _as_json(snapshot, health) if options.json else _as_text(snapshot, health, chosen)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+    return 1 if silent else 0
+
+
+def _as_json(snapshot: SystemSnapshot, health: dict[str, MonitorHealth]) -> str:
+    return json.dumps({**snapshot_record(snapshot, health), "origins": origins_record()}, indent=2)
+
+
+def _as_text(snapshot: SystemSnapshot, health: dict[str, MonitorHealth], chosen: Chosen) -> str:
+    servers = list(chosen.servers)
+    if chosen.only_local:
+        troubled = {name: one for name, one in health.items() if one.last_error}
+        return "\n".join(
+            host_lines(snapshot, LOCALHOST)
+            + [f"{name}: {one.state.value}: {one.last_error}" for name, one in troubled.items()]
+        )
+    return "\n".join([*table_lines(snapshot, health, servers), *trouble_lines(snapshot, health, servers)])

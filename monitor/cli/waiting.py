@@ -1,0 +1,55 @@
+"""Wait until all servers have answered, or cannot."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from monitor.cli.signals import Signals
+from monitor.failure import Failure
+from monitor.system_monitor import SystemMonitor, SystemSnapshot
+from monitor.views.table import server_health
+
+_LOOK_EVERY_S = 0.02
+
+Answered = Callable[[SystemSnapshot, str], bool]
+
+
+def wait_for_all(
+    monitor: SystemMonitor, servers: Sequence[str], timeout_s: float, answered: Answered, signals: Signals
+) -> list[str]:
+    """Wait until `answered` holds of each server that may still answer; those of which it does not hold."""
+    left = list(servers)
+    until_s = time.monotonic() + timeout_s
+    while not signals.number:
+        snapshot = monitor.latest()
+        left = [server for server in left if not answered(snapshot, server)]
+        health = server_health(monitor.health()) if left else {}
+        refused = {server for server, one in health.items() if _is_permanent(one.last_error)}
+        if not set(left) - refused or time.monotonic() > until_s:
+            break
+        time.sleep(_LOOK_EVERY_S)
+    return left
+
+
+def two_readings(first_s: Mapping[str, float]) -> Answered:
+    """Whether a server was read twice, as rates need; and its GPUs once, where they are watched."""
+    noted = dict(first_s)
+
+    def answered(snapshot: SystemSnapshot, server: str) -> bool:
+        cpu, gpu = snapshot.cpu.get(server), snapshot.gpu.get(server)
+        if cpu is None or cpu.measured_s is None:
+            return False
+        return cpu.measured_s > noted.setdefault(server, cpu.measured_s) and (
+            gpu is None or gpu.status is not None
+        )
+
+    return answered
+
+
+def _is_permanent(failure: Failure | None) -> bool:
+    """Whether a server has refused us in a way that waiting does not mend."""
+    from monitor.transport import ssh  # noqa: PLC0415 - a look at this machine alone needs none of it
+
+    found = None if failure is None else getattr(ssh, failure.kind, None)
+    return bool(getattr(found, "permanent", False)) or (
+        failure is not None and failure.kind == "MonitorSettingError"
+    )

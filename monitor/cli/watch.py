@@ -1,0 +1,66 @@
+"""`watch`: show the servers until somebody ends it."""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+
+from monitor.cli.options import Chosen
+from monitor.cli.signals import Signals
+from monitor.system_monitor import SystemMonitor
+from monitor.views.plain import snapshot_record
+from monitor.views.table import table_lines
+
+_INTERVAL_S = 2.0
+_PICTURE_S = 1.0
+_HOME, _TO_END_OF_LINE, _TO_END = "\x1b[H", "\x1b[K", "\x1b[J"
+_CLEAR = "\x1b[2J"
+
+
+def watch(options: argparse.Namespace, chosen: Chosen, signals: Signals) -> int:
+    """Run the command; returns the exit code."""
+    settings = {} if options.interval_s is None else {"interval_s": options.interval_s}
+    if options.no_gpu:
+        settings["gpu"] = False
+    settings = {"interval_s": _INTERVAL_S, **chosen.settings, **settings}
+    terminal = sys.stdout.isatty() and not options.json
+    # On a terminal ages go on between readings, too.
+    picture_s = min(settings["interval_s"], _PICTURE_S) if terminal else settings["interval_s"]
+    started_s, shown = time.monotonic(), 0
+    with chosen.monitor(**settings) as monitor:
+        if terminal:
+            sys.stdout.write(_CLEAR)
+        while not signals.wait(_until_next(started_s, shown, picture_s)):
+            shown += 1
+            sys.stdout.write(_page(monitor, chosen) if terminal else _lines(monitor, chosen, options.json))
+            sys.stdout.flush()
+            if options.count is not None and shown >= options.count:
+                return 0
+    return signals.exit_code
+
+
+def _until_next(started_s: float, shown: int, picture_s: float) -> float:
+    """Seconds until the next picture: on a rhythm without drift, one late picture costs no second one."""
+    return max(0.05, started_s + (shown + 1) * picture_s - time.monotonic())
+
+
+def _page(monitor: SystemMonitor, chosen: Chosen) -> str:
+    """The whole terminal, drawn over the former picture without clearing it: that would flicker."""
+    columns, height = shutil.get_terminal_size()
+    # One line is left for the cursor: the terminal would scroll.
+    lines = table_lines(
+        monitor.latest(), monitor.health(), list(chosen.servers), (columns, max(2, height - 2))
+    )
+    clock = time.strftime("%H:%M:%S")
+    return (
+        _HOME + "".join(f"{line}{_TO_END_OF_LINE}\n" for line in [f"{clock}  Ctrl-C ends", *lines]) + _TO_END
+    )
+
+
+def _lines(monitor: SystemMonitor, chosen: Chosen, as_json: bool) -> str:
+    snapshot, health = monitor.latest(), monitor.health()
+    if as_json:
+        return json.dumps({"wall_time_s": time.time(), **snapshot_record(snapshot, health)}) + "\n"
+    clock = time.strftime("%Y-%m-%d %H:%M:%S")
+    return "".join(f"{clock}  {line}\n" for line in table_lines(snapshot, health, list(chosen.servers))[1:])

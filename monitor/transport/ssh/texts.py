@@ -1,0 +1,10 @@
+"""Words of the far side, made fit for an error's text."""
+
+_LONGEST = 300
+
+
+def printable(words: str | bytes, longest: int = _LONGEST) -> str:
+    """`words` on one line, without control characters, the last `longest` of them."""
+    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
+    text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return text if len(text) <= longest else "..." + text[-longest:]

@@ -1,0 +1,1 @@
+"""What people and programs are shown: pure functions from snapshots to lines and to plain data."""

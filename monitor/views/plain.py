@@ -1,0 +1,54 @@
+"""Snapshots as plain data, ready for JSON."""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+from monitor.health import MonitorHealth
+from monitor.observation import Observation
+from monitor.status import (
+    CgroupSample,
+    CPUSample,
+    GPUProcess,
+    GPUSample,
+    GPUStatus,
+    ProcessTreeSample,
+    TopProcess,
+    origins,
+)
+from monitor.system_monitor import SystemSnapshot
+
+_SAMPLES = (CPUSample, CgroupSample, ProcessTreeSample, TopProcess, GPUStatus, GPUSample, GPUProcess)
+
+
+def snapshot_record(snapshot: SystemSnapshot, health: Mapping[str, MonitorHealth]) -> dict[str, Any]:
+    """Everything that is known, by server, and the health of the monitors."""
+    return {
+        "cpu": {server: _observed(seen) for server, seen in snapshot.cpu.items()},
+        "gpu": {server: _observed(seen) for server, seen in snapshot.gpu.items()},
+        "same_machine": dict(snapshot.same_machine),
+        "health": {name: plain(one) for name, one in health.items()},
+    }
+
+
+def origins_record() -> dict[str, Any]:
+    """Where each value comes from, by class and field."""
+    return {one.__name__: {name: plain(origin) for name, origin in origins(one).items()} for one in _SAMPLES}
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any status
+    """`value` in dicts, lists, texts and numbers."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): plain(element) for key, element in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(element) for element in value]
+    return value
+
+
+def _observed(seen: Observation[Any]) -> dict[str, Any]:
+    return {"age_s": seen.age_s, "absence": plain(seen.absence), "status": plain(seen.status)}

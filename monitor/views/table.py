@@ -1,0 +1,130 @@
+"""A fleet as a table: a line per server, and where there is room a line per GPU."""
+
+from collections.abc import Mapping, Sequence
+
+from monitor.health import MonitorHealth, ServerHealth
+from monitor.status import GPUStatus
+from monitor.system_monitor import SystemSnapshot
+from monitor.views.host import gpu_line
+from monitor.views.text import gib, number, percent, printable, seconds
+
+_HEADS = ("server", "state", "age", "CPU", "load", "memory GiB", "GPU", "GPU memory GiB", "")
+
+
+def table_lines(
+    snapshot: SystemSnapshot,
+    health: Mapping[str, MonitorHealth],
+    servers: Sequence[str],
+    size: tuple[int, int] | None = None,
+) -> list[str]:
+    """The table.
+
+    Args:
+        snapshot: of SystemMonitor.
+        health: of SystemMonitor.
+        servers: what to show, in this order.
+        size: columns and lines of the terminal; None: no bound. Servers in trouble are kept in view.
+    """
+    by_server = server_health(health)
+    rows = [_row(snapshot, by_server, server) for server in servers]
+    widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
+    lines = [_line(_HEADS, widths)]
+    bodies = [[_line(row, widths)] for row in rows]
+    detailed = [body + _gpus(snapshot, server) for body, server in zip(bodies, servers, strict=True)]
+    columns, height = size or (0, 0)
+    if not height or 1 + sum(map(len, detailed)) <= height:
+        bodies = detailed
+    if height and len(bodies) > height - 1:
+        bodies = _worst(bodies, [row[1] for row in rows], height - 2)
+    lines += [line for body in bodies for line in body]
+    return [line[:columns] if columns else line for line in lines]
+
+
+def trouble_lines(
+    snapshot: SystemSnapshot, health: Mapping[str, MonitorHealth], servers: Sequence[str]
+) -> list[str]:
+    """What is wrong: with servers, with monitors, and with the list of servers itself."""
+    by_server = server_health(health)
+    lines = []
+    for server in servers:
+        state, note = _state(snapshot, server), _note(by_server.get(server))
+        if state != "ok" or note:
+            lines.append(f"{printable(server)}: {state}{': ' if note else ''}{note}")
+    lines += [
+        printable(f"{name}: {one.state.value}: {one.last_error}")
+        for name, one in health.items()
+        if one.last_error
+    ]
+    lines += [
+        f"{server}: seems to be the same machine as {other}"
+        for server, other in snapshot.same_machine.items()
+        if server in servers
+    ]
+    return lines
+
+
+def server_health(health: Mapping[str, MonitorHealth]) -> dict[str, ServerHealth]:
+    """How readings of each server go, whichever monitor reads it."""
+    found: dict[str, ServerHealth] = {}
+    for name, monitor in health.items():
+        if name != "GPUMonitor":
+            found |= monitor.servers
+    return found
+
+
+def _row(snapshot: SystemSnapshot, health: Mapping[str, ServerHealth], server: str) -> tuple[str, ...]:
+    cpu, gpu = snapshot.cpu.get(server), snapshot.gpu.get(server)
+    status = None if cpu is None else cpu.current
+    sample = None if status is None else status.sample
+    figures = ("", "", "")
+    if sample is not None:
+        figures = (
+            percent(sample.cpu_percent),
+            number(sample.load_1m, 2),
+            f"{gib(sample.memory_used_bytes)} of {gib(sample.memory_total_bytes)}",
+        )
+    return (
+        printable(server),
+        _state(snapshot, server),
+        seconds(None if cpu is None else cpu.age_s),
+        *figures,
+        *_gpu_figures(None if gpu is None else gpu.current),
+        _note(health.get(server)),
+    )
+
+
+def _gpu_figures(status: GPUStatus | None) -> tuple[str, str]:
+    if status is None or not status.gpus:
+        return "", ""
+    busy = sum(bool(gpu.processes) or (gpu.utilization_percent or 0) > 0 for gpu in status.gpus)
+    used = sum(gpu.memory_used_bytes or 0 for gpu in status.gpus)
+    total = sum(gpu.memory_total_bytes or 0 for gpu in status.gpus)
+    return f"{busy} of {len(status.gpus)} busy", f"{gib(used)} of {gib(total)}"
+
+
+def _state(snapshot: SystemSnapshot, server: str) -> str:
+    seen = snapshot.cpu.get(server)
+    if seen is None:
+        return "starting"
+    return "ok" if seen.absence is None else seen.absence.value
+
+
+def _note(health: ServerHealth | None) -> str:
+    return "" if health is None or health.last_error is None else printable(str(health.last_error))
+
+
+def _gpus(snapshot: SystemSnapshot, server: str) -> list[str]:
+    seen = snapshot.gpu.get(server)
+    status = None if seen is None else seen.current
+    return [] if status is None else [f"  {gpu_line(place, gpu)}" for place, gpu in enumerate(status.gpus)]
+
+
+def _worst(bodies: list[list[str]], states: list[str], room: int) -> list[list[str]]:
+    """As many servers as there is room for, those in trouble before others, in their order."""
+    order = sorted(range(len(bodies)), key=lambda place: states[place] == "ok")
+    kept = sorted(order[: max(0, room)])
+    return [*(bodies[place] for place in kept), [f"... and {len(bodies) - len(kept)} more"]]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
