@@ -1,6 +1,8 @@
 # The two commands of README: make run, make test. PYTHON=... names the interpreter for .venv.
 PYLON_DATASETS ?= datasets
 export PYLON_DATASETS
+# Most tests wait for processes, not for processors.
+TEST_PROCESSES ?= 3
 
 .PHONY: run test check
 
@@ -11,7 +13,7 @@ run:
 
 test:
 	@scripts/environment.sh test
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 check:
 	@scripts/environment.sh test

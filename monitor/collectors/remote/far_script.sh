@@ -91,7 +91,14 @@ end_group() {
 
 # The supervisor ends all; where it has been killed, whoever notices does.
 ask_to_finish() {
-    kill -TERM $$ || end_group
+    if kill -TERM $$; then
+        # bash that was just about to wait takes no notice of it until its wait is over, or of a second one
+        # at once. Where the first was noticed, nobody of the group comes so far.
+        sleep 1
+        kill -TERM $$
+    else
+        end_group
+    fi
 }
 
 # nvidia-smi, whose pid goes into the pipe behind descriptor 5 under the name $1. In a subshell: it becomes that.
