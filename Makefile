@@ -1,7 +1,8 @@
 # The two commands of README: make run, make test. PYTHON=... names the interpreter for .venv.
 PYLON_DATASETS ?= datasets
 export PYLON_DATASETS
-# Most tests wait for processes, not for processors.
+# Most tests wait for processes, not for processors. Real processes are killed beside each other, so one
+# that fails is tried once more; the summary shows it.
 TEST_PROCESSES ?= 3
 
 .PHONY: run test check
@@ -13,7 +14,7 @@ run:
 
 test:
 	@scripts/environment.sh test
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --reruns 1
 
 check:
 	@scripts/environment.sh test
