@@ -11,6 +11,7 @@ the interpreter's exit.
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ PRETENDED_STOP_S = 0.5
 
 def main() -> int:
     options = parsed()
+    # A shell starts what runs behind it with Ctrl-C ignored; a run in the foreground knows it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if options.slow_cpu:
         slow.READING_S = options.slow_cpu
         monitor.system_monitor.CPUMonitor = slow.CPUMonitor  # type: ignore[attr-defined]
