@@ -4,6 +4,8 @@ import random
 
 _FIRST_S = 0.5
 _LONGEST_S = 60.0
+# What lived so long has not failed in a row with what was before it.
+_HEALTHY_AFTER_S = 60.0
 
 
 def pause_s(failures: int, generator: random.Random) -> float:
@@ -14,3 +16,16 @@ def pause_s(failures: int, generator: random.Random) -> float:
     """
     ceiling = min(_LONGEST_S, _FIRST_S * 2.0 ** min(failures - 1, 10))
     return generator.uniform(ceiling / 10, ceiling)
+
+
+class Backoff:
+    """Counts the failures in a row of something that is started again and again."""
+
+    def __init__(self) -> None:
+        self._random = random.Random()
+        self._failures = 0
+
+    def after(self, lived_s: float) -> float:
+        """Seconds to wait before the next start of what has just failed after `lived_s`."""
+        self._failures = 1 if lived_s > _HEALTHY_AFTER_S else self._failures + 1
+        return pause_s(self._failures, self._random)

@@ -3,7 +3,6 @@
 import enum
 import multiprocessing
 import os
-import random
 import signal
 import threading
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 from monitor.failure import Failure, ProcessFailure
 from monitor.limits import ResourceLimits
-from monitor.process.backoff import pause_s
+from monitor.process.backoff import Backoff
 from monitor.process.heartbeat import Heartbeat
 from monitor.process.messages import ProcessReport
 from monitor.process.resources import Restraint
@@ -21,7 +20,6 @@ from monitor.process.states import MonitorState, moved
 
 # Time between asking, SIGTERM, SIGKILL and giving up on a process that does not end.
 _STEP_S = 0.5
-_HEALTHY_AFTER_S = 60.0
 
 Start = Callable[[Any, Heartbeat], None]
 
@@ -58,8 +56,7 @@ class Child:
         self._start = start
         self._process: multiprocessing.process.BaseProcess | None = None
         self._event: Any = None
-        self._random = random.Random()
-        self._failures = 0
+        self._backoff = Backoff()
         self._due_s = 0.0
         self._started_s = 0.0
         self._ending = Ending.NOT
@@ -180,8 +177,7 @@ class Child:
     def _pause(self, now: float, reason: Failure | None) -> None:
         self.error = reason
         self._ending = Ending.NOT
-        self._failures = 1 if now - self._started_s > _HEALTHY_AFTER_S else self._failures + 1
-        self._due_s = now + pause_s(self._failures, self._random)
+        self._due_s = now + self._backoff.after(now - self._started_s)
         if self.state is not MonitorState.STOPPING:
             self.move(MonitorState.RESTARTING)
 

@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import logging
 import os
-import random
 import threading
 import time
 import weakref
@@ -14,7 +13,7 @@ from typing import Any
 
 from monitor.failure import Failure, ProcessFailure
 from monitor.limits import ResourceLimits
-from monitor.process.backoff import pause_s
+from monitor.process.backoff import Backoff
 from monitor.process.host_process import HostProcess
 from monitor.process.messages import (
     HEALTH_EVERY_S,
@@ -33,7 +32,6 @@ from monitor.process.waker import Waker
 # A host that is alive tells its health every 0.5 s.
 _SILENT_AFTER_S = 6 * HEALTH_EVERY_S
 _STARTING_WITHIN_S = 15.0
-_HEALTHY_AFTER_S = 60.0
 # What `stop` may take beyond `join_timeout_s`: for the host to be killed, and the last of it reaped.
 _STOP_GRACE_S = 0.5
 
@@ -197,17 +195,16 @@ class MonitorClient:
             self._give_up(Failure.of(error))
 
     def _keep_a_host(self) -> None:
-        generator = random.Random()
-        failures = 0
+        backoff = Backoff()
         while not self._stop_asked:
             started_s = time.monotonic()
             self._life = moved(self._life, MonitorState.STARTING)
             failure = self._live_with_host()
             if failure is None:
                 return
-            failures = 1 if time.monotonic() - started_s > _HEALTHY_AFTER_S else failures + 1
+            pause_s = backoff.after(time.monotonic() - started_s)
             self._note_failure(failure)
-            until_s = time.monotonic() + pause_s(failures, generator)
+            until_s = time.monotonic() + pause_s
             while not self._stop_asked and (left_s := until_s - time.monotonic()) > 0:
                 self._waker.wait_for((), left_s)
 
