@@ -3,9 +3,10 @@
 EpochSampler ── SeededIndex(index, epoch seed) ──> worker: dataset ── Datapoint ──> collate ──> batch
 """
 
+import itertools
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -66,19 +67,30 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             generator=torch.Generator(),
         )
 
-    def set_epoch_seed(self, seed: int, first_batch: int = 0) -> None:
+    def set_epoch_seed(self, seed: int, batches: Sequence[int] | None = None) -> None:
         """Let order and augmentation of the next iterations follow from `seed` alone.
 
         Args:
             seed: of the epoch.
-            first_batch: start at this batch of the epoch, counted from 0. Nothing before it is loaded,
-                and the batches from it on are those of a whole epoch, to the bit.
+            batches: which batches of the epoch to load, counted from 0, ascending; None: all. Nothing of
+                the others is loaded, and these are those of a whole epoch, to the bit.
 
         Raises:
-            ValueError: `seed` is outside 0..2**63 - 1, or `first_batch` is negative.
+            ValueError: `seed` is outside 0..2**63 - 1, or `batches` are not ascending numbers of batches.
         """
-        # Every batch but the last is full, so a batch's first datapoint follows from its number.
-        self._epoch_sampler.set_epoch_seed(seed, first_batch * (self.batch_size or 1))
+        if batches is None:
+            self._epoch_sampler.set_epoch_seed(seed)
+            return
+        if any(later <= former for former, later in itertools.pairwise(batches)):
+            raise ValueError(f"batches: {list(batches)[:10]}, expected ascending numbers.")
+        if batches and not 0 <= batches[0] <= batches[-1] < len(self):
+            raise ValueError(f"batches: {batches[0]} to {batches[-1]}, expected 0 to {len(self) - 1}.")
+        # Only the epoch's last batch can be short, and ascending it stays the last one: so torch, which
+        # cuts the datapoints it gets into batches, finds these batches again.
+        size, count = self.batch_size or 1, len(self.dataset)
+        self._epoch_sampler.set_epoch_seed(
+            seed, [range(number * size, min((number + 1) * size, count)) for number in batches]
+        )
 
     def close(self) -> None:
         """End the persistent workers now. The next iteration starts new ones.

@@ -1,6 +1,7 @@
 """The order of an epoch, each index with the epoch's seed."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch.utils.data import Sampler
@@ -20,34 +21,38 @@ class EpochSampler(Sampler[SeededIndex]):
         self.length = length
         self.shuffle = shuffle
         self._epoch_seed = 0
-        self._first = 0
+        self._spans: Sequence[range] | None = None
 
-    def set_epoch_seed(self, seed: int, first: int = 0) -> None:
+    def set_epoch_seed(self, seed: int, spans: Sequence[range] | None = None) -> None:
         """Let the next iterations follow from `seed`.
 
         Args:
             seed: of the epoch.
-            first: how many indices at the start of the epoch's order are left out, because a run that
-                goes on in the middle of an epoch has seen them. The others come as without it.
+            spans: the positions in the epoch's order that are wanted, each 0 <= position < length; None:
+                all. What comes at a position is the same, whichever others are wanted.
 
         Raises:
-            ValueError: `seed` is outside 0..2**63 - 1, or `first` is negative.
+            ValueError: `seed` is outside 0..2**63 - 1, or a position outside the epoch.
         """
         if not 0 <= seed < SEED_LIMIT:
             raise ValueError(f"seed: {seed}, expected 0 to 2**63 - 1.")
-        if first < 0:
-            raise ValueError(f"first: {first}, expected 0 or more.")
-        self._epoch_seed, self._first = seed, first
+        outside = [span for span in spans or () if span and not 0 <= min(span) <= max(span) < self.length]
+        if outside:
+            raise ValueError(f"spans: {outside[0]}, expected positions from 0 to {self.length - 1}.")
+        self._epoch_seed, self._spans = seed, spans
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        """The epoch's indices, from the first one asked for."""
-        seed, first = self._epoch_seed, self._first
+        """The epoch's indices at the positions asked for."""
+        seed = self._epoch_seed
+        positions = itertools.chain.from_iterable(
+            [range(self.length)] if self._spans is None else self._spans
+        )
         if not self.shuffle:
-            return (SeededIndex(index, seed) for index in range(first, self.length))
+            return (SeededIndex(position, seed) for position in positions)
         # The order has a generator of its own: index -1 is no datapoint's.
         generator = torch.Generator().manual_seed(datapoint_seed(seed, -1))
-        order = torch.randperm(self.length, generator=generator)[first:].tolist()
-        return (SeededIndex(index, seed) for index in order)
+        order = torch.randperm(self.length, generator=generator).tolist()
+        return (SeededIndex(order[position], seed) for position in positions)
 
     def __len__(self) -> int:
         """Number of datapoints of a whole epoch."""

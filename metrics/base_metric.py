@@ -75,6 +75,28 @@ class BaseMetric(ABC):
             statistics = self._statistics(outputs, target, idx).cpu()
         self._buffer.add(idx, list(statistics))
 
+    def entries(self) -> tuple[list[int], torch.Tensor | None]:
+        """The indices of the datapoints so far, and their statistics (N, ...) on the CPU; None for N = 0.
+
+        What one of several processes has seen: for `merge`.
+        """
+        entries = self._buffer.seen()
+        return list(entries), torch.stack(list(entries.values())) if entries else None
+
+    def merge(self, parts: Sequence[tuple[list[int], torch.Tensor | None]]) -> None:
+        """Take the datapoints of several processes in place of the own ones.
+
+        Args:
+            parts: what `entries` gave in each of them; no datapoint is in two.
+
+        Raises:
+            MetricBufferError: a datapoint is in two parts.
+        """
+        self._buffer.clear()
+        for idx, statistics in parts:
+            if statistics is not None:
+                self._buffer.add(idx, list(statistics))
+
     def get_buffer(self, expected: int | None = None) -> dict[int, torch.Tensor]:
         """The statistics of each datapoint, ordered by index; a copy.
 

@@ -55,6 +55,11 @@ class DatapointBuffer(Generic[Entry]):
             "call reset() before the next pass, and look for a sampler that repeats datapoints."
         )
 
+    def seen(self) -> dict[int, Entry]:
+        """The entries so far, ordered by index, whether there is a gap or not; a copy."""
+        with self._lock:
+            return dict(sorted(self._entries.items()))
+
     def get(self, expected: int | None = None) -> dict[int, Entry]:
         """The entries so far, ordered by index; a copy that later additions do not change.
 
@@ -66,8 +71,7 @@ class DatapointBuffer(Generic[Entry]):
         Raises:
             MetricBufferError: an index is missing or too large.
         """
-        with self._lock:
-            entries = dict(sorted(self._entries.items()))
+        entries = self.seen()
         count = max(entries, default=-1) + 1 if expected is None else expected
         missing = [key for key in range(count) if key not in entries]
         if missing:

@@ -15,6 +15,7 @@ from data import DataLoader
 from metrics import BaseMetric
 from monitor import SystemMonitor
 from runners.config import build, unknown_name
+from runners.distributed import AgreedStop, World
 from runners.errors import ConfigError, ConfigProblem
 from runners.evaluation import Batch, Task, count_batches, evaluate
 from runners.outputs.display import Display, PlainDisplay, Status, opened_display
@@ -22,7 +23,6 @@ from runners.outputs.pictures import draw_batch
 from runners.outputs.report import report_scores
 from runners.run_directory import RunDirectory
 from runners.seeds import Seeds
-from runners.signals import StopFlag
 from storage import write_json
 
 logger = logging.getLogger(__name__)
@@ -35,18 +35,20 @@ class RunContext:
     Attributes:
         config: the checked configuration.
         seeds: every seed of the run.
-        directory: where the run leaves its files; held by this process.
+        directory: where the run leaves its files; held by the one rank that writes.
         device: where the model and each batch go.
         stop: tells the loops that somebody asked the run to stop.
         console: where progress is shown.
+        world: the ranks of the run; one where it has one process.
     """
 
     config: dict[str, Any]
     seeds: Seeds
     directory: RunDirectory
     device: torch.device
-    stop: StopFlag
+    stop: AgreedStop
     console: Console
+    world: World
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,9 @@ class BaseRunner(ABC):
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Run the block with the configured monitor beside it and the display open."""
+        """Run the block with the display open and, on one rank of each machine, the monitor beside it."""
         with contextlib.ExitStack() as stack:
-            self.monitor = self.build("monitor")
+            self.monitor = self.build("monitor") if self.context.world.watches else None
             if self.monitor is not None:
                 stack.callback(self.monitor.stop)
                 self._start_monitor(self.monitor)
@@ -162,13 +164,12 @@ class BaseRunner(ABC):
         Raises:
             RunStopped: a stop was asked for.
         """
-        plan.loader.set_epoch_seed(plan.seed)
         batches = count_batches(plan.loader, self.max_batches)
         drawn = 0
 
         def on_batch(number: int, batch: Batch, outputs: torch.Tensor) -> None:
             nonlocal drawn
-            if drawn < plan.pictures:
+            if self.context.world.writes and drawn < plan.pictures:
                 drawn += draw_batch(self.context.directory.predictions, batch, outputs, plan.pictures - drawn)
             if self.display.due():
                 self.show(Status(plan.phase, plan.epoch, plan.epochs, step=number, steps=batches))
@@ -178,8 +179,10 @@ class BaseRunner(ABC):
             task,
             plan.loader,
             metric,
-            stop=self.context.stop,
+            seed=plan.seed,
             max_batches=self.max_batches,
+            stop=self.context.stop,
+            world=self.context.world,
             on_batch=on_batch,
         )
 
@@ -212,6 +215,7 @@ class BaseRunner(ABC):
             **summary,
             "baselines": metric.baselines(),
         }
-        write_json(self.context.directory.test_results, results)
+        if self.context.world.writes:
+            write_json(self.context.directory.test_results, results)
         report_scores("test", self.score, summary["aggregated"], results["baselines"])
         return results

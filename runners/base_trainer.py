@@ -15,9 +15,10 @@ from runners import checkpoint
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
 from runners.boundary import Boundary
 from runners.checkpoint import Progress, Stateful
+from runners.distributed import TrainingShare, rank_seed
 from runners.early_stopping import EarlyStopping
-from runners.errors import RunStopped
-from runners.evaluation import Task, count_batches, limited
+from runners.errors import RunDirectoryError, RunStopped
+from runners.evaluation import Task, count_batches
 from runners.memory import is_out_of_memory, out_of_memory
 from runners.outputs.curves import draw_curves
 from runners.outputs.display import Status
@@ -106,7 +107,7 @@ class BaseTrainer(BaseRunner):
         self.retention = retention or Retention()
         self.early_stopping = early_stopping
         self.epochs: int = context.config["epochs"]
-        self.progress = Progress()
+        self.progress = Progress(ranks=context.world.size)
 
     @abstractmethod
     def make_task(self, model: torch.nn.Module, criterion: torch.nn.Module) -> Task:
@@ -121,9 +122,14 @@ class BaseTrainer(BaseRunner):
             stack.callback(self.train_loader.close)
             stack.callback(self.val_loader.close)
             resumed = self._resume()
-            stack.callback(self._draw_curves)
+            if self.context.world.writes:
+                stack.callback(self._draw_curves)
             self.step_log = stack.enter_context(
-                StepLog(self.context.directory.metrics, self.log_every_steps, self.progress.losses)
+                StepLog(
+                    self.context.directory.metrics if self.context.world.writes else None,
+                    self.log_every_steps,
+                    self.progress.losses,
+                )
             )
             self.saver = self._make_saver()
             self.boundary = Boundary(
@@ -137,7 +143,14 @@ class BaseTrainer(BaseRunner):
     def _build(self) -> None:
         self.metric = self.build_metric()
         seed_all(self.context.seeds.init)
-        self.parts = build_parts(self.build, self.make_task, self.stepping, self.context.device, self._dump)
+        self.parts = build_parts(
+            self.build,
+            self.make_task,
+            stepping=self.stepping,
+            device=self.context.device,
+            world=self.context.world,
+            dump=self._dump,
+        )
         self.train_loader, self.val_loader = build_loaders(self.build_loader)
         logger.info(
             "%s with %s parameters on %s; %d training and %d validation datapoints",
@@ -158,21 +171,34 @@ class BaseTrainer(BaseRunner):
             every_steps=self.checkpoint_every_steps,
             every_minutes=self.checkpoint_every_minutes,
             asynchronous=self.asynchronous_checkpoints,
+            writes=self.context.world.writes,
         )
 
     def _resume(self) -> bool:
-        directory = self.context.directory
-        found = checkpoint.load_newest(directory, self._parts())
+        directory, world = self.context.directory, self.context.world
+        found = world.on_writer(lambda: checkpoint.find_newest(directory))
         if found is not None:
-            self.progress = found
-            within = f" and {found.step} steps" if found.step else ""
-            logger.info("going on after %d finished epochs%s", found.epoch, within)
-            refer_to_checkpoints(directory, found)
-        drop_unfinished_epochs(directory.metrics, self.progress.epoch, self.progress.step)
+            self.progress = checkpoint.restore(*found, self._parts())
+            if self.progress.ranks != world.size:
+                raise RunDirectoryError(
+                    f"{directory.root}: holds a run of {self.progress.ranks} processes, and this launch has "
+                    f"{world.size}: each step would take another number of batches. Start it with torchrun "
+                    f"--nproc-per-node so that they are {self.progress.ranks}, or start over with --fresh."
+                )
+            within = f" and {self.progress.step} steps" if self.progress.step else ""
+            logger.info("going on after %d finished epochs%s", self.progress.epoch, within)
+        world.on_writer(self._tidy)
         return found is not None
 
+    def _tidy(self) -> None:
+        """Let the files tell of the run as it stands where it goes on."""
+        directory, progress = self.context.directory, self.progress
+        refer_to_checkpoints(directory, progress)
+        drop_unfinished_epochs(directory.metrics, progress.epoch, progress.step)
+
     def _run_epoch(self, epoch: int) -> None:
-        self.boundary.end_if_asked()
+        self.context.stop.look()
+        self.boundary.end_if_agreed()
         if not self.progress.trained:
             self._train_epoch(epoch)
         started = time.monotonic()
@@ -182,41 +208,42 @@ class BaseTrainer(BaseRunner):
         except RunStopped:
             # Validation begins anew with the next launch: as if it had never begun.
             self.parts.random.load_state_dict(generators)
-            self.boundary.end_if_asked()
+            self.boundary.end_if_agreed()
             raise
         self._finish_epoch(epoch, validation, time.monotonic() - started)
 
     def _train_epoch(self, epoch: int) -> None:
-        seed, progress = self.context.seeds.train[epoch], self.progress
+        seed, progress, world = self.context.seeds.train[epoch], self.progress, self.context.world
         if progress.step == 0:
-            seed_all(seed)  # within an epoch, the generators' states came with the checkpoint
-        done = progress.step * self.stepping.accumulate_batches
-        self.train_loader.set_epoch_seed(seed, first_batch=done)
-        self.parts.model.train()
+            # Within an epoch, the generators' states came with the checkpoint.
+            seed_all(rank_seed(seed, world.rank))
         batches = count_batches(self.train_loader, self.max_batches)
-        steps = self.stepping.steps_of(batches)
-        rest = limited(self.train_loader, batches - done)
+        share = TrainingShare(batches, self.stepping.accumulate_batches, world.rank, world.size)
+        self.train_loader.set_epoch_seed(seed, share.numbers(progress.step))
+        loaded = iter(self.train_loader)
+        self.parts.model.train()
         started = time.perf_counter()
-        while group := list(itertools.islice(rest, self.stepping.accumulate_batches)):
+        for step in range(progress.step, share.steps):
+            group = list(itertools.islice(loaded, len(share.of_step(step))))
             learning_rate = self.parts.optimizer.param_groups[0]["lr"]
-            loss, skipped = self._step(group)
+            loss, skipped = self._step(group, share.weight(step))
             now = time.perf_counter()
             self._note_step(
                 Step(epoch, progress.step, progress.global_step, loss, learning_rate, now - started, skipped),
-                steps,
+                share.steps,
             )
             progress.step += 1
             progress.global_step += 1
             progress.training_time_s += now - started
             started = now
-            if progress.step == steps:
+            if progress.step == share.steps:
                 self._advance_scheduler("epoch")
                 progress.trained = True
             self.boundary.end_step()
 
-    def _step(self, batches: list[dict[str, Any]]) -> tuple[torch.Tensor, bool]:
+    def _step(self, batches: list[dict[str, Any]], weight: float) -> tuple[torch.Tensor, bool]:
         try:
-            loss, skipped = self.parts.stepper.step(batches)
+            loss, skipped = self.parts.stepper.step(batches, weight)
         except NonFiniteError:
             if self.stepping.non_finite == "stop":
                 self.boundary.save()
@@ -234,8 +261,9 @@ class BaseTrainer(BaseRunner):
         epoch, step = self.progress.epoch, self.progress.step
         path = self.context.directory.non_finite(epoch, step)
         place = {"epoch": epoch, "step": step, "epoch_seed": self.context.seeds.train[epoch]}
-        with atomic_path(path) as temporary:
-            torch.save(content | place, temporary)
+        if self.context.world.writes:
+            with atomic_path(path) as temporary:
+                torch.save(content | place, temporary)
         return f"epoch {epoch}, step {step}: {path}"
 
     def _advance_scheduler(self, interval: str) -> None:
@@ -296,10 +324,9 @@ class BaseTrainer(BaseRunner):
         return True
 
     def _finish(self) -> dict[str, Any]:
-        best = self.progress.best_epoch
-        checkpoint.load(
-            self.context.directory.best, {"model": self.parts.model, "average": self.parts.average}
-        )
+        best, path = self.progress.best_epoch, self.context.directory.best
+        content = self.context.world.on_writer(lambda: checkpoint.read(path))
+        checkpoint.restore(path, content, {"model": self.parts.model, "average": self.parts.average})
         record = next(record for record in self.progress.history if record["epoch"] == best)
         report_scores("validation", self.score, record["validation"], record["baselines"])
         results = self.test(self.parts.evaluated, self.parts.task, self.metric, checkpoint=f"epoch_{best}")

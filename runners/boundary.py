@@ -3,9 +3,9 @@
 import logging
 
 from runners.checkpoint import Progress, Stateful
+from runners.distributed import AgreedStop
 from runners.outputs.step_log import StepLog
 from runners.saving import Saver
-from runners.signals import StopFlag
 from runners.snapshots import capture
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Boundary:
         parts: dict[str, Stateful | None],
         saver: Saver,
         step_log: StepLog,
-        stop: StopFlag,
+        stop: AgreedStop,
         *,
         resumed: bool,
     ) -> None:
@@ -48,20 +48,21 @@ class Boundary:
             Exception: what went wrong in writing since the last step.
         """
         self._saver.raise_failure()
-        self.end_if_asked()
-        if self._saver.due(self._progress.global_step):
+        due = self._stop.look(save=self._saver.due(self._progress.global_step))
+        self.end_if_agreed()
+        if due:
             self.save()
 
-    def end_if_asked(self) -> None:
-        """Save and stop, if somebody asked for it. Raises RunStopped then."""
-        if not self._stop.requested:
+    def end_if_agreed(self) -> None:
+        """Save and stop, if that is agreed on. Raises RunStopped then."""
+        if not self._stop.agreed:
             return
         try:
             self.save()
             self._saver.finish()
         except OSError as error:
             logger.error("this launch's newest steps are lost, the disk takes nothing: %s", error)
-        self._stop.raise_if_requested()
+        self._stop.raise_if_agreed()
 
     def save(self) -> None:
         """Save the state in the middle of an epoch, unless that is done or the epoch has no step yet."""

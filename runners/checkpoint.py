@@ -53,6 +53,7 @@ class Progress:
         losses: of these steps.
         trained: all steps of that epoch are taken, what is left is its validation.
         training_time_s: spent on these steps.
+        ranks: how many processes share each step.
     """
 
     epoch: int = 0
@@ -64,6 +65,7 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     trained: bool = False
     training_time_s: float = 0.0
+    ranks: int = 1
 
     def finish_epoch(self, record: dict[str, Any]) -> None:
         """Count the running epoch as finished."""
@@ -120,7 +122,7 @@ def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
     Raises:
         RunDirectoryError: the file is damaged, of another format, or does not fit these parts.
     """
-    return _restore(path, _read(path, only=path.resolve().name), parts)
+    return restore(path, read(path), parts)
 
 
 def load_evaluated(path: Path, model: torch.nn.Module) -> None:
@@ -129,21 +131,18 @@ def load_evaluated(path: Path, model: torch.nn.Module) -> None:
     Raises:
         RunDirectoryError: as `load`.
     """
-    content = _read(path, only=path.resolve().name)
+    content = read(path)
     average = content["parts"].get("average")
     if average is not None and average["evaluated"]:
         content["parts"]["model"] = average["model"]
-    _restore(path, content, {"model": model})
+    restore(path, content, {"model": model})
 
 
-def load_newest(directory: RunDirectory, parts: dict[str, Stateful | None]) -> Progress | None:
-    """Load the newest checkpoint that can be read, None where there is none.
+def find_newest(directory: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint that can be read and its content, None where there is none.
 
     A damaged one is named in the log and kept aside as `checkpoint.damaged`. A sound one counts only
     together with the best epoch's checkpoint that it refers to: the run's result is that epoch's.
-
-    Raises:
-        RunDirectoryError: a sound checkpoint does not fit these parts.
     """
     for path in directory.resumable():
         try:
@@ -153,7 +152,7 @@ def load_newest(directory: RunDirectory, parts: dict[str, Stateful | None]) -> P
             continue
         best = content["progress"]["best_epoch"]
         if best is None or directory.checkpoint(best) == path or _is_sound(directory.checkpoint(best)):
-            return _restore(path, content, parts)
+            return path, content
         logger.warning("%s is sound, but the best epoch's checkpoint it refers to is not", path)
     return None
 
@@ -209,7 +208,26 @@ def _read(path: Path, only: str | None = None) -> dict[str, Any]:
     return content
 
 
-def _restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | None]) -> Progress:
+def read(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, for `restore`.
+
+    Raises:
+        RunDirectoryError: the file is damaged, or of another format.
+    """
+    return _read(path, only=path.resolve().name)
+
+
+def restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | None]) -> Progress:
+    """Load a checkpoint's content into `parts` and return the progress it was saved at.
+
+    Args:
+        path: where it comes from, for the error.
+        content: what `read` or `find_newest` gave.
+        parts: what to load into, by the names it was saved under; a subset will do. Each keeps its device.
+
+    Raises:
+        RunDirectoryError: it does not fit these parts.
+    """
     try:
         for name, part in parts.items():
             if part is None or (content["format"] == 1 and name not in _PARTS_OF_FORMAT_1):

@@ -2,12 +2,16 @@
 
 import argparse
 import sys
+import traceback
+from pathlib import Path
 
 from rich.console import Console
 
 from data.errors import DataError
-from runners.errors import PylonError
-from runners.launch import Options, run_file
+from runners.devices import select_device
+from runners.distributed import World, launched_as, opened_world
+from runners.errors import EndedByPeerError, PylonError
+from runners.launch import Options, Outcome, run_file
 from storage import write_json
 
 
@@ -21,7 +25,10 @@ def run_command(arguments: argparse.Namespace) -> int:
         fresh=arguments.fresh,
     )
     try:
-        outcome = run_file(arguments.config_filepath[0], options, Console())
+        local_rank, ranks = launched_as()
+        device = select_device(options.device, local_rank=local_rank, ranks=ranks)
+        with opened_world(device) as world:
+            outcome = _run(arguments.config_filepath[0], options, world)
     except PylonError as error:
         return _say(str(error), error.exit_code)
     except DataError as error:
@@ -31,6 +38,18 @@ def run_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run(path: Path, options: Options, world: World) -> Outcome:
+    """One run; of several ranks that fail alike only the first one says so."""
+    try:
+        return run_file(path, options, Console(), world)
+    except (PylonError, DataError) as error:
+        world.report(str(error), "".join(traceback.format_exception(error)))
+        if world.is_said_by_writer(str(error)):
+            raise EndedByPeerError(3 if isinstance(error, DataError) else error.exit_code) from error
+        raise
+
+
 def _say(message: str, exit_code: int) -> int:
-    sys.stderr.write(message.rstrip() + "\n")
+    if message:
+        sys.stderr.write(message.rstrip() + "\n")
     return exit_code

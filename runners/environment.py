@@ -16,8 +16,13 @@ _PACKAGES = ("torch", "numpy", "pillow", "psutil", "nvidia-ml-py", "rich", "matp
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def describe(device: torch.device) -> dict[str, Any]:
-    """A JSON-ready record of this launch: time, command, versions, git state, hardware."""
+def describe(device: torch.device, ranks: int) -> dict[str, Any]:
+    """A JSON-ready record of this launch: time, command, versions, git state, hardware.
+
+    Args:
+        device: of this process.
+        ranks: how many processes the run has.
+    """
     return {
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [sys.executable, *sys.argv],
@@ -29,6 +34,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "git": _git(),
         "device": str(device),
+        "ranks": ranks,
         "hardware": {
             "cpu": _cpu_name(),
             "cpu_cores": psutil.cpu_count(),

@@ -4,7 +4,9 @@
     ├── ConfigError               2    the command line or a configuration is wrong
     ├── RunDirectoryError         4    in use, of another configuration, damaged, not writable, disk full
     ├── RunStopped               75    a signal asked for it; the same command goes on
-    └── TrainingError             1    the training itself failed
+    ├── TrainingError             1    the training itself failed
+    │   └── PeerLostError         1    another rank of the run has ended
+    └── EndedByPeerError       its     another rank has failed, and tells the user why
 
 Exit code 0 is a run that finished (or was finished), 3 missing or damaged data (`data.errors`),
 130 the second Ctrl-C.
@@ -90,3 +92,28 @@ class TrainingError(PylonError):
     """The training itself failed: a loss that is no number, or user code that raised."""
 
     exit_code = 1
+
+
+class PeerLostError(TrainingError):
+    """Another rank of a run on many devices is gone, or cannot be reached.
+
+    Args:
+        message: for the user.
+        traceback: of what that rank did not expect, for the log.
+    """
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
+
+
+class EndedByPeerError(PylonError):
+    """This rank ends because another one has failed, which tells the user why.
+
+    Args:
+        exit_code: the other one's.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("")
+        self.exit_code = exit_code  # type: ignore[misc]  # of the class for every other error

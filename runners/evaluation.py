@@ -1,14 +1,13 @@
 """One pass over a dataset without gradients: predict, score, show."""
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 
 from data import DataLoader
 from metrics import BaseMetric
-from runners.signals import StopFlag
+from runners.distributed import AgreedStop, World, evaluation_share
 
 Batch = dict[str, Any]
 OnBatch = Callable[[int, Batch, torch.Tensor], None]
@@ -33,11 +32,15 @@ def evaluate(
     loader: DataLoader,
     metric: BaseMetric,
     *,
-    stop: StopFlag,
+    seed: int,
     max_batches: int | None,
+    stop: AgreedStop,
+    world: World,
     on_batch: OnBatch,
 ) -> None:
-    """Fill `metric` with the scores of every datapoint of `loader`.
+    """Fill `metric` with the scores of every datapoint of `loader`, on each rank with all of them.
+
+    The ranks share the batches, which are those of one process: none is padded, and none evaluated twice.
 
     Runs in inference mode, so no autograd graph is built; the model is put into evaluation mode
     and given back in training mode if it was.
@@ -45,10 +48,12 @@ def evaluate(
     Args:
         model: the model that `task` predicts with.
         task: how to predict and score a batch.
-        loader: batches, already seeded.
+        loader: the batches.
         metric: reset here, then filled; its buffer must end without a gap.
+        seed: of the loader's order and augmentation.
+        max_batches: at most so many batches of all ranks, None for all.
         stop: looked at before every batch.
-        max_batches: at most so many batches, None for all.
+        world: the ranks that evaluate together.
         on_batch: called after each with the number of batches done, the batch and the outputs.
 
     Raises:
@@ -57,22 +62,25 @@ def evaluate(
     was_training = model.training
     model.eval()
     metric.reset()
+    total = count_batches(loader, max_batches)
+    loader.set_epoch_seed(seed, evaluation_share(total, world.rank, world.size))
+    batches = iter(loader)
     try:
         with torch.inference_mode():
-            for number, batch in enumerate(limited(loader, max_batches), start=1):
+            for first in range(0, total, world.size):
                 stop.raise_if_requested()
+                batch = next(batches, None)
+                if batch is None:
+                    break  # the last round has no batch for this rank, and no further look follows it
                 outputs = task.predict(batch)
                 task.score(metric, outputs, batch)
-                on_batch(number, batch, outputs)
+                on_batch(min(first + world.size, total), batch, outputs)
     finally:
         model.train(was_training)
-
-
-def limited(loader: DataLoader, max_batches: int | None) -> Iterator[Batch]:
-    """The first `max_batches` batches of `loader`, or all."""
-    return itertools.islice(loader, max_batches)
+    if world.size > 1:
+        metric.merge(world.gather(metric.entries()))
 
 
 def count_batches(loader: DataLoader, max_batches: int | None) -> int:
-    """How many batches `limited` will give."""
+    """How many batches a pass over `loader` has."""
     return len(loader) if max_batches is None else min(len(loader), max_batches)

@@ -2,8 +2,9 @@
 
 import contextlib
 import errno
+import json
 import logging
-import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +24,19 @@ from runners.config import (
     load_config,
     to_json,
 )
+from runners.devices import select_device
+from runners.distributed import AgreedStop, World
 from runners.environment import describe
-from runners.errors import ConfigError, PylonError, RunDirectoryError, RunStopped, TrainingError
-from runners.outputs.display import console_handler
+from runners.errors import (
+    ConfigError,
+    EndedByPeerError,
+    PeerLostError,
+    PylonError,
+    RunDirectoryError,
+    RunStopped,
+    TrainingError,
+)
+from runners.logs import logging_to, tracebacks, warnings_of_rank
 from runners.run_directory import RunDirectory
 from runners.seeds import resolve_seeds
 from runners.signals import StopFlag
@@ -63,36 +74,33 @@ class Outcome:
     result: dict[str, Any]
 
 
-def run_file(path: Path, options: Options, console: Console) -> Outcome:
+def run_file(path: Path, options: Options, console: Console, world: World | None = None) -> Outcome:
     """Run the configuration in `path`, or go on with it, or find it finished.
 
     Args:
         path: a configuration file, or the `config.json` of a run directory.
         options: the command line.
         console: where progress and log lines are shown.
+        world: the ranks that do the run together, each of which calls this; None: this process alone.
 
     Raises:
         PylonError: anything that ends the run short of its end; `exit_code` says of what kind.
     """
-    config = prepared_config(path, options)
-    device = select_device(options.device)
-    work_dir = Path(config["work_dir"])
-    directory = (
-        RunDirectory.fresh_attempt(work_dir) if options.fresh else RunDirectory.newest_attempt(work_dir)
-    )
-    try:
-        with directory.opened():
-            if options.debug:
-                directory.start_debug_over()
-            with logging_to(directory.log, console):
-                return _run_in(directory, config, device, console)
-    except DataError:
-        raise  # DatasetNotFoundError is an OSError too, but not one of the run directory
-    except OSError as error:
-        raise RunDirectoryError(
-            f"{directory.root}: cannot be used as run directory: {error}. Make room or mend its permissions "
-            "and repeat the command, or give another one with --work-dir."
-        ) from error
+    world = world or World()
+    config = world.together(lambda: prepared_config(path, options))
+    device = select_device(options.device, local_rank=world.local_rank, ranks=world.size)
+    if len(set(world.gather(json.dumps(to_json(config), sort_keys=True)))) > 1:
+        raise ConfigError.single("", "different on the ranks", "the same file and code on each machine", path)
+    with contextlib.ExitStack() as stack:
+        root = world.on_writer(lambda: stack.enter_context(_opened(options, config)).root)
+        directory = RunDirectory(root)
+        if world.writes:
+            stack.enter_context(logging_to(directory.log, console))
+        else:
+            stack.enter_context(warnings_of_rank(world.rank))
+            console = Console(quiet=True, force_terminal=False)
+        finished = world.on_writer(lambda: _begin(directory, config, device, world))
+        return Outcome(root, finished or _run_in(directory, config, device, console, world))
 
 
 def prepared_config(path: Path, options: Options) -> dict[str, Any]:
@@ -110,92 +118,66 @@ def prepared_config(path: Path, options: Options) -> dict[str, Any]:
     return config
 
 
-def select_device(name: str) -> torch.device:
-    """The device of a `--device` argument; 'auto' is the first CUDA device where there is one.
-
-    Raises:
-        ConfigError: the name is none of the four forms, or there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError.single("--device", name, "auto, cpu, cuda or cuda:N") from None
-    if device.type not in {"cpu", "cuda"}:
-        raise ConfigError.single("--device", name, "auto, cpu, cuda or cuda:N")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise ConfigError.single("--device", name, f"one of the {count} CUDA devices that torch finds here")
-    return device
-
-
-class _LogFile(logging.FileHandler):
-    """A log file that loses records on a full disk, instead of failing: the run itself tells why it ends."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Lose the record where the disk refuses it; anything else is a bug to be shown."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
-
-    def close(self) -> None:
-        """Close the file, whatever it still holds."""
-        with contextlib.suppress(OSError):
-            super().close()
+@contextlib.contextmanager
+def _opened(options: Options, config: dict[str, Any]) -> Iterator[RunDirectory]:
+    """The run directory, held by this process."""
+    work_dir = Path(config["work_dir"])
+    directory = (
+        RunDirectory.fresh_attempt(work_dir) if options.fresh else RunDirectory.newest_attempt(work_dir)
+    )
+    with _usable(directory), directory.opened():
+        if options.debug:
+            directory.start_debug_over()
+        yield directory
 
 
 @contextlib.contextmanager
-def logging_to(path: Path, console: Console) -> Iterator[None]:
-    """Send log records to `console` and to the file `path` inside the block; warnings are records too."""
-    root = logging.getLogger()
-    former_level = root.level
-    to_file = _LogFile(path, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    to_console = console_handler(console)
-    to_console.setLevel(logging.INFO)
-    handlers = [to_file, to_console]
-    for handler in handlers:
-        root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    logger.setLevel(logging.DEBUG)
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
-    logging.captureWarnings(True)
+def _usable(directory: RunDirectory) -> Iterator[None]:
+    """Turn what the disk refuses inside the block into an error of the run directory."""
     try:
         yield
-    finally:
-        logging.captureWarnings(False)
-        root.setLevel(former_level)
-        for handler in handlers:
-            root.removeHandler(handler)
-            handler.close()
+    except DataError:
+        raise  # DatasetNotFoundError is an OSError too, but not one of the run directory
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{directory.root}: cannot be used as run directory: {error}. Make room or mend its permissions "
+            "and repeat the command, or give another one with --work-dir."
+        ) from error
+
+
+def _begin(
+    directory: RunDirectory, config: dict[str, Any], device: torch.device, world: World
+) -> dict[str, Any] | None:
+    """Check that the directory is this run's and note the launch; the result where the run is finished."""
+    with _usable(directory):
+        _refuse_other_config(directory, config)
+        state = directory.read_json(directory.state) or {}
+        if state.get("state") == "finished":
+            result: dict[str, Any] = state["result"]
+            logger.info(
+                "%s: this run is finished (%s); --fresh starts over beside it",
+                directory.root,
+                _scores(result),
+            )
+            return result
+        _write_header(directory, config, device, world)
+        logger.info("run directory: %s", directory.root)
+        return None
 
 
 def _run_in(
-    directory: RunDirectory, config: dict[str, Any], device: torch.device, console: Console
-) -> Outcome:
-    _refuse_other_config(directory, config)
-    state = directory.read_json(directory.state) or {}
-    if state.get("state") == "finished":
-        logger.info(
-            "%s: this run is finished (%s); --fresh starts over beside it",
-            directory.root,
-            _scores(state["result"]),
+    directory: RunDirectory, config: dict[str, Any], device: torch.device, console: Console, world: World
+) -> dict[str, Any]:
+    flag = StopFlag()
+    with flag.installed(), _state_noted(directory, world):
+        context = RunContext(
+            config, resolve_seeds(config), directory, device, AgreedStop(flag, world), console, world
         )
-        return Outcome(directory.root, state["result"])
-    _write_header(directory, config, device)
-    logger.info("run directory: %s", directory.root)
-    stop = StopFlag()
-    with stop.installed(), _state_noted(directory):
-        seeds = resolve_seeds(config)
-        runner = build(
-            config["runner"],
-            key_path="runner",
-            context=RunContext(config, seeds, directory, device, stop, console),
-        )
-        result = runner.run()
-        directory.write_state("finished", result=result)
+        runner = build(config["runner"], key_path="runner", context=context)
+        result: dict[str, Any] = runner.run()
+        world.on_writer(lambda: directory.write_state("finished", result=result))
     logger.info("finished: %s", directory.root)
-    return Outcome(directory.root, result)
+    return result
 
 
 def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> None:
@@ -213,43 +195,58 @@ def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> Non
         )
 
 
-def _write_header(directory: RunDirectory, config: dict[str, Any], device: torch.device) -> None:
+def _write_header(
+    directory: RunDirectory, config: dict[str, Any], device: torch.device, world: World
+) -> None:
     write_json(directory.config, to_json(config))
     launches = (directory.read_json(directory.environment) or {"launches": []})["launches"]
-    write_json(directory.environment, {"launches": [*launches, describe(device)]})
+    write_json(directory.environment, {"launches": [*launches, describe(device, world.size)]})
 
 
 @contextlib.contextmanager
-def _state_noted(directory: RunDirectory) -> Iterator[None]:
+def _state_noted(directory: RunDirectory, world: World) -> Iterator[None]:
     """Keep `state.json` true: running inside the block, and after it how the run ended.
 
     What the run did not expect (a bug in a dataset, out of memory, a full disk) becomes an error
     of our own; its traceback goes to the run's log.
     """
-    directory.write_state("running")
+    world.on_writer(lambda: directory.write_state("running"))
     try:
         yield
-    except RunStopped as stopped:
-        _note(directory, "preempted", signal=stopped.signal_name)
-        logger.warning(
-            "%s: stopped by %s; the same command goes on with it", directory.root, stopped.signal_name
-        )
-        raise
     except KeyboardInterrupt:
-        _note(directory, "preempted", signal="SIGINT")
+        _note(directory, world, "preempted", signal="SIGINT")
         raise
-    except (PylonError, DataError) as error:
-        _note(directory, "failed", error=str(error))
+    except RunStopped as stopped:
+        _note(directory, world, "preempted", signal=stopped.signal_name)
+        if world.writes:
+            logger.warning(
+                "%s: stopped by %s; the same command goes on with it", directory.root, stopped.signal_name
+            )
+        raise
+    except EndedByPeerError:
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {_last_line(error)}"
-        _note(directory, "failed", error=said)
-        logger.debug("unexpected error", exc_info=True)
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            raise RunDirectoryError(
-                f"{error}. The last finished epoch is kept: make room and repeat the command."
-            ) from error
-        raise TrainingError(f"{said}\nThe traceback is in {directory.log}") from error
+        said = _understood(world.explain(error), directory)
+        unexpected = "".join(traceback.format_exception(error)) if said is not error else ""
+        if isinstance(said, PeerLostError):
+            unexpected += said.traceback
+        if unexpected:
+            tracebacks.debug("unexpected error\n%s", unexpected)
+        _note(directory, world, "failed", error=str(said).partition("\nThe traceback is in ")[0])
+        if said is error:
+            raise
+        raise said from error
+
+
+def _understood(error: BaseException, directory: RunDirectory) -> BaseException:
+    """An error that the user can read."""
+    if isinstance(error, PylonError | DataError):
+        return error
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return RunDirectoryError(
+            f"{error}. The last finished epoch is kept: make room and repeat the command."
+        )
+    return TrainingError(f"{type(error).__name__}: {_last_line(error)}\nThe traceback is in {directory.log}")
 
 
 def _scores(result: dict[str, Any]) -> str:
@@ -261,13 +258,15 @@ def _scores(result: dict[str, Any]) -> str:
     )
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: BaseException) -> str:
     """What the error says; of a loader worker's, whose text is the worker's whole traceback, its end."""
     text = str(error).strip()
     return text.splitlines()[-1] if "Original Traceback" in text else text
 
 
-def _note(directory: RunDirectory, state: str, **details: object) -> None:
+def _note(directory: RunDirectory, world: World, state: str, **details: object) -> None:
+    if not world.writes:
+        return
     try:
         directory.write_state(state, **details)
     except OSError as error:

@@ -33,6 +33,7 @@ class Saver:
         every_steps: save in the middle of an epoch after each so many steps of the run; None: not.
         every_minutes: save in the middle of an epoch when the last save is so long ago; None: not.
         asynchronous: write in a thread. One snapshot at most is under way; the next one waits for it.
+        writes: whether this rank brings anything to the disk.
         clock: monotonic seconds.
     """
 
@@ -47,6 +48,7 @@ class Saver:
         every_steps: int | None = None,
         every_minutes: float | None = None,
         asynchronous: bool = False,
+        writes: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
@@ -57,6 +59,7 @@ class Saver:
         self._every_steps = every_steps
         self._every_s = None if every_minutes is None else 60 * every_minutes
         self._asynchronous = asynchronous
+        self._writes = writes
         self._clock = clock
         self._saved_s = clock()
         self._waiting: list[Snapshot] = []
@@ -78,6 +81,8 @@ class Saver:
         """
         self._settle()
         self._saved_s = self._clock()
+        if not self._writes:
+            return
         self._queue(snapshot)
         if self._asynchronous:
             snapshot.detach()

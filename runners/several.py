@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -44,6 +45,9 @@ def run_each(paths: list[Path], arguments: list[str], work_dir: Path | None) -> 
         0 when all finished, 75 when stopped by a signal, the common exit code where all that
         failed agree, else 1.
     """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        sys.stderr.write("torchrun starts the ranks of one run: give it one configuration file.\n")
+        return 2
     console = Console()
     directories = _directories(paths, work_dir)
     if directories is None:

@@ -6,7 +6,6 @@ batches ── loss (autocast) ── backward ──> gradients ── finite? 
 
 import contextlib
 import logging
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from runners.averaging import WeightAverage
+from runners.distributed import World, without_averaging
 from runners.errors import TrainingError
 from runners.evaluation import Batch, Task
 from runners.randomness import RandomState
@@ -31,8 +31,8 @@ class Stepping:
     """How a trainer takes its steps; every default is a plain float32 step.
 
     Args:
-        accumulate_batches: so many batches make one step. Each counts the same; the last step of an
-            epoch may have fewer.
+        accumulate_batches: so many batches, on each of the run's devices, make one step. Each counts the
+            same; the last step of an epoch may have fewer.
         clip_norm: gradients longer than this (L2 norm over all parameters) are shortened to it; None: not.
         precision: of the forward pass in training, by torch.autocast. Weights, optimizer and evaluation
             stay float32. 'float16' scales the loss (torch.amp.GradScaler), and leaves out the steps in
@@ -46,6 +46,8 @@ class Stepping:
             'raise' ends the run, 'stop' saves the state before the step and ends it, 'skip' leaves the
             step out; all write a dump that reproduces it.
         skip_in_a_row: so many steps in a row may be left out by 'skip', one more ends the run.
+        find_unused_parameters: on many devices, the model may have parameters without a gradient in some
+            step. Each step then looks for them.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Stepping:
         compile: bool = False,
         non_finite: Literal["raise", "stop", "skip"] | None = None,
         skip_in_a_row: int = 10,
+        find_unused_parameters: bool = False,
     ) -> None:
         if accumulate_batches < 1:
             raise ValueError(f"accumulate_batches: {accumulate_batches}, expected at least 1")
@@ -78,10 +81,7 @@ class Stepping:
         self.compile = compile
         self.non_finite = non_finite
         self.skip_in_a_row = skip_in_a_row
-
-    def steps_of(self, batches: int) -> int:
-        """How many steps so many batches make."""
-        return math.ceil(batches / self.accumulate_batches)
+        self.find_unused_parameters = find_unused_parameters
 
 
 class Stepper:
@@ -91,10 +91,12 @@ class Stepper:
         options: how.
         task: gives the loss of a batch.
         modules: the model, then everything else whose buffers a forward pass may change.
+        replica: the model as `task` calls it.
         optimizer: of the model's parameters.
         average: takes in the weights after each step; None: no average.
         random: the generators, noted before each step where a dump may need them.
         device: of the model.
+        world: the ranks that take the steps together.
         dump: called with what reproduces a step whose numbers are none; says which step, and where it is.
     """
 
@@ -104,41 +106,53 @@ class Stepper:
         *,
         task: Task,
         modules: Sequence[torch.nn.Module],
+        replica: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         average: WeightAverage | None,
         random: RandomState,
         device: torch.device,
+        world: World,
         dump: Callable[[dict[str, Any]], str],
     ) -> None:
         self._options = options
         self._task = task
         self._modules = modules
+        self._replica = replica
         self._optimizer = optimizer
         self._average = average
         self._random = random
         self._device = device
+        self._world = world
         self._dump = dump
         scaled = options.precision == "float16"
         self._scaler = torch.amp.GradScaler(device.type) if scaled else None
         self._skipped_in_a_row = 0
 
-    def step(self, batches: list[Batch]) -> tuple[torch.Tensor, bool]:
+    def step(self, batches: list[Batch], weight: float) -> tuple[torch.Tensor, bool]:
         """Take one step.
 
+        Args:
+            batches: this rank's.
+            weight: the share of each of them in the step's mean loss, 0..1.
+
         Returns:
-            The mean loss of the batches, on its device, and whether the step was left out.
+            The mean loss of all ranks' batches, on its device, and whether the step was left out.
 
         Raises:
             NonFiniteError: a number is none and the policy ends the run; the state is as before the step.
         """
         before = self._before() if self._options.non_finite else None
         self._optimizer.zero_grad(set_to_none=True)
-        losses = [self._backward(batch, len(batches)) for batch in batches]
-        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+        losses = [
+            self._backward(batch, weight, last=number == len(batches))
+            for number, batch in enumerate(batches, start=1)
+        ]
+        loss = self._world.add_up(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+        self._average_buffers(weight * len(batches))
         if self._scaler is not None:
             self._scaler.unscale_(self._optimizer)
         if before is not None and not self._is_finite(loss):
-            self._leave_out(batches, loss, *before)
+            self._leave_out(batches, weight, loss, *before)
             return loss, True
         self._skipped_in_a_row = 0
         if self._options.clip_norm is not None:
@@ -163,12 +177,37 @@ class Stepper:
             self._scaler.load_state_dict(state_dict["scaler"])
         self._skipped_in_a_row = state_dict["skipped_in_a_row"]
 
-    def _backward(self, batch: Batch, count: int) -> torch.Tensor:
-        with self._autocast():
-            loss = self._task.training_loss(batch)
-        share = loss if count == 1 else loss / count
-        (share if self._scaler is None else self._scaler.scale(share)).backward()
-        return share.detach()
+    def _backward(self, batch: Batch, weight: float, *, last: bool) -> torch.Tensor:
+        # The ranks' gradients are averaged where they should be added up: each counts as many times more.
+        factor = weight * self._world.size
+        with without_averaging(self._replica, last=last):
+            with self._autocast():
+                loss = self._task.training_loss(batch)
+            share = loss if factor == 1 else loss * factor
+            (share if self._scaler is None else self._scaler.scale(share)).backward()
+        return loss.detach() * weight
+
+    def _average_buffers(self, share: float) -> None:
+        """Let running statistics be those of all ranks' batches, and the same everywhere.
+
+        Args:
+            share: of this rank's batches in the step, 0..1.
+        """
+        if self._world.size == 1:
+            return
+        buffers = [
+            buffer
+            for module in self._modules
+            for buffer in module.buffers()
+            if buffer.is_floating_point() and buffer.numel()
+        ]
+        if not buffers:
+            return
+        flat = torch.cat([buffer.detach().flatten().float() for buffer in buffers])
+        # A rank that stands in for nobody has seen a batch twice: 0 times what may be NaN would stay NaN.
+        self._world.add_up(flat.mul_(share) if share else flat.zero_())
+        for buffer, mean in zip(buffers, flat.split([one.numel() for one in buffers]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self._options.precision == "float32":
@@ -190,6 +229,7 @@ class Stepper:
     def _leave_out(
         self,
         batches: list[Batch],
+        weight: float,
         loss: torch.Tensor,
         generators: dict[str, Any],
         buffers: list[list[torch.Tensor]],
@@ -202,9 +242,8 @@ class Stepper:
         self._optimizer.zero_grad(set_to_none=True)
         if self._scaler is not None:
             self._scaler.update()
-        place = self._dump(
-            {"batches": batches, "random": generators, "modules": [one.state_dict() for one in self._modules]}
-        )
+        seen = self._world.gather({"batches": batches, "weight": weight, "random": generators})
+        place = self._dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]})
         logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s", place)
         self._skipped_in_a_row += 1
         if self._options.non_finite == "skip" and self._skipped_in_a_row <= self._options.skip_in_a_row:
@@ -230,9 +269,11 @@ def replay(
         modules: the model, then the criterion; their state becomes that of before the step.
         random: the generators; so does theirs.
     """
-    for module, state in zip(modules, dump["modules"], strict=True):
-        module.load_state_dict(state)
-        module.train()
-    random.load_state_dict(dump["random"])
-    losses = [task.training_loss(batch).detach() / len(dump["batches"]) for batch in dump["batches"]]
+    losses = []
+    for rank in dump["ranks"]:
+        for module, state in zip(modules, dump["modules"], strict=True):
+            module.load_state_dict(state)
+            module.train()
+        random.load_state_dict(rank["random"])
+        losses += [task.training_loss(batch).detach() * rank["weight"] for batch in rank["batches"]]
     return float(torch.stack(losses).sum())

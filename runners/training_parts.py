@@ -9,6 +9,7 @@ import torch
 from data import DataLoader
 from runners.averaging import WeightAverage
 from runners.checkpoint import Stateful
+from runners.distributed import AllGenerators, World
 from runners.errors import ConfigError, TrainingError
 from runners.evaluation import Task
 from runners.randomness import RandomState
@@ -29,6 +30,7 @@ class TrainingParts:
         scheduler: of its learning rate, None without one.
         stepper: takes the steps.
         random: the generators of this process.
+        generators: those of all ranks.
     """
 
     model: torch.nn.Module
@@ -40,6 +42,7 @@ class TrainingParts:
     scheduler: torch.optim.lr_scheduler.LRScheduler | None
     stepper: Stepper
     random: RandomState
+    generators: AllGenerators
 
     def of_a_checkpoint(self) -> dict[str, Stateful | None]:
         """What a checkpoint holds of them, by name."""
@@ -48,7 +51,7 @@ class TrainingParts:
             "optimizer": self.optimizer,
             "scheduler": self.scheduler,
             "criterion": self.criterion,
-            "random": self.random,
+            "random": self.generators,
             "stepping": self.stepper,
             "average": self.average,
         }
@@ -57,8 +60,10 @@ class TrainingParts:
 def build_parts(
     build: Callable[..., Any],
     make_task: Callable[[torch.nn.Module, torch.nn.Module], Task],
+    *,
     stepping: Stepping,
     device: torch.device,
+    world: World,
     dump: Callable[[dict[str, Any]], str],
 ) -> TrainingParts:
     """Build the parts, in an order that decides which random numbers each gets.
@@ -68,6 +73,7 @@ def build_parts(
         make_task: says how a batch becomes a loss, outputs and scores.
         stepping: how steps are taken.
         device: where the model goes.
+        world: the ranks that train it.
         dump: writes what reproduces a step whose numbers are none.
     """
     model = build("model").to(device)
@@ -80,14 +86,17 @@ def build_parts(
     evaluated = model if average is None or not stepping.evaluate_ema else average.model
     optimizer = build("optimizer", params=model.parameters())
     random = RandomState(device)
+    replica = world.replicate(model, find_unused_parameters=stepping.find_unused_parameters)
     stepper = Stepper(
         stepping,
-        task=make_task(torch.compile(model) if stepping.compile else model, criterion),
+        task=make_task(torch.compile(replica) if stepping.compile else replica, criterion),
         modules=[model, criterion],
+        replica=replica,
         average=average,
         optimizer=optimizer,
         random=random,
         device=device,
+        world=world,
         dump=dump,
     )
     return TrainingParts(
@@ -100,6 +109,7 @@ def build_parts(
         scheduler=build("scheduler", optimizer=optimizer),
         stepper=stepper,
         random=random,
+        generators=AllGenerators(random, world),
     )
 
 

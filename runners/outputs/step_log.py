@@ -84,17 +84,30 @@ class LineFile:
             del self._waiting[: os.write(self._descriptor, self._waiting)]
 
 
+class NoFile:
+    """Takes lines and forgets them: for the ranks that write nothing."""
+
+    def close(self) -> None:
+        """See LineFile."""
+
+    def append(self, lines: str) -> None:
+        """See LineFile."""
+
+    def sync(self) -> None:
+        """See LineFile."""
+
+
 class StepLog:
     """Collects steps and writes them in groups, so that losses leave the device once per group.
 
     Args:
-        path: the `metrics.jsonl` to append to.
+        path: the `metrics.jsonl` to append to; None: keep the losses, write nothing.
         flush_every_steps: how many steps make a group.
         losses: of the steps that the running epoch has done before, when a run goes on in its middle.
     """
 
-    def __init__(self, path: Path, flush_every_steps: int, losses: Sequence[float] = ()) -> None:
-        self._file = LineFile(path)
+    def __init__(self, path: Path | None, flush_every_steps: int, losses: Sequence[float] = ()) -> None:
+        self._file = NoFile() if path is None else LineFile(path)
         self._flush_every_steps = flush_every_steps
         self._pending: list[tuple[Step, dict[str, Any] | None]] = []
         self._sequence = -1

@@ -119,7 +119,8 @@ def test_step_lines_that_find_no_room_wait_and_no_checkpoint_counts_them_before(
             disk.broken = errno.ENOSPC
 
         def mend_it() -> None:
-            progress = checkpoint.load_newest(RunDirectory(hurt.work_dir), {})
+            newest = checkpoint.find_newest(RunDirectory(hurt.work_dir))
+            progress = checkpoint.restore(*newest, {}) if newest else None
             lines = (hurt.work_dir / "metrics.jsonl").read_text().splitlines()
             counts.append((len(lines), progress.global_step if progress else 0))
             disk.broken = None

@@ -1,8 +1,10 @@
 """Runs that are saved, stopped or killed in the middle of an epoch go on there, to the same bits."""
 
 import json
+import os
 import random
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +60,9 @@ def test_going_on_loads_no_batch_of_the_epoch_again(toy: Toy, monkeypatch: pytes
     begun: list[int] = []
     set_epoch_seed = DataLoader.set_epoch_seed
 
-    def noted(self: DataLoader, seed: int, first_batch: int = 0) -> None:
-        begun.append(first_batch)
-        set_epoch_seed(self, seed, first_batch)
+    def noted(self: DataLoader, seed: int, batches: Sequence[int] | None = None) -> None:
+        begun.append(batches[0])
+        set_epoch_seed(self, seed, batches)
 
     monkeypatch.setattr(DataLoader, "set_epoch_seed", noted)
     toy.run()
@@ -89,7 +91,7 @@ def test_stop_in_validation_keeps_the_trained_epoch(
     def stop_first(self: base_trainer.BaseTrainer, epoch: int) -> dict:
         if epoch == 1:
             torch.rand(3)  # a validation that draws numbers before it is stopped
-            self.context.stop.signal_name = "SIGTERM"
+            os.kill(os.getpid(), signal.SIGTERM)
         return validate(self, epoch)
 
     with monkeypatch.context() as patch, pytest.raises(RunStopped):

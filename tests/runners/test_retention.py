@@ -110,15 +110,17 @@ def test_nothing_is_deleted_before_its_replacement_is_on_the_disk(
                 progress.finish_epoch({"validation": {"f1": score}})
                 saver.save(capture(progress, {}, losses=[1.0], scores={}))
             if furthest > (0, 0.0):
-                found = checkpoint.load_newest(directory, {})
-                assert found is not None
+                newest = checkpoint.find_newest(directory)
+                assert newest is not None
+                found = checkpoint.restore(*newest, {})
                 assert (found.epoch, found.step) == furthest
         refuse = False
         saver.finish()
     expected = copy.deepcopy(progress)
     if todo:
-        found = checkpoint.load_newest(directory, {})
-        assert found == expected
+        newest = checkpoint.find_newest(directory)
+        assert newest is not None
+        assert checkpoint.restore(*newest, {}) == expected
     kept = kept_epochs(policy, [record["validation"]["f1"] for record in progress.history], "higher")
     assert set(directory.checkpointed_epochs()) == kept
     assert len(list(directory.root.glob("epoch_*/training_losses.pt"))) == progress.epoch

@@ -88,14 +88,16 @@ def test_accumulated_gradient_is_the_mean_of_the_batches_gradients() -> None:
             def training_loss(self, batch: Any) -> torch.Tensor:
                 return model(batch["x"]).square().mean()
 
+        from runners.distributed import World
         from runners.stepping import Stepper
 
         batches = [{"x": part} for part in data.split(sizes)]
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         Stepper(
-            Stepping(), task=Mean(), modules=[model], optimizer=optimizer, average=None,
-            random=RandomState(torch.device("cpu")), device=torch.device("cpu"), dump=lambda content: "",
-        ).step(batches)  # fmt: skip
+            Stepping(), task=Mean(), modules=[model], replica=model, optimizer=optimizer, average=None,
+            random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
+            dump=lambda content: "",
+        ).step(batches, weight=1 / len(batches))  # fmt: skip
         assert model.weight.grad is not None
         return model.weight.grad
 

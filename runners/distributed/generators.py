@@ -1,0 +1,40 @@
+"""The random generators of all ranks, as one part of a checkpoint."""
+
+from typing import Any
+
+from data.seeding import datapoint_seed
+from runners.distributed.world import World
+from runners.randomness import RandomState
+
+
+def rank_seed(seed: int, rank: int) -> int:
+    """The seed of one rank's generators: the first rank's is the run's own, the others' are unrelated.
+
+    Dropout must not be the same on all ranks, and with one process nothing may depend on there being ranks.
+    """
+    return seed if rank == 0 else datapoint_seed(seed, -1 - rank)
+
+
+class AllGenerators:
+    """Every rank's generators; with one process exactly that process's.
+
+    Args:
+        own: of this process.
+        world: the ranks.
+    """
+
+    def __init__(self, own: RandomState, world: World) -> None:
+        self._own = own
+        self._world = world
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of all ranks' generators; each rank must ask at the same time."""
+        if self._world.size == 1:
+            return self._own.state_dict()
+        return {"ranks": self._world.gather(self._own.state_dict())}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put this rank's generators where they were."""
+        self._own.load_state_dict(
+            state_dict["ranks"][self._world.rank] if "ranks" in state_dict else state_dict
+        )

@@ -1,0 +1,89 @@
+"""The ranks of a run: what they do together, and what only one of them does.
+
+One process is the usual run: every method below then is what it says for a world of one, and costs nothing.
+`ProcessGroupWorld` is the same for the ranks that torchrun started.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class World:
+    """The only rank of a run.
+
+    Attributes:
+        rank: number of this process among all, 0 <= rank < size.
+        local_rank: its number on its machine.
+        size: how many there are.
+    """
+
+    rank: int = 0
+    local_rank: int = 0
+    size: int = 1
+
+    @property
+    def writes(self) -> bool:
+        """Whether this rank is the one that writes the run's files."""
+        return self.rank == 0
+
+    @property
+    def watches(self) -> bool:
+        """Whether this rank is the one of its machine that starts the monitor."""
+        return self.local_rank == 0
+
+    def on_writer(self, action: Callable[[], T]) -> T:
+        """Do `action` on the writing rank and return its result on all; what it raises ends all.
+
+        Args:
+            action: its result must be picklable.
+        """
+        return action()
+
+    def together(self, action: Callable[[], T]) -> T:
+        """Do `action` on each rank and return each its own result; what one of them raises ends all."""
+        return action()
+
+    def gather(self, value: T) -> list[T]:
+        """Each rank's value, in order, on all. Values must be picklable, tensors on the CPU."""
+        return [value]
+
+    def maximum(self, values: list[int]) -> list[int]:
+        """The largest of all ranks' values, place by place."""
+        return values
+
+    def add_up(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum of all ranks' tensors, the same bits on all, in place."""
+        return tensor
+
+    def replicate(self, model: torch.nn.Module, *, find_unused_parameters: bool) -> torch.nn.Module:
+        """The model as it is trained: its gradients become the mean over all ranks in the backward pass."""
+        del find_unused_parameters
+        return model
+
+    def explain(self, error: BaseException) -> BaseException:
+        """What an error really says: where it comes of another rank's end, a PeerLostError."""
+        return error
+
+    def report(self, message: str, traceback: str = "") -> None:
+        """Tell the other ranks why this one ends, for their own errors."""
+
+    def is_said_by_writer(self, message: str) -> bool:
+        """Whether the writing rank tells the user just this."""
+        del message
+        return False
+
+    def close(self) -> None:
+        """Leave the other ranks."""
+
+
+def without_averaging(replica: torch.nn.Module, *, last: bool) -> contextlib.AbstractContextManager[None]:
+    """The context of one of several backward passes of a step: only the last one averages gradients."""
+    if last or not isinstance(replica, torch.nn.parallel.DistributedDataParallel):
+        return contextlib.nullcontext()
+    context: contextlib.AbstractContextManager[None] = replica.no_sync()
+    return context

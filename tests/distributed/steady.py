@@ -1,0 +1,166 @@
+"""A training without dropout: what it computes does not depend on which rank takes which batch."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from data import DataLoader
+from metrics import SemanticSegmentationMetric
+from runners import Stepping, SupervisedSingleTaskEvaluator, SupervisedSingleTaskTrainer
+from tests.runners.toy import ToyDataset, ToyModel, toy_config
+
+__all__ = [
+    "DataLoader",
+    "Steady",
+    "Stepping",
+    "SupervisedSingleTaskEvaluator",
+    "SupervisedSingleTaskTrainer",
+    "evaluation_of",
+    "nn",
+    "noted_monitor",
+    "random_config",
+    "slow_validation",
+    "steady_config",
+    "torch",
+]
+
+
+class Acting(nn.Module):
+    """A criterion that does something at one of its calls.
+
+    Args:
+        act: what, on which rank, at which call, counted from 1: 'SIGKILL 1 5'. A signal, 'raise', 'sleep',
+            or 'nan'.
+    """
+
+    def __init__(self, act: str = "") -> None:
+        super().__init__()
+        self.act, self.calls = act, 0
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss = nn.functional.cross_entropy(logits, target)
+        self.calls += 1
+        what, rank, call = self.act.split() if self.act else ("", "", "0")
+        if os.environ.get("RANK", "0") != rank or self.calls != int(call):
+            return loss
+        if what == "raise":
+            raise KeyError("a bug of the user's")
+        if what == "sleep":
+            time.sleep(1000)
+        if what == "nan":
+            return loss * float("nan")
+        os.kill(os.getpid(), signal.Signals[what])
+        return loss
+
+
+class LargerDataset(ToyDataset):
+    """As many datapoints as a test asks for."""
+
+    count = 22
+
+    def _list_datapoints(self) -> list[int]:
+        return list(range(self.count if self.split == "train" else 9))
+
+
+class Steady(nn.Module):
+    """Two convolutions; `norm` puts batch normalisation between them."""
+
+    def __init__(self, norm: bool = False) -> None:
+        super().__init__()
+        middle = [nn.BatchNorm2d(4)] if norm else []
+        self.layers = nn.Sequential(nn.Conv2d(6, 4, 1), *middle, nn.Tanh(), nn.Conv2d(4, 2, 1))
+
+    def forward(self, img_1: torch.Tensor, img_2: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(torch.cat([img_1, img_2], dim=1))
+        return logits
+
+
+def steady_config(work_dir: str | Path, **changes: Any) -> dict[str, Any]:
+    """The toy configuration with this model and 6 batches an epoch of which the last is short."""
+    own: dict[str, Any] = {
+        "model": {"class": Steady, "args": {}},
+        "optimizer": {"class": torch.optim.SGD, "args": {"lr": 1.0, "momentum": 0.9}},
+    }
+    config = toy_config(work_dir, **{**own, **changes})
+    for split in ("train", "val", "test"):
+        config[f"{split}_dataset"]["class"] = LargerDataset
+    return config
+
+
+def random_config(work_dir: str | Path, act: str = "", **changes: Any) -> dict[str, Any]:
+    """The same with dropout, batch normalisation and a loader worker, saved at each step.
+
+    Args:
+        work_dir: of the run.
+        act: see Acting.
+        **changes: of the configuration.
+    """
+    config = steady_config(work_dir, model={"class": ToyModel, "args": {}}, **changes)
+    config["runner"]["args"] |= {"checkpoint_every_steps": 1}
+    config["criterion"] = {"class": Acting, "args": {"act": act}}
+    config["train_dataloader"]["args"] |= {"num_workers": 1}
+    return config
+
+
+class SlowMetric(SemanticSegmentationMetric):
+    """A validation of many seconds, which says that it has begun."""
+
+    def __init__(self, folder: str, **args: Any) -> None:
+        super().__init__(**args)
+        self._folder = Path(folder)
+
+    def update(self, *args: Any) -> None:
+        super().update(*args)
+        (self._folder / "validating").touch()
+        time.sleep(1.0)
+
+
+def slow_validation(work_dir: str | Path) -> dict[str, Any]:
+    """The random training with a slow validation."""
+    config = random_config(work_dir)
+    config["metric"]["class"] = SlowMetric
+    config["metric"]["args"]["folder"] = str(Path(work_dir).parent)
+    config["val_dataloader"]["args"]["batch_size"] = 1
+    return config
+
+
+class NotedMonitor:
+    """A monitor that leaves a file where it was started."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def start(self) -> None:
+        (self._folder / f"monitor_of_rank_{os.environ['RANK']}").touch()
+
+    def stop(self) -> None: ...
+
+    def latest(self) -> Any:
+        return _NoFigures()
+
+
+def noted_monitor(folder: str) -> dict[str, Any]:
+    return {"class": NotedMonitor, "args": {"folder": folder}}
+
+
+class _NoFigures:
+    sequence = 0
+
+    def as_record(self) -> dict[str, Any]:
+        return {}
+
+
+def evaluation_of(work_dir: str | Path, checkpoint: str | Path) -> dict[str, Any]:
+    """A configuration that evaluates a checkpoint of this model."""
+    config = steady_config(work_dir)
+    args = {"score": "f1_changed", "checkpoint": str(checkpoint)}
+    kept = ("work_dir", "seed", "model", "metric", "test_dataset", "test_dataloader", "monitor")
+    return {
+        "runner": {"class": SupervisedSingleTaskEvaluator, "args": args},
+        **{key: config[key] for key in kept},
+    }

@@ -1,0 +1,141 @@
+"""A rank that is killed, fails or is asked to stop ends all of them, and the run goes on to the same bits."""
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runners.randomness import RandomState
+from runners.stepping import replay
+from runners.supervised import SupervisedSingleTask
+from tests.distributed.conftest import Lab, stepping
+from tests.distributed.ranks import Ranks
+from tests.shutdown.compare_runs import differences
+
+
+def random_run(lab: Lab, name: str, ranks: int = 2, act: str = "", changes: str = "") -> Any:
+    return lab.run(name, ranks, f"act={act!r}, {changes}", form="random_config")
+
+
+def state_of(directory: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((directory / "state.json").read_text())
+    return content
+
+
+def go_on_without_acting(lab: Lab, name: str, ranks: int = 2) -> None:
+    """The same command, once the run no longer does what ended it: as after a kill from outside."""
+    path = lab.directory(name) / "config.json"
+    content = json.loads(path.read_text())
+    content["criterion"]["args"]["act"] = ""
+    path.write_text(json.dumps(content))
+    ended = random_run(lab, name, ranks)
+    assert ended.codes == [0] * ranks, ended.said
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_killed_rank_ends_all_at_once_and_the_run_goes_on_to_the_same_bits(lab: Lab, victim: int) -> None:
+    assert random_run(lab, "whole").codes == [0, 0]
+    begun = time.monotonic()
+    ended = random_run(lab, "killed", act=f"SIGKILL {victim} 5")
+    assert time.monotonic() - begun < 60
+    other = 1 - victim
+    assert ended.codes[victim] == -signal.SIGKILL
+    assert ended.codes[other] == 1
+    assert "A rank of this run is gone" in ended.said[other]
+    assert "goes on from the newest checkpoint" in ended.said[other]
+    assert "Traceback" not in ended.said[other]
+    # A killed writer can write no more: then the file tells the truth at the next launch.
+    assert state_of(lab.directory("killed"))["state"] == ("running" if victim == 0 else "failed")
+    go_on_without_acting(lab, "killed")
+    assert (
+        "going on after 1 finished epochs and 1 steps" in (lab.directory("killed") / "train.log").read_text()
+    )
+    assert differences(lab.directory("whole"), lab.directory("killed")) == []
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2, 3])
+def test_signal_to_any_one_rank_stops_all_at_the_same_step_and_saves_it(lab: Lab, rank: int) -> None:
+    assert random_run(lab, "whole", 4).codes == [0] * 4
+    ended = random_run(lab, "stopped", 4, act=f"SIGTERM {rank} 3")
+    assert ended.codes == [75] * 4, ended.said
+    assert state_of(lab.directory("stopped")) == {"state": "preempted", "signal": "SIGTERM"}
+    assert "Stopped by SIGTERM" in ended.said[0]
+    assert [said for said in ended.said[1:] if said] == [], "one rank tells it for all"
+    assert (lab.directory("stopped") / "epoch_1" / "step_1.pt").exists()
+    go_on_without_acting(lab, "stopped", 4)
+    assert differences(lab.directory("whole"), lab.directory("stopped")) == []
+
+
+def test_signal_that_comes_in_validation_stops_all_and_keeps_the_trained_epoch(lab: Lab) -> None:
+    assert random_run(lab, "whole").codes == [0, 0]
+    ranks = Ranks(2, lab.config("stopped", "", form="slow_validation"), lab.folder)
+    ranks.wait_for(lab.folder / "validating")
+    ranks.signal(1, signal.SIGUSR1)
+    ended = ranks.end()
+    assert ended.codes == [75, 75], ended.said
+    assert (lab.directory("stopped") / "epoch_0" / "trained.pt").exists()
+
+
+def test_error_of_one_rank_is_told_by_the_first_one_with_its_traceback_in_the_log(lab: Lab) -> None:
+    ended = random_run(lab, "failed", act="raise 1 4")
+    assert ended.codes == [1, 1]
+    assert "rank 1 ended: KeyError" in ended.said[0]
+    assert "a bug of the user's" in state_of(lab.directory("failed"))["error"]
+    assert 'raise KeyError("a bug of the user' in (lab.directory("failed") / "train.log").read_text()
+
+
+def test_error_that_all_ranks_share_is_told_once(lab: Lab) -> None:
+    ended = lab.run("wrong", 2, "epochs=0")
+    assert ended.codes == [2, 2]
+    assert "epochs is 0" in ended.said[0]
+    assert ended.said[1] == ""
+
+
+def test_other_number_of_ranks_is_refused_because_a_step_would_be_another_one(lab: Lab) -> None:
+    assert random_run(lab, "run", act="SIGTERM 0 3").codes == [75, 75]
+    path = lab.directory("run") / "config.json"
+    path.write_text(path.read_text().replace("SIGTERM 0 3", ""))
+    ended = random_run(lab, "run", 1)
+    assert ended.codes == [4]
+    assert "holds a run of 2 processes, and this launch has 1" in ended.said[0]
+    assert random_run(lab, "run", 2).codes == [0, 0], "and nothing was lost by it"
+
+
+def test_several_files_are_refused(lab: Lab) -> None:
+    both = [str(lab.config(name)) for name in ("one", "two")]
+    ended = lab.run("one", 2, "", "--config-filepath", *both)
+    assert ended.codes == [2, 2]
+    assert "one configuration file" in ended.said[0]
+
+
+def test_step_with_a_nan_on_one_rank_is_left_out_by_all_and_can_be_computed_again(lab: Lab) -> None:
+    args = stepping(non_finite="skip")
+    ended = random_run(lab, "skipped", act="nan 1 2", changes=args)
+    assert ended.codes == [0, 0], ended.said
+    lines = [
+        json.loads(line) for line in (lab.directory("skipped") / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [line["global_step"] for line in lines if line.get("skipped")] == [1]
+    (dump,) = (lab.directory("skipped") / "non_finite").glob("*.pt")
+    content = torch.load(dump, weights_only=True)
+    assert [len(rank["batches"]) for rank in content["ranks"]] == [1, 1]
+    from tests.distributed.steady import Acting, ToyModel
+
+    model, criterion = ToyModel(), Acting()
+    device = torch.device("cpu")
+    task = SupervisedSingleTask(model, criterion, device, tile_size=None, tile_overlap=0)
+    assert 0 < replay(content, task, [model, criterion], RandomState(device)) < 2
+
+
+def test_one_monitor_per_machine(lab: Lab) -> None:
+    path = lab.config("watched", f"monitor=noted_monitor({str(lab.folder)!r})")
+    ended = Ranks(4, path, lab.folder, nodes=2).end()
+    assert ended.codes == [0] * 4, ended.said
+    assert sorted(one.name for one in lab.folder.glob("monitor_of_rank_*")) == [
+        "monitor_of_rank_0",
+        "monitor_of_rank_2",
+    ]
