@@ -4,7 +4,6 @@ EpochSampler ── SeededIndex(index, epoch seed) ──> worker: dataset ─�
 """
 
 import itertools
-import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from data.dataset import BaseDataset
 from data.errors import LoaderWorkerError
 from data.sampler import EpochSampler
 from data.worker_failure import FailureAwareCollate, WorkerFailure
+from data.worker_processes import WorkerProcesses, initialise_worker
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
@@ -50,6 +50,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         collate_fn: Callable[..., Any] = collate,
     ) -> None:
         self._epoch_sampler = EpochSampler(len(dataset), shuffle=shuffle)
+        self._processes = WorkerProcesses()
         super().__init__(
             dataset,
             batch_size=batch_size,
@@ -61,7 +62,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             prefetch_factor=prefetch_factor,
             multiprocessing_context=multiprocessing_context,
             collate_fn=FailureAwareCollate(collate_fn),
-            worker_init_fn=_initialise_worker,
+            worker_init_fn=initialise_worker,
             # torch draws a base seed per iteration, by default from the global generator: an own one
             # keeps that generator's state independent of how often a loader was iterated.
             generator=torch.Generator(),
@@ -101,6 +102,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         iterator, self._iterator = self._iterator, None
         if iterator is not None and self.num_workers > 0:
             iterator._shutdown_workers()
+        self._processes.kill()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # torch names a private class here
         """The epoch's batches.
@@ -116,6 +118,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
                 "ignore", message=".*fork.*may lead to deadlocks", category=DeprecationWarning
             )
             batches = super().__iter__()
+        self._processes.take_in(getattr(batches, "_workers", ()))
         batch: Any = None
         try:
             while (batch := self._received(batches)) is not None:
@@ -139,14 +142,3 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
                 f"a batch of a loader worker could not be received ({type(error).__name__}: {error}). It "
                 "may have been killed for want of memory: try fewer num_workers or a smaller batch_size."
             ) from error
-
-
-def _initialise_worker(_worker_id: int) -> None:
-    """Give a loader worker the signal handling of a worker.
-
-    A forked worker inherits the run's handlers. Ctrl-C reaches the whole terminal group, and the
-    run decides what it means; SIGTERM, which the loader ends its workers with, must end them.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)

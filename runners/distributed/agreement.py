@@ -1,5 +1,6 @@
 """A stop request that all ranks see at the same place, however the signals reached them."""
 
+import os
 import signal
 
 from runners.distributed.world import World
@@ -13,6 +14,9 @@ class AgreedStop:
     A rank that left its loop alone would let the others wait for it for ever. So each look is a meeting of
     all ranks, at the same places of the program on each; with one process it costs nothing.
 
+    The end of torchrun's agent asks for a stop too, as SIGHUP: nobody would end these ranks any more, and
+    they would keep the run directory.
+
     Args:
         flag: what this process's signals set.
         world: the ranks.
@@ -22,6 +26,7 @@ class AgreedStop:
         self._flag = flag
         self._world = world
         self._signal_name: str | None = None
+        self._agent = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
 
     @property
     def agreed(self) -> bool:
@@ -37,11 +42,16 @@ class AgreedStop:
         Returns:
             Whether any of them does.
         """
-        name = self._flag.signal_name
-        number, wanted = self._world.maximum([signal.Signals[name] if name else 0, int(save)])
+        number, wanted = self._world.maximum([self._asked(), int(save)])
         if number and self._signal_name is None:
             self._signal_name = signal.Signals(number).name
         return bool(wanted)
+
+    def _asked(self) -> int:
+        """The number of the signal that asks this rank to stop, 0 for none."""
+        if self._flag.signal_name is not None:
+            return signal.Signals[self._flag.signal_name]
+        return signal.SIGHUP if self._agent is not None and os.getppid() != self._agent else 0
 
     def raise_if_agreed(self) -> None:
         """End the current loop. Raises RunStopped, naming the signal, once a stop was agreed on."""

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from data.errors import DataError
+from runners.distributed.meeting import own_store
 from runners.distributed.world import World
 from runners.errors import EndedByPeerError, PeerLostError, PylonError
 
@@ -28,8 +29,8 @@ T = TypeVar("T")
 _TIMEOUT = datetime.timedelta(minutes=30)
 # For what a rank that ends says of itself, on its way to the others.
 _REPORTS_WITHIN_S = 2.0
-_REPORT = "pylon/ended/{}"
-_HEARD = "pylon/heard/{}"
+_REPORT = "ended/{}"
+_HEARD = "heard/{}"
 # The transports name themselves in what they raise; torch gives most of it as a plain RuntimeError.
 _TRANSPORTS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 
@@ -73,10 +74,11 @@ class ProcessGroupWorld(World):
         self._failed = False
         self.local_rank = local_rank
         try:
-            self._store, self.rank, self.size = next(rendezvous("env://", timeout=_TIMEOUT))
+            shared, self.rank, self.size = next(rendezvous("env://", timeout=_TIMEOUT))
+            self._store = own_store(shared, self.rank, self.size, _TIMEOUT)
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
-                store=dist.PrefixStore("pylon/group", self._store),
+                store=dist.PrefixStore("group", self._store),
                 rank=self.rank,
                 world_size=self.size,
                 timeout=_TIMEOUT,

@@ -36,17 +36,22 @@ class Acting(nn.Module):
     Args:
         act: what, on which rank, at which call, counted from 1: 'SIGKILL 1 5'. A signal, 'raise', 'sleep',
             or 'nan'.
+        pause_s: how long each call takes, so that a test can meet it.
     """
 
-    def __init__(self, act: str = "") -> None:
+    def __init__(self, act: str = "", pause_s: float = 0.0) -> None:
         super().__init__()
+        self.pause_s = pause_s
         self.act, self.calls = act, 0
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         loss = nn.functional.cross_entropy(logits, target)
+        time.sleep(self.pause_s)
         self.calls += 1
         what, rank, call = self.act.split() if self.act else ("", "", "0")
-        if os.environ.get("RANK", "0") != rank or self.calls != int(call):
+        # What torchrun has started again does not do it again.
+        is_first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+        if os.environ.get("RANK", "0") != rank or self.calls != int(call) or not is_first:
             return loss
         if what == "raise":
             raise KeyError("a bug of the user's")
@@ -92,17 +97,19 @@ def steady_config(work_dir: str | Path, **changes: Any) -> dict[str, Any]:
     return config
 
 
-def random_config(work_dir: str | Path, act: str = "", **changes: Any) -> dict[str, Any]:
+def random_config(
+    work_dir: str | Path, act: str = "", pause_s: float = 0.0, **changes: Any
+) -> dict[str, Any]:
     """The same with dropout, batch normalisation and a loader worker, saved at each step.
 
     Args:
         work_dir: of the run.
-        act: see Acting.
+        act, pause_s: see Acting.
         **changes: of the configuration.
     """
     config = steady_config(work_dir, model={"class": ToyModel, "args": {}}, **changes)
     config["runner"]["args"] |= {"checkpoint_every_steps": 1}
-    config["criterion"] = {"class": Acting, "args": {"act": act}}
+    config["criterion"] = {"class": Acting, "args": {"act": act, "pause_s": pause_s}}
     config["train_dataloader"]["args"] |= {"num_workers": 1}
     return config
 

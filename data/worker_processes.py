@@ -1,0 +1,51 @@
+"""The processes that load: which signals they hear, and that none of them outlives the run."""
+
+import atexit
+import os
+import signal
+from collections.abc import Iterable
+from multiprocessing.process import BaseProcess
+
+
+def initialise_worker(_worker_id: int) -> None:
+    """Give a loader worker the signal handling of a worker.
+
+    A signal to the whole process group, from Ctrl-C, torchrun's agent or a batch system, is for the run to
+    decide on: it needs its workers until the running step has ended and is saved. So no signal ends
+    them but SIGKILL; they end when their loader tells them, or is gone.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+class WorkerProcesses:
+    """The workers of one loader, of which those that hang are killed at the end.
+
+    At the interpreter's exit, Python sends SIGTERM to what is left and waits for it without a limit:
+    so it must not find a worker that ignores that.
+    """
+
+    def __init__(self) -> None:
+        self._processes: list[BaseProcess] = []
+        self._parent_pid = 0
+
+    def take_in(self, processes: Iterable[BaseProcess]) -> None:
+        """Answer for these too."""
+        former = self._own()
+        self._parent_pid = os.getpid()
+        self._processes = [one for one in {*former, *processes} if one.is_alive()]
+        if self._processes and not former:
+            atexit.register(self.kill)
+
+    def kill(self) -> None:
+        """Kill those that are still there."""
+        atexit.unregister(self.kill)
+        processes, self._processes = self._own(), []
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+
+    def _own(self) -> list[BaseProcess]:
+        """The workers of this process; a forked copy of it has none."""
+        return self._processes if self._parent_pid == os.getpid() else []
