@@ -15,7 +15,7 @@ from data.dataset import BaseDataset
 from data.errors import LoaderWorkerError
 from data.sampler import EpochSampler
 from data.worker_failure import FailureAwareCollate, WorkerFailure
-from data.worker_processes import WorkerProcesses, initialise_worker
+from data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
@@ -117,7 +117,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             warnings.filterwarnings(
                 "ignore", message=".*fork.*may lead to deadlocks", category=DeprecationWarning
             )
-            batches = super().__iter__()
+            with signals_held_back():
+                batches = super().__iter__()
         self._processes.take_in(getattr(batches, "_workers", ()))
         batch: Any = None
         try:

@@ -1,10 +1,13 @@
 """The processes that load: which signals they hear, and that none of them outlives the run."""
 
 import atexit
+import contextlib
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from multiprocessing.process import BaseProcess
+
+_OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
 
 
 def initialise_worker(_worker_id: int) -> None:
@@ -14,8 +17,22 @@ def initialise_worker(_worker_id: int) -> None:
     decide on: it needs its workers until the running step has ended and is saved. So no signal ends
     them but SIGKILL; they end when their loader tells them, or is gone.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in _OF_THE_RUN:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_RUN)
+
+
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Start workers inside the block: until they have their own handling, a signal waits for them.
+
+    torch gives a new worker a handler of its own for SIGTERM, which ends it.
+    """
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_RUN)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 class WorkerProcesses:

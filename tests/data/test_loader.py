@@ -1,11 +1,17 @@
 import gc
+import multiprocessing
+import os
 import signal
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data import (
     DataError,
@@ -30,6 +36,7 @@ from tests.data.samples import (
 # On a machine with one core.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 Batches = list[dict[str, Any]]
 HALVES = {"img_1": [0.5, 0.5, 0.5], "img_2": [0.5, 0.5, 0.5]}
 AUGMENT = Compose(
@@ -241,8 +248,49 @@ def test_workers_do_not_inherit_the_signal_handling_of_the_run() -> None:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-    expected = [signal.SIG_DFL, signal.SIG_IGN, signal.SIG_IGN]
-    assert batch["meta_info"]["handlers"] == [[str(handler) for handler in expected]]
+    assert batch["meta_info"]["handlers"] == [[str(signal.SIG_IGN)] * 3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_signal_to_all_processes_of_a_job_leaves_the_epoch_whole(number: signal.Signals) -> None:
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=2, prefetch_factor=1)
+    former = signal.signal(number, lambda *_: None)
+    try:
+        batches = iter(loader)
+        seen = [next(batches)]
+        for process in multiprocessing.active_children():
+            os.kill(process.pid, number)
+        seen += batches
+    finally:
+        signal.signal(number, former)
+        loader.close()
+    assert [batch["meta_info"]["idx"] for batch in seen] == [[index] for index in range(7)]
+
+
+def test_worker_that_hangs_is_gone_after_close_and_at_the_interpreters_exit(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, sys, time\n"
+        "from data import DataLoader\n"
+        "from tests.data.samples import SampleDataset\n"
+        "loader = DataLoader(SampleDataset('', 'train'), batch_size=1, num_workers=1)\n"
+        "batch = next(iter(loader))\n"
+        "pid = batch['meta_info']['process'][0]\n"
+        "os.kill(pid, signal.SIGSTOP)\n"
+        "print(pid, flush=True)\n"
+        "if sys.argv[1] == 'close':\n"
+        "    loader.close()\n"
+        "    print(os.path.exists(f'/proc/{pid}'), flush=True)\n"
+    )
+    for how in ("close", "exit"):
+        ended = subprocess.run(
+            [sys.executable, str(program), how], cwd=REPOSITORY, capture_output=True, text=True, timeout=100,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+        pid, *gone = ended.stdout.split()
+        assert not Path(f"/proc/{pid}").exists()
+        assert gone == (["False"] if how == "close" else [])
 
 
 @pytest.mark.parametrize("context", [None, "forkserver"])
@@ -291,6 +339,45 @@ def test_batches_before_the_first_one_asked_for_are_not_loaded() -> None:
     assert [one.index for one in sampler] == order[6:]
     with pytest.raises(ValueError, match="expected positions from 0 to 9"):
         sampler.set_epoch_seed(3, [range(8, 11)])
+
+
+def test_batches_are_asked_for_in_order_and_within_the_epoch() -> None:
+    loader = DataLoader(SampleDataset("", "train"), batch_size=2)
+    for wrong in ([1, 0], [0, 0], [-1], [len(loader)]):
+        with pytest.raises(ValueError, match="batches: "):
+            loader.set_epoch_seed(1, wrong)
+    loader.set_epoch_seed(1, [])
+    assert list(loader) == []
+
+
+@given(
+    length=st.integers(1, 40),
+    form=st.fixed_dictionaries(
+        {"batch_size": st.integers(1, 9), "shuffle": st.booleans(), "drop_last": st.booleans()}
+    ),
+    seed=st.integers(0, 2**63 - 1),
+    data=st.data(),
+)
+def test_any_choice_of_batches_gives_just_those_of_the_whole_epoch(
+    length: int, form: dict[str, Any], seed: int, data: st.DataObject
+) -> None:
+    class Numbers(SampleDataset):
+        def _list_datapoints(self) -> list[int]:
+            return [f"train-{number}" for number in range(length)]
+
+    loader = DataLoader(
+        Numbers("", "train"),
+        collate_fn=lambda datapoints: [one["meta_info"]["idx"] for one in datapoints],
+        **form,
+    )
+    loader.set_epoch_seed(seed)
+    whole = list(loader)
+    indices = [index for batch in whole for index in batch]
+    assert len(set(indices)) == len(indices)
+    assert form["drop_last"] or sorted(indices) == list(range(length))
+    wanted = sorted(data.draw(st.sets(st.integers(0, len(whole) - 1)))) if whole else []
+    loader.set_epoch_seed(seed, wanted)
+    assert list(loader) == [whole[number] for number in wanted]
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
