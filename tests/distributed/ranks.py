@@ -13,8 +13,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 WITHIN_S = 100.0
 
 
@@ -108,8 +106,12 @@ def _rank(variables: dict[str, str], command: list[str], log: Path) -> None:
     # The test runner has put objects of its own there.
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     os.environ |= variables
-    torch.set_num_threads(1)
+    # Not above: whoever starts ranks decides on threads before torch is imported.
+    import torch
+
     from main import main
+
+    torch.set_num_threads(1)
 
     code = main(command)
     os._exit(code)

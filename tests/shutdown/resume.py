@@ -7,6 +7,8 @@ Each run that gets to its end is compared with the whole one: losses, scores, we
 generator states, step lines, history, test results, pictures, and which files there are. Equal means
 to the bit.
 
+With `--ranks N` the run has N processes, as torchrun starts them, and one of them is struck.
+
 The moments and signals follow from the seed. What a moment meets depends on the machine's load, so a
 seed repeats a pressure, not an instruction.
 
@@ -14,7 +16,6 @@ exit codes: 0 no difference, 1 a difference, a wrong exit code or a slow stop, 2
 """
 
 import argparse
-import multiprocessing
 import os
 import random
 import shutil
@@ -27,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.shutdown.compare_runs import differences
+from tests.shutdown.launches import Launch, ManyRanks, OneProcess
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_WITHIN_S = 120.0
@@ -61,12 +63,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--runner", action="append", default=[], metavar="NAME=VALUE", help="further arguments of the runner"
     )
+    parser.add_argument("--ranks", type=int, default=1, help="processes of the run (1)")
     options = parser.parse_args(arguments)
-    if options.kills < 1 or options.sigterm < 0:
-        parser.error("--kills: expected at least 1; --sigterm: expected 0 or more")
+    if options.kills < 1 or options.sigterm < 0 or options.ranks < 1:
+        parser.error("--kills and --ranks: expected at least 1; --sigterm: expected 0 or more")
     changes = dict(text.split("=", 1) for text in options.runner)
     with tempfile.TemporaryDirectory(prefix="pylon-resume-") as folder:
-        attack = Attack(Path(folder), options.seed, options.sigterm, options.stop_within, changes)
+        attack = Attack(
+            Path(folder), options.seed, sigterm=options.sigterm, stop_within_s=options.stop_within,
+            changes=changes, ranks=options.ranks,
+        )  # fmt: skip
         tally = attack.run(options.kills, options.minutes)
     report(tally, options.seed)
     return 1 if tally.found or tally.runs == 0 else 0
@@ -81,15 +87,24 @@ class Attack:
         sigterm: one kill in so many is a SIGTERM; 0: none.
         stop_within_s: how long a SIGTERM may take.
         changes: arguments of the runner, as Python text.
+        ranks: processes of the run.
     """
 
     def __init__(
-        self, folder: Path, seed: int, sigterm: int, stop_within_s: float, changes: dict[str, str]
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        sigterm: int,
+        stop_within_s: float,
+        changes: dict[str, str],
+        ranks: int,
     ) -> None:
         self._folder = folder
         self._random = random.Random(seed)
         self._sigterm = sigterm
         self._stop_within_s = stop_within_s
+        self._ranks = ranks
         self._changes = "".join(f", {name}={value}" for name, value in changes.items())
         self._tally = Tally()
 
@@ -120,52 +135,52 @@ class Attack:
         )
         # A machine under load can need longer to begin than the latest kill leaves it.
         delay_s = self._random.uniform(0, _REACH * length_s * (1 + 0.05 * in_a_row))
-        process = self._launch(work_dir)
-        process.join(delay_s)
-        if process.exitcode is not None:
-            self._expect(process.exitcode, 0, "ended by itself")
+        launch = self._launch(work_dir)
+        codes = launch.join(delay_s)
+        if codes is not None:
+            self._expect(codes, {0}, "ended by itself")
             return True
         place = self._place(work_dir)
         sent_s = time.monotonic()
-        os.kill(process.pid or 0, number)
-        process.join(RUN_WITHIN_S)
+        launch.strike(number)
+        codes = self._ended(launch)
         took_s = time.monotonic() - sent_s
         self._tally.kills += 1
         self._tally.places[f"{number.name} {place}"] += 1
         if number == signal.SIGKILL:
-            if process.exitcode != 0:  # it may have come to its end just before
-                self._expect(process.exitcode, -signal.SIGKILL, place)
-            return process.exitcode == 0
+            # It may have come to its end just before; the other ranks of a killed one fail, or are ended.
+            others = {1, 75, -signal.SIGTERM} if self._ranks > 1 else set()
+            self._expect(codes, {0, -signal.SIGKILL, *others}, place)
+            return set(codes) == {0}
         self._tally.slowest_stop_s = max(self._tally.slowest_stop_s, took_s)
         if took_s > self._stop_within_s:
             self._tally.found.append(f"SIGTERM {place}: stopped after {took_s:.1f} s")
         # Before its handlers are there, a process ends by the signal itself; at its very end, it may finish.
-        if process.exitcode not in (75, 0, -signal.SIGTERM):
-            self._expect(process.exitcode, 75, place)
-        return process.exitcode == 0
+        early = {1} if -signal.SIGTERM in codes and self._ranks > 1 else set()
+        self._expect(codes, {75, 0, -signal.SIGTERM, *early}, place)
+        return set(codes) == {0}
 
     def _finish(self, work_dir: Path) -> None:
-        process = self._launch(work_dir)
-        process.join(RUN_WITHIN_S)
-        if process.exitcode is None:
-            process.kill()
-        self._expect(process.exitcode, 0, "the last launch")
+        self._expect(self._ended(self._launch(work_dir)), {0}, "the last launch")
 
-    def _expect(self, seen: int | None, expected: int, place: str) -> None:
-        if seen != expected:
-            self._tally.found.append(f"{place}: exit code {seen}, expected {expected}")
+    def _ended(self, launch: Launch) -> list[int]:
+        codes = launch.join(RUN_WITHIN_S)
+        if codes is None:
+            launch.kill()
+            self._tally.found.append(f"a launch did not end within {RUN_WITHIN_S:.0f} s")
+        return codes or []
 
-    def _launch(self, work_dir: Path) -> multiprocessing.context.ForkProcess:
+    def _expect(self, seen: list[int], expected: set[int], place: str) -> None:
+        if not set(seen) <= expected:
+            self._tally.found.append(f"{place}: exit codes {seen}, expected {sorted(expected)}")
+
+    def _launch(self, work_dir: Path) -> Launch:
         config = self._folder / f"{work_dir.name}_config.py"
         config.write_text(
             "from tests.shutdown.resume_run import resume_config\n"
             f"config = resume_config({str(work_dir)!r}{self._changes})\n"
         )
-        # A fork with torch already imported: a kill a second instead of one in five. It is a process of its
-        # own all the same, and nothing of the former one's memory is in it.
-        process = multiprocessing.get_context("fork").Process(target=_train, args=(config,))
-        process.start()
-        return process
+        return OneProcess(config) if self._ranks == 1 else ManyRanks(config, self._ranks, self._random)
 
     def _place(self, work_dir: Path) -> str:
         if (work_dir / "test").exists():
@@ -175,18 +190,6 @@ class Attack:
 
     def _out_of_time(self, begun_s: float, minutes: float | None) -> bool:
         return minutes is not None and time.monotonic() - begun_s > 60 * minutes
-
-
-def _train(config: Path) -> None:
-    """One launch of the command, silent, in a process group of its own."""
-    os.setsid()
-    silence = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
-        os.dup2(silence, descriptor)
-    from main import main as command_line
-
-    code = command_line(["--config-filepath", str(config), "--device", "cpu"])
-    os._exit(code)
 
 
 def report(tally: Tally, seed: int) -> None:

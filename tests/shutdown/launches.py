@@ -1,0 +1,113 @@
+"""Launches of the command that a script kills: one process, or the ranks of a run as torchrun keeps them."""
+
+import multiprocessing
+import os
+import random
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Protocol
+
+from tests.distributed.ranks import Ranks
+
+# torchrun's: time between asking the ranks that are left to end, and killing them.
+_AGENT_WAITS_S = 30.0
+
+
+class Launch(Protocol):
+    """A run of the command."""
+
+    def join(self, timeout_s: float) -> list[int] | None:
+        """Wait for its end; the exit code of each process, None where it goes on."""
+
+    def strike(self, number: signal.Signals) -> None:
+        """Send a signal to one of its processes."""
+
+    def kill(self) -> None:
+        """Leave nothing of it running."""
+
+
+class OneProcess:
+    """The command in a process of its own.
+
+    A fork with torch already imported: a kill a second instead of one in five. Nothing of the former one's
+    memory is in it.
+    """
+
+    def __init__(self, config: Path) -> None:
+        self._process = multiprocessing.get_context("fork").Process(target=_train, args=(config,))
+        self._process.start()
+
+    def join(self, timeout_s: float) -> list[int] | None:
+        self._process.join(timeout_s)
+        return None if self._process.exitcode is None else [self._process.exitcode]
+
+    def strike(self, number: signal.Signals) -> None:
+        os.kill(self._process.pid or 0, number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+
+class ManyRanks:
+    """The ranks of a run, of which one is struck; once one has failed, the others are ended.
+
+    Args:
+        config: the configuration file.
+        count: how many.
+        choice: chooses the one.
+    """
+
+    def __init__(self, config: Path, count: int, choice: random.Random) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="pylon-ranks-")
+        self._ranks = Ranks(count, config, Path(self._folder.name))
+        self._choice = choice
+        self._asked_s: float | None = None
+
+    def join(self, timeout_s: float) -> list[int] | None:
+        until = time.monotonic() + timeout_s
+        while (codes := self._codes()) is None and time.monotonic() < until:
+            self._act_as_torchrun()
+            time.sleep(0.01)
+        if codes is not None:
+            self._folder.cleanup()
+        return codes
+
+    def strike(self, number: signal.Signals) -> None:
+        self._ranks.signal(self._choice.randrange(len(self._ranks.processes)), number)
+
+    def kill(self) -> None:
+        for process in self._ranks.processes:
+            process.kill()
+            process.join()
+        self._folder.cleanup()
+
+    def _codes(self) -> list[int] | None:
+        codes = [process.exitcode for process in self._ranks.processes if process.exitcode is not None]
+        return codes if len(codes) == len(self._ranks.processes) else None
+
+    def _act_as_torchrun(self) -> None:
+        if self._asked_s is None and any(process.exitcode for process in self._ranks.processes):
+            self._asked_s = time.monotonic()
+            self._send(signal.SIGTERM)
+        elif self._asked_s is not None and time.monotonic() - self._asked_s > _AGENT_WAITS_S:
+            self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        for process in self._ranks.processes:
+            if process.exitcode is None and process.pid is not None:
+                os.kill(process.pid, number)
+
+
+def _train(config: Path) -> None:
+    """One launch of the command, silent, in a process group of its own."""
+    os.setsid()
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(silence, descriptor)
+    from main import main as command_line
+
+    code = command_line(["--config-filepath", str(config), "--device", "cpu"])
+    os._exit(code)
