@@ -49,7 +49,7 @@ class BaseTrainer(BaseRunner):
         predictions: how many test datapoints become a picture.
         log_every_steps: losses leave the device and reach `metrics.jsonl` in groups of so many steps.
         scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
-        deterministic: ask torch for deterministic kernels.
+        deterministic: ask torch for deterministic kernels, and add up the ranks' gradients in a fixed order.
         checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
         asynchronous_checkpoints: write them in a thread beside the training.
@@ -149,6 +149,7 @@ class BaseTrainer(BaseRunner):
             stepping=self.stepping,
             device=self.context.device,
             world=self.context.world,
+            deterministic=self.deterministic,
             dump=self._dump,
         )
         self.train_loader, self.val_loader = build_loaders(self.build_loader)

@@ -81,7 +81,7 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         predictions: how many test datapoints become a picture.
         log_every_steps: losses leave the device and reach `metrics.jsonl` in groups of so many steps.
         scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
-        deterministic: ask torch for deterministic kernels.
+        deterministic: ask torch for deterministic kernels, and add up the ranks' gradients in a fixed order.
         checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
         asynchronous_checkpoints: write them in a thread beside the training.

@@ -64,6 +64,7 @@ def build_parts(
     stepping: Stepping,
     device: torch.device,
     world: World,
+    deterministic: bool,
     dump: Callable[[dict[str, Any]], str],
 ) -> TrainingParts:
     """Build the parts, in an order that decides which random numbers each gets.
@@ -74,6 +75,7 @@ def build_parts(
         stepping: how steps are taken.
         device: where the model goes.
         world: the ranks that train it.
+        deterministic: whether a run that goes on must give the bits of one that was not interrupted.
         dump: writes what reproduces a step whose numbers are none.
     """
     model = build("model").to(device)
@@ -86,7 +88,11 @@ def build_parts(
     evaluated = model if average is None or not stepping.evaluate_ema else average.model
     optimizer = build("optimizer", params=model.parameters())
     random = RandomState(device)
-    replica = world.replicate(model, find_unused_parameters=stepping.find_unused_parameters)
+    # After its first step, torch groups the gradients anew, in the order in which they came: a launch that
+    # goes on would add up some of them in another order than the one before. With two summands there is no
+    # order, and where unused parameters are looked for, the groups stay.
+    regrouped = deterministic and world.size > 2
+    replica = world.replicate(model, find_unused_parameters=stepping.find_unused_parameters or regrouped)
     stepper = Stepper(
         stepping,
         task=make_task(torch.compile(replica) if stepping.compile else replica, criterion),

@@ -20,6 +20,7 @@ __all__ = [
     "Stepping",
     "SupervisedSingleTaskEvaluator",
     "SupervisedSingleTaskTrainer",
+    "crossed_config",
     "evaluation_of",
     "nn",
     "noted_monitor",
@@ -95,6 +96,26 @@ def steady_config(work_dir: str | Path, **changes: Any) -> dict[str, Any]:
     for split in ("train", "val", "test"):
         config[f"{split}_dataset"]["class"] = LargerDataset
     return config
+
+
+class Crossed(nn.Module):
+    """Layers that are used in another order than they are made in."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(width, 2, 1)
+        self.first = nn.Conv2d(6, width, 3, padding=1)
+        self.middle = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, img_1: torch.Tensor, img_2: torch.Tensor) -> torch.Tensor:
+        first = torch.tanh(self.first(torch.cat([img_1, img_2], dim=1)))
+        logits: torch.Tensor = self.last(torch.tanh(self.middle(first)))
+        return logits
+
+
+def crossed_config(work_dir: str | Path, act: str = "") -> dict[str, Any]:
+    """The random training with another model."""
+    return random_config(work_dir, act) | {"model": {"class": Crossed, "args": {}}}
 
 
 def random_config(

@@ -26,13 +26,13 @@ def state_of(directory: Path) -> dict[str, Any]:
     return content
 
 
-def go_on_without_acting(lab: Lab, name: str, ranks: int = 2) -> None:
+def go_on_without_acting(lab: Lab, name: str, ranks: int = 2, form: str = "random_config") -> None:
     """The same command, once the run no longer does what ended it: as after a kill from outside."""
     path = lab.directory(name) / "config.json"
     content = json.loads(path.read_text())
     content["criterion"]["args"]["act"] = ""
     path.write_text(json.dumps(content))
-    ended = random_run(lab, name, ranks)
+    ended = lab.run(name, ranks, form=form)
     assert ended.codes == [0] * ranks, ended.said
 
 
@@ -67,6 +67,13 @@ def test_signal_to_any_one_rank_stops_all_at_the_same_step_and_saves_it(lab: Lab
     assert [said for said in ended.said[1:] if said] == [], "one rank tells it for all"
     assert (lab.directory("stopped") / "epoch_1" / "step_1.pt").exists()
     go_on_without_acting(lab, "stopped", 4)
+    assert differences(lab.directory("whole"), lab.directory("stopped")) == []
+
+
+def test_gradients_are_added_up_in_the_same_order_after_a_resume(lab: Lab) -> None:
+    assert lab.run("whole", 4, form="crossed_config").codes == [0] * 4
+    assert lab.run("stopped", 4, "act='SIGTERM 1 4'", form="crossed_config").codes == [75] * 4
+    go_on_without_acting(lab, "stopped", 4, form="crossed_config")
     assert differences(lab.directory("whole"), lab.directory("stopped")) == []
 
 
