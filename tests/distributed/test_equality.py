@@ -47,6 +47,13 @@ def test_ranks_train_as_one_process_that_accumulates_their_batches(
         assert torch.allclose(weights(lab.directory("together"))[name], value, rtol=1e-5, atol=1e-7), name
 
 
+def test_batch_normalisation_changes_no_training_loss(lab: Lab) -> None:
+    """Each batch is normalised by itself; only the running statistics know of ranks."""
+    assert lab.run("together", 2, NORM).codes == [0, 0]
+    assert lab.run("alone", 1, f"{NORM}, {stepping(accumulate_batches=2)}").codes == [0]
+    assert torch.equal(losses(lab.directory("together")), losses(lab.directory("alone")))
+
+
 def test_two_ranks_give_the_bits_of_one_process(lab: Lab) -> None:
     """With two summands there is no order: what is left is that each datapoint counts, and counts once."""
     assert lab.run("together", 2).codes == [0, 0]

@@ -106,13 +106,13 @@ def test_ranks_whose_torchrun_is_killed_save_and_end(lab: Lab, torchrun: Torchru
 def test_two_machines_are_two_torchruns_with_one_endpoint(lab: Lab, torchrun: Torchrun) -> None:
     assert lab.run("whole", 2, form="random_config").codes == [0, 0]
     config = lab.config("both", "", form="random_config")
-    port = str(free_port())
+    port = free_port()
     agents = [
         torchrun(
-            config, "--nnodes", "2", "--node-rank", str(number), "--master-addr", "127.0.0.1",
-            "--master-port", port, "--nproc-per-node", "1",
+            config, "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d",
+            "--rdzv-id", "two", "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1",
         )
-        for number in range(2)
+        for _ in range(2)
     ]  # fmt: skip
     assert [agent.wait(WITHIN_S) for agent in agents] == [0, 0], said(lab) + said(lab, 1)
     assert differences(lab.directory("whole"), lab.directory("both")) == []
