@@ -41,8 +41,12 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
 
 @contextlib.contextmanager
 def warnings_of_rank(rank: int) -> Iterator[None]:
-    """Send the warnings of a rank that writes no files to standard error inside the block."""
+    """Send the warnings of a rank that writes no files to standard error inside the block.
+
+    Python's own are left out: the first rank has them too, and every rank would repeat them.
+    """
     to_stderr = logging.StreamHandler()
+    to_stderr.addFilter(lambda record: record.name != "py.warnings")
     to_stderr.setFormatter(
         logging.Formatter(f"%(asctime)s %(levelname)s rank {rank}: %(message)s", "%H:%M:%S")
     )

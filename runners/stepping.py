@@ -188,7 +188,7 @@ class Stepper:
         return loss.detach() * weight
 
     def _average_buffers(self, share: float) -> None:
-        """Let running statistics be those of all ranks' batches, and the same everywhere.
+        """Let running statistics be those of all ranks' batches, and counters the first rank's, everywhere.
 
         Args:
             share: of this rank's batches in the step, 0..1.
@@ -199,13 +199,20 @@ class Stepper:
             buffer
             for module in self._modules
             for buffer in module.buffers()
-            if buffer.is_floating_point() and buffer.numel()
+            if buffer.numel() and not buffer.is_complex()
         ]
         if not buffers:
             return
-        flat = torch.cat([buffer.detach().flatten().float() for buffer in buffers])
-        # A rank that stands in for nobody has seen a batch twice: 0 times what may be NaN would stay NaN.
-        self._world.add_up(flat.mul_(share) if share else flat.zero_())
+        first = float(self._world.writes)
+        # float64 holds counters exactly. Zeros of their own: 0 times a NaN would be NaN.
+        parts = [
+            buffer.detach().flatten().double() * weight
+            if weight
+            else buffer.new_zeros(buffer.numel()).double()
+            for buffer in buffers
+            for weight in [share if buffer.is_floating_point() else first]
+        ]
+        flat = self._world.add_up(torch.cat(parts))
         for buffer, mean in zip(buffers, flat.split([one.numel() for one in buffers]), strict=True):
             buffer.copy_(mean.view_as(buffer))
 

@@ -73,6 +73,8 @@ class ProcessGroupWorld(World):
         self._device = device
         self._failed = False
         self.local_rank = local_rank
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         try:
             shared, self.rank, self.size = next(rendezvous("env://", timeout=_TIMEOUT))
             self._store = own_store(shared, self.rank, self.size, _TIMEOUT)
@@ -162,6 +164,8 @@ class ProcessGroupWorld(World):
         if isinstance(error, PylonError | DataError) or not _is_of_transport(error):
             return error
         reports = self._reports([rank for rank in range(self.size) if rank != self.rank])
+        if 0 in reports:
+            return EndedByPeerError(1)
         said = "\n".join(f"rank {rank} ended: {report['message']}" for rank, report in reports.items()) or (
             f"A rank of this run is gone: {_first_line(error)}. It was killed (out of memory?), or its "
             "machine or the network failed: look at what torchrun says of it."
@@ -193,6 +197,8 @@ class ProcessGroupWorld(World):
         if self._failed and self._holds_store:
             heard = [_HEARD.format(rank) for rank in range(1, self.size)]
             _wait_for(lambda: self._store.check(heard))
+        if self._failed and self._device.type == "cuda":
+            return  # to leave NCCL properly is to wait for kernels that wait for the ranks that are gone
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
 
