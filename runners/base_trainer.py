@@ -15,7 +15,7 @@ from runners import checkpoint
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
 from runners.boundary import Boundary
 from runners.checkpoint import Progress, Stateful
-from runners.distributed import TrainingShare, rank_seed
+from runners.distributed import OtherMachines, TrainingShare, rank_seed
 from runners.early_stopping import EarlyStopping
 from runners.errors import RunDirectoryError, RunStopped
 from runners.evaluation import Task, count_batches
@@ -129,6 +129,9 @@ class BaseTrainer(BaseRunner):
                     self.context.directory.metrics if self.context.world.writes else None,
                     self.log_every_steps,
                     self.progress.losses,
+                    OtherMachines(
+                        self.context.world, lambda: None if self.monitor is None else self.monitor.latest()
+                    ).figures,
                 )
             )
             self.saver = self._make_saver()

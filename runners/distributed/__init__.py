@@ -2,6 +2,7 @@
 
 from runners.distributed.agreement import AgreedStop
 from runners.distributed.generators import AllGenerators, rank_seed
+from runners.distributed.machines import OtherMachines
 from runners.distributed.process_group import launched_as, opened_world
 from runners.distributed.shares import TrainingShare, evaluation_share
 from runners.distributed.world import World, without_averaging
@@ -9,6 +10,7 @@ from runners.distributed.world import World, without_averaging
 __all__ = [
     "AgreedStop",
     "AllGenerators",
+    "OtherMachines",
     "TrainingShare",
     "World",
     "evaluation_share",

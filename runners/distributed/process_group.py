@@ -94,6 +94,8 @@ class ProcessGroupWorld(World):
                 "--rdzv-endpoint, which each of them must reach."
             ) from error
 
+        self.machines = self.gather(local_rank).count(0)
+
     def on_writer(self, action: Callable[[], T]) -> T:
         """See World."""
         outcome: list[Any] = [None]

@@ -20,11 +20,13 @@ class World:
         rank: number of this process among all, 0 <= rank < size.
         local_rank: its number on its machine.
         size: how many there are.
+        machines: how many machines they are on.
     """
 
     rank: int = 0
     local_rank: int = 0
     size: int = 1
+    machines: int = 1
 
     @property
     def writes(self) -> bool:

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -104,13 +104,21 @@ class StepLog:
         path: the `metrics.jsonl` to append to; None: keep the losses, write nothing.
         flush_every_steps: how many steps make a group.
         losses: of the steps that the running epoch has done before, when a run goes on in its middle.
+        machines: asked once per group for the figures of the other machines' monitors.
     """
 
-    def __init__(self, path: Path | None, flush_every_steps: int, losses: Sequence[float] = ()) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        flush_every_steps: int,
+        losses: Sequence[float] = (),
+        machines: Callable[[], list[dict[str, Any]]] = list,
+    ) -> None:
         self._file = NoFile() if path is None else LineFile(path)
         self._flush_every_steps = flush_every_steps
         self._pending: list[tuple[Step, dict[str, Any] | None]] = []
         self._sequence = -1
+        self._machines = machines
         self._losses: list[float] = list(losses)
 
     def __enter__(self) -> Self:
@@ -146,6 +154,7 @@ class StepLog:
             return
         pending, self._pending = self._pending, []
         losses = torch.stack([step.loss.detach() for step, _ in pending]).double().tolist()
+        machines = self._machines()
         lines = ""
         for (step, figures), loss in zip(pending, losses, strict=True):
             if not math.isfinite(loss) and not step.skipped:
@@ -156,7 +165,7 @@ class StepLog:
                     "its datapoints follow from the epoch's seed in config.json."
                 )
             self._losses.append(loss)
-            lines += _line(step, loss, figures)
+            lines += _line(step, loss, figures, machines if step is pending[-1][0] else [])
         self._file.append(lines)
 
     def so_far(self) -> list[float]:
@@ -179,7 +188,7 @@ class StepLog:
         return losses
 
 
-def _line(step: Step, loss: float, figures: dict[str, Any] | None) -> str:
+def _line(step: Step, loss: float, figures: dict[str, Any] | None, machines: list[dict[str, Any]]) -> str:
     record: dict[str, Any] = {
         "epoch": step.epoch,
         "step": step.step,
@@ -192,6 +201,8 @@ def _line(step: Step, loss: float, figures: dict[str, Any] | None) -> str:
         record["skipped"] = True
     if figures is not None:
         record["monitor"] = figures
+    if machines:
+        record["machines"] = machines
     return json.dumps(record) + "\n"
 
 
