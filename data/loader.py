@@ -15,6 +15,7 @@ from data.dataset import BaseDataset
 from data.errors import LoaderWorkerError
 from data.sampler import EpochSampler
 from data.worker_failure import FailureAwareCollate, WorkerFailure
+from data.worker_life import end_with_parent
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
@@ -130,7 +131,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
 
 def _initialise_worker(_worker_id: int) -> None:
-    """Give a loader worker the signal handling of a worker.
+    """Give a loader worker the signal handling of a worker, and let it end with its parent.
 
     A forked worker inherits the run's handlers. Ctrl-C reaches the whole terminal group, and the
     run decides what it means; SIGTERM, which the loader ends its workers with, must end them.
@@ -138,3 +139,4 @@ def _initialise_worker(_worker_id: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    end_with_parent()
