@@ -4,6 +4,7 @@ from runners.base_evaluator import BaseEvaluator
 from runners.base_runner import BaseRunner, RunContext
 from runners.base_trainer import BaseTrainer
 from runners.early_stopping import EarlyStopping
+from runners.evaluation import Batch, Task
 from runners.retention import Retention
 from runners.stepping import Stepping
 from runners.supervised import (
@@ -16,6 +17,7 @@ __all__ = [
     "BaseEvaluator",
     "BaseRunner",
     "BaseTrainer",
+    "Batch",
     "EarlyStopping",
     "Retention",
     "RunContext",
@@ -23,4 +25,5 @@ __all__ = [
     "SupervisedSingleTask",
     "SupervisedSingleTaskEvaluator",
     "SupervisedSingleTaskTrainer",
+    "Task",
 ]

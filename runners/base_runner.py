@@ -15,6 +15,7 @@ from data import DataLoader
 from metrics import BaseMetric
 from monitor import SystemMonitor
 from runners.config import build, unknown_name
+from runners.contracts import check_directions
 from runners.errors import ConfigError, ConfigProblem
 from runners.evaluation import Batch, Task, count_batches, evaluate
 from runners.outputs.display import Display, PlainDisplay, Status, opened_display
@@ -117,6 +118,7 @@ class BaseRunner(ABC):
             ConfigError: it does not.
         """
         metric: BaseMetric = self.build("metric")
+        check_directions(metric)
         if self.score not in metric.directions:
             problem = unknown_name(f"{type(metric).__name__}", self.score, sorted(metric.directions))
             raise ConfigError(

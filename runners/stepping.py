@@ -14,6 +14,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from runners.averaging import WeightAverage
+from runners.contracts import check_learnable, checked_loss
 from runners.errors import TrainingError
 from runners.evaluation import Batch, Task
 from runners.randomness import RandomState
@@ -165,7 +166,8 @@ class Stepper:
 
     def _backward(self, batch: Batch, count: int) -> torch.Tensor:
         with self._autocast():
-            loss = self._task.training_loss(batch)
+            loss = checked_loss(self._task.training_loss(batch), f"{type(self._task).__name__}.training_loss")
+        check_learnable(loss, f"{type(self._task).__name__}.training_loss")
         share = loss if count == 1 else loss / count
         (share if self._scaler is None else self._scaler.scale(share)).backward()
         return share.detach()

@@ -9,6 +9,7 @@ import torch
 from data import DataLoader
 from runners.averaging import WeightAverage
 from runners.checkpoint import Stateful
+from runners.contracts import checked_task
 from runners.errors import ConfigError, TrainingError
 from runners.evaluation import Task
 from runners.randomness import RandomState
@@ -70,6 +71,11 @@ def build_parts(
         device: where the model goes.
         dump: writes what reproduces a step whose numbers are none.
     """
+
+    def task_of(used: torch.nn.Module) -> Task:
+        methods = ("training_loss", "predict", "score")
+        return checked_task(make_task(used, criterion), make_task.__qualname__, methods)
+
     model = build("model").to(device)
     if stepping.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -82,7 +88,7 @@ def build_parts(
     random = RandomState(device)
     stepper = Stepper(
         stepping,
-        task=make_task(torch.compile(model) if stepping.compile else model, criterion),
+        task=task_of(torch.compile(model) if stepping.compile else model),
         modules=[model, criterion],
         average=average,
         optimizer=optimizer,
@@ -95,7 +101,7 @@ def build_parts(
         criterion=criterion,
         average=average,
         evaluated=evaluated,
-        task=make_task(evaluated, criterion),
+        task=task_of(evaluated),
         optimizer=optimizer,
         scheduler=build("scheduler", optimizer=optimizer),
         stepper=stepper,

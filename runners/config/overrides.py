@@ -63,8 +63,8 @@ def _set(config: dict[str, Any], key_path: str, text: str) -> str | None:
     if last == "class" and is_node(container):
         try:
             container[last] = find_class(text)
-        except (ImportError, AttributeError, ValueError, ConfigError) as error:
-            return f"{text!r} cannot be found ({error}); expected 'module:Name'"
+        except LookupError as error:
+            return f"{text!r} cannot be found ({error}); expected 'module:Name' or 'path/to/file.py:Name'"
     else:
         container[_position(container, last)] = parse_value(text)
     return None
