@@ -3,6 +3,7 @@
 from runners.base_evaluator import BaseEvaluator
 from runners.base_runner import BaseRunner, RunContext
 from runners.base_trainer import BaseTrainer
+from runners.config import evaluation_of
 from runners.early_stopping import EarlyStopping
 from runners.evaluation import Batch, Task
 from runners.retention import Retention
@@ -26,4 +27,5 @@ __all__ = [
     "SupervisedSingleTaskEvaluator",
     "SupervisedSingleTaskTrainer",
     "Task",
+    "evaluation_of",
 ]

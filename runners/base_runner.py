@@ -21,6 +21,7 @@ from runners.evaluation import Batch, Task, count_batches, evaluate
 from runners.outputs.display import Display, PlainDisplay, Status, opened_display
 from runners.outputs.pictures import draw_batch
 from runners.outputs.report import report_scores
+from runners.randomness import seed_all
 from runners.run_directory import RunDirectory
 from runners.seeds import Seeds
 from runners.signals import StopFlag
@@ -202,6 +203,7 @@ class BaseRunner(ABC):
         if loader is None:
             return None
         started = time.monotonic()
+        seed_all(self.context.seeds.test)  # a model may draw numbers in its test too
         plan = EvaluationPlan("test", loader, self.context.seeds.test, pictures=self.predictions)
         try:
             self.evaluate(plan, model, task, metric)

@@ -1,5 +1,6 @@
 """Supervised learning of one label: model(**inputs) against the datapoint's only label."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -104,6 +105,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         stepping: how a step is taken; None: one batch, float32.
         retention: which epochs' checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
+        initial_checkpoint: the checkpoint whose weights the model starts with, see BaseTrainer; None: none.
+        initial_prefixes: take over only the weights whose names begin so; None: all.
         tile_size: validate and test on overlapping square tiles of so many pixels; None: whole images.
         tile_overlap: overlap of neighbouring tiles, pixels.
     """
@@ -124,6 +127,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         stepping: Stepping | None = None,
         retention: Retention | None = None,
         early_stopping: EarlyStopping | None = None,
+        initial_checkpoint: str | None = None,
+        initial_prefixes: Sequence[str] | None = None,
         tile_size: int | None = None,
         tile_overlap: int = 0,
     ) -> None:
@@ -141,6 +146,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
             stepping=stepping,
             retention=retention,
             early_stopping=early_stopping,
+            initial_checkpoint=initial_checkpoint,
+            initial_prefixes=initial_prefixes,
         )
         self.tile_size = tile_size
         self.tile_overlap = tile_overlap
@@ -158,9 +165,11 @@ class SupervisedSingleTaskEvaluator(BaseEvaluator):
     Args:
         context: what the launcher gives; not part of a configuration.
         score: aggregated score that is shown first.
-        checkpoint: the checkpoint file whose model is tested.
+        checkpoint: the checkpoint file whose model is tested, see BaseEvaluator.
         max_batches_per_epoch: at most so many batches; None for all.
         predictions: how many test datapoints become a picture.
+        deterministic: ask torch for deterministic kernels, as training does.
+        channels_last: keep 4-D weights in channels-last order, as a training with that `Stepping` does.
         tile_size: test on overlapping square tiles of so many pixels; None: whole images.
         tile_overlap: overlap of neighbouring tiles, pixels.
     """
@@ -173,6 +182,8 @@ class SupervisedSingleTaskEvaluator(BaseEvaluator):
         checkpoint: str,
         max_batches_per_epoch: int | None = None,
         predictions: int = 8,
+        deterministic: bool = True,
+        channels_last: bool = False,
         tile_size: int | None = None,
         tile_overlap: int = 0,
     ) -> None:
@@ -182,6 +193,8 @@ class SupervisedSingleTaskEvaluator(BaseEvaluator):
             checkpoint=checkpoint,
             max_batches_per_epoch=max_batches_per_epoch,
             predictions=predictions,
+            deterministic=deterministic,
+            channels_last=channels_last,
         )
         self.tile_size = tile_size
         self.tile_overlap = tile_overlap

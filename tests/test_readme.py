@@ -44,12 +44,12 @@ def test_example_runs(name: str, tmp_path: Path) -> None:
 
 
 def shown_files() -> dict[str, list[str]]:
-    """By the path in its first line, the parts of a file that a block of README shows."""
+    """By the path in its first line, the parts of a file that README shows; `# ...` stands between two."""
     blocks = re.findall(r"```python\n# (configs/\S+\.py)\n(.*?)```", README, re.S)
     return {path: re.split(r"^ *# \.\.\.\n", block, flags=re.M) for path, block in blocks}
 
 
-@pytest.mark.parametrize("path", ["configs/examples/own_classes.py"])
+@pytest.mark.parametrize("path", sorted(shown_files()))
 def test_shown_part_of_a_file_is_in_it_word_for_word(path: str) -> None:
     content = (REPOSITORY / path).read_text(encoding="utf-8")
     parts = [part.strip("\n") for part in shown_files()[path]]

@@ -7,6 +7,7 @@ load ──> overrides ──> check ──> (debug) ──> build
 from runners.config.build import build
 from runners.config.check import check_config
 from runners.config.debug import debug_config
+from runners.config.evaluation import evaluation_of
 from runners.config.load import load_config
 from runners.config.overrides import apply_overrides
 from runners.config.resolve import differences, to_json
@@ -18,6 +19,7 @@ __all__ = [
     "check_config",
     "debug_config",
     "differences",
+    "evaluation_of",
     "load_config",
     "to_json",
     "unknown_name",

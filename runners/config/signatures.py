@@ -34,7 +34,7 @@ def argument_problems(
         forwards: the class hands what it takes as `**others` on to the constructor that it inherits.
     """
     try:
-        named, takes_any = _parameters(cls, forwards=forwards)
+        named, takes_any = parameters_of(cls, forwards=forwards)
     except ValueError:
         return  # some classes written in C tell no signature; building them tells what they refuse
     accepted = [name for name in named if name not in injected]
@@ -93,8 +93,12 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _parameters(cls: type, *, forwards: bool) -> tuple[dict[str, inspect.Parameter], bool]:
-    """The parameters by name, and whether any other name is taken too.
+def parameters_of(cls: type, *, forwards: bool) -> tuple[dict[str, inspect.Parameter], bool]:
+    """The parameters of a class by name, and whether any other name is taken too.
+
+    Args:
+        cls: the class.
+        forwards: it hands what it takes as `**others` on to the constructor that it inherits.
 
     Raises:
         ValueError: the class tells none.
