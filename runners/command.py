@@ -7,7 +7,8 @@ from rich.console import Console
 
 from data.errors import DataError
 from runners.errors import PylonError
-from runners.launch import Options, run_file
+from runners.launch import Options
+from runners.stages import run_stages_or_file
 from storage import write_json
 
 
@@ -21,16 +22,17 @@ def run_command(arguments: argparse.Namespace) -> int:
         fresh=arguments.fresh,
     )
     try:
-        outcome = run_file(arguments.config_filepath[0], options, Console())
+        outcome = run_stages_or_file(arguments.config_filepath[0], options, Console())
     except PylonError as error:
-        return _say(str(error), error.exit_code)
+        return _say(error, error.exit_code)
     except DataError as error:
-        return _say(str(error), 3)
+        return _say(error, 3)
     if arguments.outcome_file is not None:
         write_json(arguments.outcome_file, {"directory": str(outcome.directory), "result": outcome.result})
     return 0
 
 
-def _say(message: str, exit_code: int) -> int:
-    sys.stderr.write(message.rstrip() + "\n")
+def _say(error: Exception, exit_code: int) -> int:
+    lines = [str(error).rstrip(), *getattr(error, "__notes__", ())]
+    sys.stderr.write("\n".join(lines) + "\n")
     return exit_code

@@ -46,6 +46,8 @@ class Options:
         work_dir: in place of the configuration's.
         device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         fresh: start over in a new directory.
+        stage: the run is a stage of several, in a folder of this name inside the directory of them all.
+        attempt: that directory, where an earlier stage has chosen it; None: chosen as for a single run.
     """
 
     overrides: tuple[str, ...] = field(default=())
@@ -53,6 +55,8 @@ class Options:
     work_dir: Path | None = None
     device: str = "auto"
     fresh: bool = False
+    stage: str | None = None
+    attempt: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,18 +78,33 @@ def run_file(path: Path, options: Options, console: Console) -> Outcome:
     Raises:
         PylonError: anything that ends the run short of its end; `exit_code` says of what kind.
     """
-    config = prepared_config(path, options)
+    return run_config(prepared_config(load_config(path), path, options), options, console)
+
+
+def run_config(
+    config: dict[str, Any], options: Options, console: Console, stop: StopFlag | None = None
+) -> Outcome:
+    """The same for a prepared configuration.
+
+    Args:
+        config: what `prepared_config` gave.
+        options: the command line.
+        console: where progress and log lines are shown.
+        stop: where stop requests are noted; None: in a flag of this run's own.
+
+    Raises:
+        PylonError: as `run_file`.
+    """
     device = select_device(options.device)
-    work_dir = Path(config["work_dir"])
-    directory = (
-        RunDirectory.fresh_attempt(work_dir) if options.fresh else RunDirectory.newest_attempt(work_dir)
-    )
+    directory = _chosen_directory(Path(config["work_dir"]), options)
+    if options.stage is not None:
+        config = {**config, "work_dir": str(directory.root)}
     try:
         with directory.opened():
             if options.debug:
                 directory.start_debug_over()
             with logging_to(directory.log, console):
-                return _run_in(directory, config, device, console)
+                return _run_in(directory, config, device, console, stop or StopFlag())
     except DataError:
         raise  # DatasetNotFoundError is an OSError too, but not one of the run directory
     except OSError as error:
@@ -95,19 +114,34 @@ def run_file(path: Path, options: Options, console: Console) -> Outcome:
         ) from error
 
 
-def prepared_config(path: Path, options: Options) -> dict[str, Any]:
-    """Load, override, shorten for --debug and check a configuration; nothing is built or written.
+def prepared_config(loaded: dict[str, Any], path: Path, options: Options) -> dict[str, Any]:
+    """Override, shorten for --debug and check a configuration; nothing is built or written.
+
+    Args:
+        loaded: what `load_config` gave.
+        path: its file, for errors.
+        options: the command line.
 
     Raises:
         ConfigError: with every problem found.
     """
-    config = apply_overrides(load_config(path), options.overrides, source=path)
+    config = apply_overrides(loaded, options.overrides, source=path)
     if options.work_dir is not None:
         config = {**config, "work_dir": str(options.work_dir)}
     check_config(config, source=path)
     if options.debug:
         config = debug_config(config)
     return config
+
+
+def _chosen_directory(work_dir: Path, options: Options) -> RunDirectory:
+    if options.attempt is not None:
+        attempt = RunDirectory(options.attempt)
+    elif options.fresh:
+        attempt = RunDirectory.fresh_attempt(work_dir)
+    else:
+        attempt = RunDirectory.newest_attempt(work_dir)
+    return attempt if options.stage is None else RunDirectory(attempt.root / options.stage)
 
 
 def select_device(name: str) -> torch.device:
@@ -171,7 +205,7 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
 
 
 def _run_in(
-    directory: RunDirectory, config: dict[str, Any], device: torch.device, console: Console
+    directory: RunDirectory, config: dict[str, Any], device: torch.device, console: Console, stop: StopFlag
 ) -> Outcome:
     _refuse_other_config(directory, config)
     state = directory.read_json(directory.state) or {}
@@ -184,7 +218,6 @@ def _run_in(
         return Outcome(directory.root, state["result"])
     _write_header(directory, config, device)
     logger.info("run directory: %s", directory.root)
-    stop = StopFlag()
     with stop.installed(), _state_noted(directory):
         seeds = resolve_seeds(config)
         runner = build(

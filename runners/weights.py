@@ -32,8 +32,7 @@ def checkpoint_path(value: str, directory: RunDirectory, key: str) -> Path:
         RunDirectoryError: there is no such file.
     """
     if value.startswith(STAGE_PREFIX):
-        stage, _, file = value.removeprefix(STAGE_PREFIX).partition("/")
-        path = directory.root.parent / stage / (file or "checkpoint_best.pt")
+        path = path_beside(directory.root, value)
         fix = f"{value!r} means a run directory beside {directory.root}. Finish that run, or give a path."
     else:
         path = Path(value)
@@ -43,6 +42,12 @@ def checkpoint_path(value: str, directory: RunDirectory, key: str) -> Path:
     if (path / "checkpoint_best.pt").is_file():
         fix = f"It is a directory: give {path / 'checkpoint_best.pt'}."
     raise RunDirectoryError(f"{key}: {path} is no file. {fix}")
+
+
+def path_beside(root: Path, value: str) -> Path:
+    """What 'stage:NAME' or 'stage:NAME/FILE' means for the run directory `root`."""
+    stage, _, file = value.removeprefix(STAGE_PREFIX).partition("/")
+    return root.parent / stage / (file or "checkpoint_best.pt")
 
 
 def load_weights(

@@ -45,12 +45,13 @@ def check_config(config: dict[str, Any], source: Path | str) -> None:
     Raises:
         ConfigError: with every problem: its key path, the value seen, what was expected.
     """
-    problems = list(_all_problems(config))
+    problems = list(problems_of(config))
     if problems:
         raise ConfigError(source, problems)
 
 
-def _all_problems(config: dict[str, Any]) -> Iterator[ConfigProblem]:
+def problems_of(config: dict[str, Any]) -> Iterator[ConfigProblem]:
+    """Everything that is wrong with a loaded configuration."""
     for key in ("runner", "work_dir"):
         if key not in config:
             yield ConfigProblem(key, None, "is missing; every configuration needs it")
