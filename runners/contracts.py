@@ -1,13 +1,16 @@
 """What a user's own classes must give, checked where it arrives: errors name class, value and fix."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
 
 from metrics import BaseMetric
-from runners.errors import ConfigError, TrainingError
+from runners.errors import ConfigError, ConfigProblem, TrainingError
 
 T = TypeVar("T")
+
+_WAYS = ("higher", "lower")
 
 
 def checked_loss(loss: Any, owner: str) -> torch.Tensor:  # noqa: ANN401 - whatever a user's class gave
@@ -68,19 +71,16 @@ def check_directions(metric: BaseMetric) -> None:
     Raises:
         ConfigError: it does not.
     """
-    name, directions = type(metric).__name__, metric.directions
-    if not isinstance(directions, dict) and not hasattr(directions, "items"):
-        seen = type(directions).__name__
+    directions: Any = metric.directions
+    if not isinstance(directions, Mapping):
+        seen = f"a {type(directions).__name__}"
     elif not directions:
         seen = "empty"
     else:
-        wrong = {score: way for score, way in directions.items() if way not in {"higher", "lower"}}
+        wrong = [f"{way!r} for {score!r}" for score, way in directions.items() if way not in _WAYS]
         if not wrong:
             return
-        seen = ", ".join(f"{way!r} for {score!r}" for score, way in wrong.items())
-    raise ConfigError.single(
-        f"metric: {name}.directions",
-        seen,
-        "'higher' or 'lower' for each score, as in {'f1': 'higher'}",
-        "configuration",
-    )
+        seen = ", ".join(wrong)
+    key_path = f"metric: {type(metric).__name__}.directions"
+    expected = "expected 'higher' or 'lower' for each score, as in {'f1': 'higher'}"
+    raise ConfigError("configuration", [ConfigProblem(key_path, seen, expected)])

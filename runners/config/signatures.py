@@ -45,6 +45,9 @@ def argument_problems(
             yield ConfigProblem(
                 f"{key_path}.{name}", shown(value), unknown_name(cls.__name__, name, accepted)
             )
+    for name in sorted(injected - named.keys()) if not takes_any else ():
+        expected = f"is given by the runner, but {cls.__name__} does not take it: add it to its constructor"
+        yield ConfigProblem(f"{key_path}.{name}", None, expected)
     for name in accepted:
         if named[name].default is inspect.Parameter.empty and name not in arguments:
             yield ConfigProblem(f"{key_path}.{name}", None, f"is missing; {cls.__name__} needs it")

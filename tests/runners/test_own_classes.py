@@ -131,12 +131,12 @@ WRONG = {
     "metric with a direction that is none": (
         "class Mine(WrongPixels):\n    directions = {'wrong': 'min'}\nconfig['metric']['class'] = Mine\n",
         2,
-        ["Mine.directions", "'min' for 'wrong'", "'higher' or 'lower'"],
+        ["Mine.directions is 'min' for 'wrong'", "'higher' or 'lower'"],
     ),
     "metric whose directions are no dict": (
         "class Mine(WrongPixels):\n    directions = 'lower'\nconfig['metric']['class'] = Mine\n",
         2,
-        ["Mine.directions is 'str'", "{'f1': 'higher'}"],
+        ["Mine.directions is a str", "{'f1': 'higher'}"],
     ),
     "metric that gives another score than it names": (
         "class Mine(WrongPixels):\n    directions = {'rong': 'lower'}\nconfig['metric']['class'] = Mine\n"
@@ -168,6 +168,12 @@ WRONG = {
         "config['runner']['class'] = Mine\n",
         1,
         ["Mine.make_task gives None", "training_loss, predict, score"],
+    ),
+    "trainer that takes no context": (
+        "class Mine(MirrorTrainer):\n    def __init__(self, score: str) -> None:\n        pass\n"
+        "config['runner'] = {'class': Mine, 'args': {'score': 'wrong'}}\n",
+        2,
+        ["runner.args.context: is given by the runner, but Mine does not take it"],
     ),
     "trainer with an argument that its base does not know": (
         "config['runner']['args']['log_every_step'] = 3\n",
