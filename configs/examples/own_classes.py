@@ -64,8 +64,8 @@ class WrongPixels(BaseMetric):
     directions: ClassVar[dict[str, str]] = {"wrong": "lower"}
 
     def _statistics(self, outputs: torch.Tensor, target: torch.Tensor, idx: Sequence[int]) -> torch.Tensor:
-        wrong = (outputs.argmax(dim=1) != target).flatten(1)
-        return torch.stack([wrong.sum(dim=1), torch.full((len(idx),), wrong.shape[1])], dim=1)
+        wrong = (outputs.argmax(dim=1) != target).sum(dim=(1, 2))
+        return torch.stack([wrong, torch.full_like(wrong, target[0].numel())], dim=1)
 
     def _scores(self, statistics: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"wrong": statistics[:, 0] / statistics[:, 1]}
@@ -86,13 +86,15 @@ class MirrorTask(SupervisedSingleTask):
 class MirrorTrainer(SupervisedSingleTaskTrainer):
     """Trains with a MirrorTask; everything else is the trainer's."""
 
-    def __init__(self, context: RunContext, *, mirror_weight: float, **others: Any) -> None:  # noqa: ANN401
+    def __init__(self, context: RunContext, *, mirror_weight: float, **others: Any) -> None:
         super().__init__(context, **others)
         self.mirror_weight = mirror_weight
 
     def make_task(self, model: nn.Module, criterion: nn.Module) -> Task:
         """See BaseTrainer."""
-        task = MirrorTask(model, criterion, self.context.device)
+        task = MirrorTask(
+            model, criterion, self.context.device, tile_size=self.tile_size, tile_overlap=self.tile_overlap
+        )
         task.weight = self.mirror_weight
         return task
 
