@@ -11,7 +11,8 @@ _EXIT_CODES = """exit codes (several files: the one that all failed ones share, 
   1    training failed
   2    the command line or a configuration is wrong
   3    data is missing, damaged, or not what the transforms can work on
-  4    the run directory cannot be used: in use, of another configuration, damaged, not writable, disk full
+  4    the run directory, or a checkpoint to start from, cannot be used: in use, of another configuration
+       or model, damaged, not writable, disk full
   75   stopped by SIGTERM, SIGINT or SIGUSR1; the same command goes on with it
   130  ended at once by a second Ctrl-C, or by one before the run began
 """

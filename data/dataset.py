@@ -18,6 +18,7 @@ from data.worker_failure import WorkerFailure
 
 _INPUT = (torch.float32, 3, "(C, H, W)")
 _LABEL = (torch.int64, 2, "(H, W)")
+_DECLARED = ("SPLITS", "INPUT_NAMES", "LABEL_NAMES")
 
 
 class BaseDataset(Dataset[Datapoint], ABC):
@@ -42,7 +43,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
     SPLITS: ClassVar[tuple[str, ...]]
     INPUT_NAMES: ClassVar[tuple[str, ...]]
     LABEL_NAMES: ClassVar[tuple[str, ...]]
-    CLASS_NAMES: ClassVar[tuple[str, ...]]
+    CLASS_NAMES: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -54,6 +55,12 @@ class BaseDataset(Dataset[Datapoint], ABC):
         seed: int = 0,
         cache: SharedImageCache | None = None,
     ) -> None:
+        undeclared = [name for name in _DECLARED if not hasattr(self, name)]
+        if undeclared:
+            raise DatasetContractError(
+                f"{type(self).__name__} does not declare {', '.join(undeclared)}: give the class a tuple of "
+                "names for each, as in INPUT_NAMES = ('image',)."
+            )
         if split not in self.SPLITS:
             raise ValueError(f"split: {split!r}, but {type(self).__name__} has {', '.join(self.SPLITS)}.")
         self.data_root = Path(data_root)
@@ -92,7 +99,9 @@ class BaseDataset(Dataset[Datapoint], ABC):
             )
         seed = datapoint_seed(seeded.seed, seeded.index)
         with seeded_globals(seed):
-            inputs, labels, meta_info = self._load_datapoint(self._datapoints[seeded.index])
+            loaded = self._load_datapoint(self._datapoints[seeded.index])
+            self._check_parts(loaded)
+            inputs, labels, meta_info = loaded
             self._check(inputs, labels, meta_info)
             datapoint: Datapoint = {
                 "inputs": inputs,
@@ -147,6 +156,18 @@ class BaseDataset(Dataset[Datapoint], ABC):
             )
         return result
 
+    def _check_parts(self, loaded: object) -> None:
+        if not isinstance(loaded, tuple) or len(loaded) != 3 or not all(isinstance(p, dict) for p in loaded):
+            seen = (
+                f"({', '.join(type(part).__name__ for part in loaded)})"
+                if isinstance(loaded, tuple)
+                else type(loaded).__name__
+            )
+            raise DatasetContractError(
+                f"{type(self).__name__}._load_datapoint gives {seen}, expected three dicts: inputs, labels "
+                "and meta_info ({} where nothing else is known)."
+            )
+
     def _check(
         self, inputs: dict[str, torch.Tensor], labels: dict[str, torch.Tensor], meta_info: dict[str, Any]
     ) -> None:
@@ -156,14 +177,15 @@ class BaseDataset(Dataset[Datapoint], ABC):
                 f"{name}._load_datapoint gives meta_info['idx']={meta_info['idx']!r}. BaseDataset adds `idx` "
                 "itself, so that scores find their datapoint: leave it out."
             )
-        for what, given, declared, (dtype, dims, shape) in (
-            ("inputs", inputs, self.INPUT_NAMES, _INPUT),
-            ("labels", labels, self.LABEL_NAMES, _LABEL),
+        for what, given, declaration, (dtype, dims, shape) in (
+            ("inputs", inputs, "INPUT_NAMES", _INPUT),
+            ("labels", labels, "LABEL_NAMES", _LABEL),
         ):
+            declared = getattr(self, declaration)
             if set(given) != set(declared):
                 raise DatasetContractError(
                     f"{name}._load_datapoint gives {what} {sorted(given)}, "
-                    f"but the class declares {sorted(declared)}."
+                    f"but the class declares {sorted(declared)}. Give these, or change {declaration}."
                 )
             for key, value in given.items():
                 if not isinstance(value, torch.Tensor) or value.dtype != dtype or value.ndim != dims:

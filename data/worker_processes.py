@@ -7,6 +7,8 @@ import signal
 from collections.abc import Iterable, Iterator
 from multiprocessing.process import BaseProcess
 
+from data.worker_life import end_with_parent
+
 _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
 
 
@@ -17,6 +19,7 @@ def initialise_worker(_worker_id: int) -> None:
     decide on: it needs its workers until the running step has ended and is saved. So no signal ends
     them but SIGKILL; they end when their loader tells them, or is gone.
     """
+    end_with_parent()
     for number in _OF_THE_RUN:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_RUN)

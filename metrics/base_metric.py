@@ -73,6 +73,11 @@ class BaseMetric(ABC):
             raise ValueError(f"idx: {len(idx)} indices for {len(outputs)} datapoints, expected one for each.")
         with torch.no_grad():
             statistics = self._statistics(outputs, target, idx).cpu()
+        if len(statistics) != len(idx):
+            raise ValueError(
+                f"{type(self).__name__}._statistics gives {len(statistics)} rows for {len(idx)} datapoints, "
+                "expected one for each."
+            )
         self._buffer.add(idx, list(statistics))
 
     def entries(self) -> tuple[list[int], torch.Tensor | None]:
@@ -121,13 +126,19 @@ class BaseMetric(ABC):
 
         Raises:
             MetricBufferError: a datapoint of the own buffer is missing.
-            ValueError: there is no datapoint.
+            ValueError: there is no datapoint, or the class names other scores than it gives.
             OSError: `output_path` cannot be written.
         """
         entries = self._ordered(buffer)
         statistics = torch.stack(list(entries.values()))
+        aggregated = self._scores_of_one(statistics.sum(dim=0))
+        if set(aggregated) != set(self.directions):
+            raise ValueError(
+                f"{type(self).__name__}._scores gives {sorted(aggregated)}, but its directions tell of "
+                f"{sorted(self.directions)}: name the same scores in both."
+            )
         summary = Summary(
-            aggregated=self._scores_of_one(statistics.sum(dim=0)),
+            aggregated=aggregated,
             per_datapoint={
                 "idx": list(entries),
                 **{name: _defined(values) for name, values in self._scores(statistics).items()},

@@ -3,7 +3,9 @@
 from runners.base_evaluator import BaseEvaluator
 from runners.base_runner import BaseRunner, RunContext
 from runners.base_trainer import BaseTrainer
+from runners.config import evaluation_of
 from runners.early_stopping import EarlyStopping
+from runners.evaluation import Batch, Task
 from runners.retention import Retention
 from runners.stepping import Stepping
 from runners.supervised import (
@@ -16,6 +18,7 @@ __all__ = [
     "BaseEvaluator",
     "BaseRunner",
     "BaseTrainer",
+    "Batch",
     "EarlyStopping",
     "Retention",
     "RunContext",
@@ -23,4 +26,6 @@ __all__ = [
     "SupervisedSingleTask",
     "SupervisedSingleTaskEvaluator",
     "SupervisedSingleTaskTrainer",
+    "Task",
+    "evaluation_of",
 ]

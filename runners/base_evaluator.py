@@ -1,16 +1,15 @@
 """Evaluation only: the test pass of a trained model, from the same form of configuration."""
 
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
-from runners import checkpoint
 from runners.base_runner import BaseRunner, RunContext
-from runners.errors import RunDirectoryError
+from runners.contracts import checked_task
 from runners.evaluation import Task
-from runners.randomness import seed_all
+from runners.randomness import deterministic_kernels, seed_all
+from runners.weights import load_weights, read_weights, warn_of_unfinished
 
 
 class BaseEvaluator(BaseRunner):
@@ -19,9 +18,12 @@ class BaseEvaluator(BaseRunner):
     Args:
         context: what the launcher gives; not part of a configuration.
         score: aggregated score that is shown first.
-        checkpoint: the checkpoint file whose model is tested.
+        checkpoint: the checkpoint file whose model is tested; 'stage:NAME' for the best one of the run
+            directory NAME beside this one.
         max_batches_per_epoch: at most so many batches; None for all.
         predictions: how many test datapoints become a picture.
+        deterministic: ask torch for deterministic kernels, as training does.
+        channels_last: keep 4-D weights in channels-last order, as a training with that `Stepping` does.
     """
 
     REQUIRED_KEYS: ClassVar[frozenset[str]] = frozenset(
@@ -37,11 +39,15 @@ class BaseEvaluator(BaseRunner):
         checkpoint: str,
         max_batches_per_epoch: int | None = None,
         predictions: int = 8,
+        deterministic: bool = True,
+        channels_last: bool = False,
     ) -> None:
         super().__init__(
             context, score=score, max_batches_per_epoch=max_batches_per_epoch, predictions=predictions
         )
         self.checkpoint = checkpoint
+        self.deterministic = deterministic
+        self.channels_last = channels_last
 
     @abstractmethod
     def make_task(self, model: torch.nn.Module) -> Task:
@@ -53,16 +59,20 @@ class BaseEvaluator(BaseRunner):
         Raises:
             RunDirectoryError: the checkpoint is absent, damaged or of another model.
         """
-        path = Path(self.checkpoint)
-        if not path.is_file():
-            raise RunDirectoryError(
-                f"runner.args.checkpoint: {path} is no file. Give a checkpoint that a training run left, "
-                "such as its checkpoint_best.pt."
-            )
-        with self.watched():
+        key = "runner.args.checkpoint"
+        world = self.context.world
+        path, weights = read_weights(self.checkpoint, self.context.directory, key, world)
+        with self.watched(), deterministic_kernels(self.deterministic):
             metric = self.build_metric()
             seed_all(self.context.seeds.init)
             model = self.build("model").to(self.context.device)
-            checkpoint.load_evaluated(path, model)
-            results = self.test(model, self.make_task(model), metric, checkpoint=str(path))
+            if self.channels_last:
+                model = model.to(memory_format=torch.channels_last)
+            load_weights(path, weights, model, key)
+            if world.writes:
+                warn_of_unfinished(path)
+            task = checked_task(
+                self.make_task(model), f"{type(self).__name__}.make_task", ("predict", "score")
+            )
+            results = self.test(model, task, metric, checkpoint=str(path.resolve()))
         return {"test": None if results is None else {self.score: results["aggregated"][self.score]}}

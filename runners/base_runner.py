@@ -15,12 +15,14 @@ from data import DataLoader
 from metrics import BaseMetric
 from monitor import SystemMonitor
 from runners.config import build, unknown_name
+from runners.contracts import check_directions
 from runners.distributed import AgreedStop, World
 from runners.errors import ConfigError, ConfigProblem
 from runners.evaluation import Batch, Task, count_batches, evaluate
 from runners.outputs.display import Display, PlainDisplay, Status, opened_display
 from runners.outputs.pictures import draw_batch
 from runners.outputs.report import report_scores
+from runners.randomness import seed_all
 from runners.run_directory import RunDirectory
 from runners.seeds import Seeds
 from storage import write_json
@@ -119,6 +121,7 @@ class BaseRunner(ABC):
             ConfigError: it does not.
         """
         metric: BaseMetric = self.build("metric")
+        check_directions(metric)
         if self.score not in metric.directions:
             problem = unknown_name(f"{type(metric).__name__}", self.score, sorted(metric.directions))
             raise ConfigError(
@@ -203,6 +206,7 @@ class BaseRunner(ABC):
         if loader is None:
             return None
         started = time.monotonic()
+        seed_all(self.context.seeds.test)  # a model may draw numbers in its test too
         plan = EvaluationPlan("test", loader, self.context.seeds.test, pictures=self.predictions)
         try:
             self.evaluate(plan, model, task, metric)

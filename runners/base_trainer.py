@@ -4,6 +4,7 @@ import itertools
 import logging
 import time
 from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar, Literal
 
@@ -30,6 +31,7 @@ from runners.saving import Saver, refer_to_checkpoints
 from runners.snapshots import capture
 from runners.stepping import NonFiniteError, Stepping
 from runners.training_parts import TrainingParts, build_loaders, build_parts
+from runners.weights import start_from
 from storage import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,10 @@ class BaseTrainer(BaseRunner):
         stepping: how a step is taken; None: one batch, float32.
         retention: which epochs' checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
+        initial_checkpoint: the checkpoint whose weights the model starts with, read when the run begins and
+            never again; 'stage:NAME' for the best one of the run directory NAME beside this one. None:
+            what the model's constructor gives.
+        initial_prefixes: take over only the weights whose names begin so; None: all.
     """
 
     REQUIRED_KEYS: ClassVar[frozenset[str]] = _TRAINING_KEYS | {"model", "metric"}
@@ -87,6 +93,8 @@ class BaseTrainer(BaseRunner):
         stepping: Stepping | None = None,
         retention: Retention | None = None,
         early_stopping: EarlyStopping | None = None,
+        initial_checkpoint: str | None = None,
+        initial_prefixes: Sequence[str] | None = None,
     ) -> None:
         super().__init__(
             context, score=score, max_batches_per_epoch=max_batches_per_epoch, predictions=predictions
@@ -106,6 +114,8 @@ class BaseTrainer(BaseRunner):
         self.stepping = stepping or Stepping()
         self.retention = retention or Retention()
         self.early_stopping = early_stopping
+        self.initial_checkpoint = initial_checkpoint
+        self.initial_prefixes = initial_prefixes
         self.epochs: int = context.config["epochs"]
         self.progress = Progress(ranks=context.world.size)
 
@@ -191,6 +201,8 @@ class BaseTrainer(BaseRunner):
                 )
             within = f" and {self.progress.step} steps" if self.progress.step else ""
             logger.info("going on after %d finished epochs%s", self.progress.epoch, within)
+        elif self.initial_checkpoint is not None:
+            start_from(self.initial_checkpoint, self.initial_prefixes, self.parts, directory, world)
         world.on_writer(self._tidy)
         return found is not None
 

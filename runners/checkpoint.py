@@ -125,17 +125,18 @@ def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
     return restore(path, read(path), parts)
 
 
-def load_evaluated(path: Path, model: torch.nn.Module) -> None:
-    """Load the weights that the training run evaluated: the model's, or their average where it used that.
+def evaluated_state(path: Path) -> dict[str, Any]:
+    """The weights that a training run evaluated: the model's, or their average where it used that.
 
     Raises:
-        RunDirectoryError: as `load`.
+        RunDirectoryError: the file is damaged or no checkpoint.
     """
-    content = read(path)
-    average = content["parts"].get("average")
-    if average is not None and average["evaluated"]:
-        content["parts"]["model"] = average["model"]
-    restore(path, content, {"model": model})
+    parts = read(path)["parts"]
+    average = parts.get("average")
+    state: dict[str, Any] = (
+        parts["model"] if average is None or not average["evaluated"] else average["model"]
+    )
+    return state
 
 
 def find_newest(directory: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
@@ -199,9 +200,11 @@ def _read(path: Path, only: str | None = None) -> dict[str, Any]:
         raise RunDirectoryError(f"{path}: is damaged: {error}") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:  # its text advises to execute what the file brings
+        raise RunDirectoryError(f"{path}: is damaged or no checkpoint: it holds other than values") from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise RunDirectoryError(f"{path}: is damaged or no checkpoint: {error}") from error
-    if not isinstance(content, dict) or content.get("format") not in _READABLE:
+    if not isinstance(content, dict) or content.get("format") not in _READABLE or "parts" not in content:
         raise RunDirectoryError(
             f"{path}: is no checkpoint of the formats that this version reads: {sorted(_READABLE)}."
         )

@@ -11,7 +11,8 @@ from data.errors import DataError
 from runners.devices import select_device
 from runners.distributed import World, launched_as, opened_world
 from runners.errors import EndedByPeerError, PylonError
-from runners.launch import Options, Outcome, run_file
+from runners.launch import Options, Outcome
+from runners.stages import run_stages_or_file
 from storage import write_json
 
 
@@ -30,9 +31,9 @@ def run_command(arguments: argparse.Namespace) -> int:
         with opened_world(device) as world:
             outcome = _run(arguments.config_filepath[0], options, world)
     except PylonError as error:
-        return _say(str(error), error.exit_code)
+        return _say(error, error.exit_code)
     except DataError as error:
-        return _say(str(error), 3)
+        return _say(error, 3)
     if arguments.outcome_file is not None:
         write_json(arguments.outcome_file, {"directory": str(outcome.directory), "result": outcome.result})
     return 0
@@ -41,7 +42,7 @@ def run_command(arguments: argparse.Namespace) -> int:
 def _run(path: Path, options: Options, world: World) -> Outcome:
     """One run; of several ranks that fail alike only the first one says so."""
     try:
-        return run_file(path, options, Console(), world)
+        return run_stages_or_file(path, options, Console(quiet=not world.writes), world)
     except (PylonError, DataError) as error:
         world.report(str(error), "".join(traceback.format_exception(error)))
         if world.is_said_by_writer(str(error)):
@@ -49,7 +50,8 @@ def _run(path: Path, options: Options, world: World) -> Outcome:
         raise
 
 
-def _say(message: str, exit_code: int) -> int:
-    if message:
-        sys.stderr.write(message.rstrip() + "\n")
+def _say(error: Exception, exit_code: int) -> int:
+    if str(error):
+        lines = [str(error).rstrip(), *getattr(error, "__notes__", ())]
+        sys.stderr.write("\n".join(lines) + "\n")
     return exit_code

@@ -2,7 +2,8 @@
 
     PylonError                exit code
     ├── ConfigError               2    the command line or a configuration is wrong
-    ├── RunDirectoryError         4    in use, of another configuration, damaged, not writable, disk full
+    ├── RunDirectoryError         4    in use, of another configuration, damaged, not writable, disk full;
+    │                                  a checkpoint to start from that is absent, damaged or does not fit
     ├── RunStopped               75    a signal asked for it; the same command goes on
     ├── TrainingError             1    the training itself failed
     │   └── PeerLostError         1    another rank of the run has ended
@@ -69,7 +70,7 @@ class ConfigError(PylonError):
 
 
 class RunDirectoryError(PylonError):
-    """The run directory cannot be used as it is."""
+    """The run directory, or a checkpoint of another one, cannot be used as it is."""
 
     exit_code = 4
 

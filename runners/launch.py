@@ -1,10 +1,8 @@
 """One configuration file to one finished run: check, claim the directory, build, run, note how it ended."""
 
 import contextlib
-import errno
 import json
 import logging
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,23 +24,17 @@ from runners.config import (
 )
 from runners.devices import select_device
 from runners.distributed import AgreedStop, World
+from runners.ending import state_noted
 from runners.environment import describe
 from runners.errors import (
     ConfigError,
-    EndedByPeerError,
-    PeerLostError,
-    PylonError,
     RunDirectoryError,
-    RunStopped,
-    TrainingError,
 )
-from runners.logs import logging_to, tracebacks, warnings_of_rank
+from runners.logs import logging_to, warnings_of_rank
 from runners.run_directory import RunDirectory
 from runners.seeds import resolve_seeds
 from runners.signals import StopFlag
 from storage import write_json
-
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +49,8 @@ class Options:
         work_dir: in place of the configuration's.
         device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         fresh: start over in a new directory.
+        stage: the run is a stage of several, in a folder of this name inside the directory of them all.
+        attempt: that directory, where an earlier stage has chosen it; None: chosen as for a single run.
     """
 
     overrides: tuple[str, ...] = field(default=())
@@ -64,6 +58,8 @@ class Options:
     work_dir: Path | None = None
     device: str = "auto"
     fresh: bool = False
+    stage: str | None = None
+    attempt: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -87,29 +83,59 @@ def run_file(path: Path, options: Options, console: Console, world: World | None
         PylonError: anything that ends the run short of its end; `exit_code` says of what kind.
     """
     world = world or World()
-    config = world.together(lambda: prepared_config(path, options))
+    config = world.together(lambda: prepared_config(load_config(path), path, options))
+    return run_config(config, options, console, world)
+
+
+def run_config(
+    config: dict[str, Any], options: Options, console: Console, world: World, flag: StopFlag | None = None
+) -> Outcome:
+    """The same for a prepared configuration.
+
+    Args:
+        config: what `prepared_config` gave.
+        options: the command line.
+        console: where progress and log lines are shown.
+        world: the ranks that do the run together.
+        flag: where stop requests are noted; None: in a flag of this run's own.
+
+    Raises:
+        PylonError: as `run_file`.
+    """
     device = select_device(options.device, local_rank=world.local_rank, ranks=world.size)
     if len(set(world.gather(json.dumps(to_json(config), sort_keys=True)))) > 1:
-        raise ConfigError.single("", "different on the ranks", "the same file and code on each machine", path)
+        raise ConfigError.single(
+            "config", "different on the ranks", "the same file and code on each machine", "configuration"
+        )
     with contextlib.ExitStack() as stack:
         root = world.on_writer(lambda: stack.enter_context(_opened(options, config)).root)
+        if options.stage is not None:
+            config = {**config, "work_dir": str(root)}
         directory = RunDirectory(root)
-        if world.writes:
-            stack.enter_context(logging_to(directory.log, console))
-        else:
-            stack.enter_context(warnings_of_rank(world.rank))
-            console = Console(quiet=True, force_terminal=False)
-        finished = world.on_writer(lambda: _begin(directory, config, device, world))
-        return Outcome(root, finished or _run_in(directory, config, device, console, world))
+        logs = logging_to(directory.log, console) if world.writes else warnings_of_rank(world.rank)
+        stack.enter_context(logs)
+        result = world.on_writer(lambda: _begin(directory, config, device, world))
+        if result is None:
+            context = RunContext(
+                config, resolve_seeds(config), directory, device,
+                AgreedStop(flag or StopFlag(), world), console, world,
+            )  # fmt: skip
+            result = _run_in(context)
+        return Outcome(root, result)
 
 
-def prepared_config(path: Path, options: Options) -> dict[str, Any]:
-    """Load, override, shorten for --debug and check a configuration; nothing is built or written.
+def prepared_config(loaded: dict[str, Any], path: Path, options: Options) -> dict[str, Any]:
+    """Override, shorten for --debug and check a configuration; nothing is built or written.
+
+    Args:
+        loaded: what `load_config` gave.
+        path: its file, for errors.
+        options: the command line.
 
     Raises:
         ConfigError: with every problem found.
     """
-    config = apply_overrides(load_config(path), options.overrides, source=path)
+    config = apply_overrides(loaded, options.overrides, source=path)
     if options.work_dir is not None:
         config = {**config, "work_dir": str(options.work_dir)}
     check_config(config, source=path)
@@ -121,14 +147,21 @@ def prepared_config(path: Path, options: Options) -> dict[str, Any]:
 @contextlib.contextmanager
 def _opened(options: Options, config: dict[str, Any]) -> Iterator[RunDirectory]:
     """The run directory, held by this process."""
-    work_dir = Path(config["work_dir"])
-    directory = (
-        RunDirectory.fresh_attempt(work_dir) if options.fresh else RunDirectory.newest_attempt(work_dir)
-    )
+    directory = _chosen_directory(Path(config["work_dir"]), options)
     with _usable(directory), directory.opened():
         if options.debug:
             directory.start_debug_over()
         yield directory
+
+
+def _chosen_directory(work_dir: Path, options: Options) -> RunDirectory:
+    if options.attempt is not None:
+        attempt = RunDirectory(options.attempt)
+    elif options.fresh:
+        attempt = RunDirectory.fresh_attempt(work_dir)
+    else:
+        attempt = RunDirectory.newest_attempt(work_dir)
+    return attempt if options.stage is None else RunDirectory(attempt.root / options.stage)
 
 
 @contextlib.contextmanager
@@ -165,15 +198,10 @@ def _begin(
         return None
 
 
-def _run_in(
-    directory: RunDirectory, config: dict[str, Any], device: torch.device, console: Console, world: World
-) -> dict[str, Any]:
-    flag = StopFlag()
-    with flag.installed(), _state_noted(directory, world):
-        context = RunContext(
-            config, resolve_seeds(config), directory, device, AgreedStop(flag, world), console, world
-        )
-        runner = build(config["runner"], key_path="runner", context=context)
+def _run_in(context: RunContext) -> dict[str, Any]:
+    directory, world = context.directory, context.world
+    with context.stop.installed(), state_noted(directory, world):
+        runner = build(context.config["runner"], key_path="runner", context=context)
         result: dict[str, Any] = runner.run()
         world.on_writer(lambda: directory.write_state("finished", result=result))
     logger.info("finished: %s", directory.root)
@@ -203,52 +231,6 @@ def _write_header(
     write_json(directory.environment, {"launches": [*launches, describe(device, world.size)]})
 
 
-@contextlib.contextmanager
-def _state_noted(directory: RunDirectory, world: World) -> Iterator[None]:
-    """Keep `state.json` true: running inside the block, and after it how the run ended.
-
-    What the run did not expect (a bug in a dataset, out of memory, a full disk) becomes an error
-    of our own; its traceback goes to the run's log.
-    """
-    world.on_writer(lambda: directory.write_state("running"))
-    try:
-        yield
-    except KeyboardInterrupt:
-        _note(directory, world, "preempted", signal="SIGINT")
-        raise
-    except RunStopped as stopped:
-        _note(directory, world, "preempted", signal=stopped.signal_name)
-        if world.writes:
-            logger.warning(
-                "%s: stopped by %s; the same command goes on with it", directory.root, stopped.signal_name
-            )
-        raise
-    except EndedByPeerError:
-        raise
-    except Exception as error:
-        said = _understood(world.explain(error), directory)
-        unexpected = "".join(traceback.format_exception(error)) if said is not error else ""
-        if isinstance(said, PeerLostError):
-            unexpected += said.traceback
-        if unexpected:
-            tracebacks.debug("unexpected error\n%s", unexpected)
-        _note(directory, world, "failed", error=str(said).partition("\nThe traceback is in ")[0])
-        if said is error:
-            raise
-        raise said from error
-
-
-def _understood(error: BaseException, directory: RunDirectory) -> BaseException:
-    """An error that the user can read."""
-    if isinstance(error, PylonError | DataError):
-        return error
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        return RunDirectoryError(
-            f"{error}. The last finished epoch is kept: make room and repeat the command."
-        )
-    return TrainingError(f"{type(error).__name__}: {_last_line(error)}\nThe traceback is in {directory.log}")
-
-
 def _scores(result: dict[str, Any]) -> str:
     splits = {split: result.get(split) or {} for split in ("validation", "test")}
     return ", ".join(
@@ -256,19 +238,3 @@ def _scores(result: dict[str, Any]) -> str:
         for split, scores in splits.items()
         for name, value in scores.items()
     )
-
-
-def _last_line(error: BaseException) -> str:
-    """What the error says; of a loader worker's, whose text is the worker's whole traceback, its end."""
-    text = str(error).strip()
-    return text.splitlines()[-1] if "Original Traceback" in text else text
-
-
-def _note(directory: RunDirectory, world: World, state: str, **details: object) -> None:
-    if not world.writes:
-        return
-    try:
-        directory.write_state(state, **details)
-    except OSError as error:
-        # The error that is on its way explains more than a full disk that keeps it from being noted.
-        logger.warning("%s: could not be written: %s", directory.state, error)

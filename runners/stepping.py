@@ -13,6 +13,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from runners.averaging import WeightAverage
+from runners.contracts import check_learnable, checked_loss
 from runners.distributed import World, without_averaging
 from runners.errors import TrainingError
 from runners.evaluation import Batch, Task
@@ -181,8 +182,10 @@ class Stepper:
         # The ranks' gradients are averaged where they should be added up: each counts as many times more.
         factor = weight * self._world.size
         with without_averaging(self._replica, last=last):
+            owner = f"{type(self._task).__name__}.training_loss"
             with self._autocast():
-                loss = self._task.training_loss(batch)
+                loss = checked_loss(self._task.training_loss(batch), owner)
+            check_learnable(loss, owner)
             share = loss if factor == 1 else loss * factor
             (share if self._scaler is None else self._scaler.scale(share)).backward()
         return loss.detach() * weight

@@ -1,5 +1,6 @@
 """Supervised learning of one label: model(**inputs) against the datapoint's only label."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -9,6 +10,7 @@ from models import tiled_logits
 from runners.base_evaluator import BaseEvaluator
 from runners.base_runner import RunContext
 from runners.base_trainer import BaseTrainer
+from runners.contracts import checked_loss
 from runners.early_stopping import EarlyStopping
 from runners.errors import TrainingError
 from runners.evaluation import Batch, Task
@@ -17,11 +19,11 @@ from runners.stepping import Stepping
 
 
 class SupervisedSingleTask:
-    """One model, one label.
+    """One model, one label. A task of one's own can inherit from it and replace any of its methods.
 
     Args:
         model: called as `model(**inputs)`, gives logits (B, num_classes, H, W).
-        criterion: called as `criterion(logits, target)`; None where nothing is trained.
+        criterion: called as `criterion(logits, target)`, gives a scalar; None where nothing is trained.
         device: where each batch goes.
         tile_size: predict on overlapping square tiles of so many pixels; None: the whole image at once.
         tile_overlap: overlap of neighbouring tiles, pixels.
@@ -33,38 +35,53 @@ class SupervisedSingleTask:
         criterion: torch.nn.Module | None,
         device: torch.device,
         *,
-        tile_size: int | None,
-        tile_overlap: int,
+        tile_size: int | None = None,
+        tile_overlap: int = 0,
     ) -> None:
-        self._model = model
-        self._criterion = criterion
+        self.model = model
+        self.criterion = criterion
         self._device = device
         self._tile_size = tile_size
         self._tile_overlap = tile_overlap
 
     def training_loss(self, batch: Batch) -> torch.Tensor:
         """See Task."""
-        if self._criterion is None:
+        return self.loss(self.model(**self.inputs(batch)), batch)
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The criterion's loss of `logits` (B, num_classes, H, W) for a batch, a scalar.
+
+        Raises:
+            TrainingError: there is no criterion, or it gives no scalar.
+        """
+        if self.criterion is None:
             raise TrainingError("criterion: None, but a training loss was asked for.")
-        loss: torch.Tensor = self._criterion(self._model(**self._inputs(batch)), self._target(batch))
-        return loss
+        return checked_loss(
+            self.criterion(logits, self.target(batch)), f"criterion {type(self.criterion).__name__}"
+        )
 
     def predict(self, batch: Batch) -> torch.Tensor:
         """See Task. Tiles are predicted one after another; each pixel appears once in the result."""
-        inputs = self._inputs(batch)
+        inputs = self.inputs(batch)
         if self._tile_size is None:
-            logits: torch.Tensor = self._model(**inputs)
+            logits: torch.Tensor = self.model(**inputs)
             return logits
-        return tiled_logits(self._model, inputs, tile_size=self._tile_size, overlap=self._tile_overlap)
+        return tiled_logits(self.model, inputs, tile_size=self._tile_size, overlap=self._tile_overlap)
 
     def score(self, metric: BaseMetric, outputs: torch.Tensor, batch: Batch) -> None:
         """See Task."""
-        metric.update(outputs, self._target(batch), batch["meta_info"]["idx"])
+        metric.update(outputs, self.target(batch), batch["meta_info"]["idx"])
 
-    def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The batch's inputs by name, (B, C, H, W) each, on the run's device."""
         return {name: value.to(self._device, non_blocking=True) for name, value in batch["inputs"].items()}
 
-    def _target(self, batch: Batch) -> torch.Tensor:
+    def target(self, batch: Batch) -> torch.Tensor:
+        """The batch's only label, (B, H, W) int64, on the run's device.
+
+        Raises:
+            TrainingError: there is no label, or more than one.
+        """
         labels: dict[str, torch.Tensor] = batch["labels"]
         if len(labels) != 1:
             raise TrainingError(f"labels: {sorted(labels)}, but a single-task run needs exactly one label.")
@@ -88,6 +105,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         stepping: how a step is taken; None: one batch, float32.
         retention: which epochs' checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
+        initial_checkpoint: the checkpoint whose weights the model starts with, see BaseTrainer; None: none.
+        initial_prefixes: take over only the weights whose names begin so; None: all.
         tile_size: validate and test on overlapping square tiles of so many pixels; None: whole images.
         tile_overlap: overlap of neighbouring tiles, pixels.
     """
@@ -108,6 +127,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         stepping: Stepping | None = None,
         retention: Retention | None = None,
         early_stopping: EarlyStopping | None = None,
+        initial_checkpoint: str | None = None,
+        initial_prefixes: Sequence[str] | None = None,
         tile_size: int | None = None,
         tile_overlap: int = 0,
     ) -> None:
@@ -125,6 +146,8 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
             stepping=stepping,
             retention=retention,
             early_stopping=early_stopping,
+            initial_checkpoint=initial_checkpoint,
+            initial_prefixes=initial_prefixes,
         )
         self.tile_size = tile_size
         self.tile_overlap = tile_overlap
@@ -142,9 +165,11 @@ class SupervisedSingleTaskEvaluator(BaseEvaluator):
     Args:
         context: what the launcher gives; not part of a configuration.
         score: aggregated score that is shown first.
-        checkpoint: the checkpoint file whose model is tested.
+        checkpoint: the checkpoint file whose model is tested, see BaseEvaluator.
         max_batches_per_epoch: at most so many batches; None for all.
         predictions: how many test datapoints become a picture.
+        deterministic: ask torch for deterministic kernels, as training does.
+        channels_last: keep 4-D weights in channels-last order, as a training with that `Stepping` does.
         tile_size: test on overlapping square tiles of so many pixels; None: whole images.
         tile_overlap: overlap of neighbouring tiles, pixels.
     """
@@ -157,6 +182,8 @@ class SupervisedSingleTaskEvaluator(BaseEvaluator):
         checkpoint: str,
         max_batches_per_epoch: int | None = None,
         predictions: int = 8,
+        deterministic: bool = True,
+        channels_last: bool = False,
         tile_size: int | None = None,
         tile_overlap: int = 0,
     ) -> None:
@@ -166,6 +193,8 @@ class SupervisedSingleTaskEvaluator(BaseEvaluator):
             checkpoint=checkpoint,
             max_batches_per_epoch=max_batches_per_epoch,
             predictions=predictions,
+            deterministic=deterministic,
+            channels_last=channels_last,
         )
         self.tile_size = tile_size
         self.tile_overlap = tile_overlap

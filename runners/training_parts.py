@@ -9,6 +9,7 @@ import torch
 from data import DataLoader
 from runners.averaging import WeightAverage
 from runners.checkpoint import Stateful
+from runners.contracts import checked_task
 from runners.distributed import AllGenerators, World
 from runners.errors import ConfigError, TrainingError
 from runners.evaluation import Task
@@ -78,6 +79,11 @@ def build_parts(
         deterministic: whether a run that goes on must give the bits of one that was not interrupted.
         dump: writes what reproduces a step whose numbers are none.
     """
+
+    def task_of(used: torch.nn.Module) -> Task:
+        methods = ("training_loss", "predict", "score")
+        return checked_task(make_task(used, criterion), make_task.__qualname__, methods)
+
     model = build("model").to(device)
     if stepping.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -95,7 +101,7 @@ def build_parts(
     replica = world.replicate(model, find_unused_parameters=stepping.find_unused_parameters or regrouped)
     stepper = Stepper(
         stepping,
-        task=make_task(torch.compile(replica) if stepping.compile else replica, criterion),
+        task=task_of(torch.compile(replica) if stepping.compile else replica),
         modules=[model, criterion],
         replica=replica,
         average=average,
@@ -110,7 +116,7 @@ def build_parts(
         criterion=criterion,
         average=average,
         evaluated=evaluated,
-        task=make_task(evaluated, criterion),
+        task=task_of(evaluated),
         optimizer=optimizer,
         scheduler=build("scheduler", optimizer=optimizer),
         stepper=stepper,

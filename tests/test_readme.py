@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 # What a reader has and the example leaves out.
 BEFORE = {"watch_a_run.py": "import time\n\n\ndef train_one_step():\n    time.sleep(0.01)\n\n\n"}
 PRINTED = {
@@ -17,7 +18,7 @@ PRINTED = {
 
 
 def examples() -> dict[str, str]:
-    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
     named = (re.match(r"# (\w+\.py)\n", block) for block in blocks)
     return {name[1]: block for name, block in zip(named, blocks, strict=True) if name is not None}
 
@@ -40,6 +41,21 @@ def test_example_runs(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert re.search(PRINTED[name], done.stdout, re.M), done.stdout
+
+
+def shown_files() -> dict[str, list[str]]:
+    """By the path in its first line, the parts of a file that README shows; `# ...` stands between two."""
+    blocks = re.findall(r"```python\n# (configs/\S+\.py)\n(.*?)```", README, re.S)
+    return {path: re.split(r"^ *# \.\.\.\n", block, flags=re.M) for path, block in blocks}
+
+
+@pytest.mark.parametrize("path", sorted(shown_files()))
+def test_shown_part_of_a_file_is_in_it_word_for_word(path: str) -> None:
+    content = (REPOSITORY / path).read_text(encoding="utf-8")
+    parts = [part.strip("\n") for part in shown_files()[path]]
+    assert len("".join(parts)) > 150
+    for part in parts:
+        assert part in content
 
 
 def test_a_monitor_of_ones_own_is_short() -> None:

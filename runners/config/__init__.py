@@ -5,12 +5,13 @@ load ──> overrides ──> check ──> (debug) ──> build
 """
 
 from runners.config.build import build
-from runners.config.check import check_config
+from runners.config.check import check_config, problems_of
 from runners.config.debug import debug_config
+from runners.config.evaluation import evaluation_of
 from runners.config.load import load_config
 from runners.config.overrides import apply_overrides
 from runners.config.resolve import differences, to_json
-from runners.config.signatures import unknown_name
+from runners.config.signatures import shown, unknown_name
 
 __all__ = [
     "apply_overrides",
@@ -18,7 +19,10 @@ __all__ = [
     "check_config",
     "debug_config",
     "differences",
+    "evaluation_of",
     "load_config",
+    "problems_of",
+    "shown",
     "to_json",
     "unknown_name",
 ]

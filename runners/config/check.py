@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from data import BaseDataset, DataLoader
+from metrics import BaseMetric
 from runners.config.node import children
 from runners.config.signatures import argument_problems, shown, unknown_name
 from runners.errors import ConfigError, ConfigProblem
@@ -17,6 +21,15 @@ _INJECTED = {
     "optimizer": frozenset({"params"}),
     "scheduler": frozenset({"optimizer"}),
     **{f"{split}_dataloader": frozenset({"dataset"}) for split in ("train", "val", "test")},
+}
+# What the runner takes each of them for, by top-level key.
+_BASES: dict[str, type] = {
+    "model": torch.nn.Module,
+    "criterion": torch.nn.Module,
+    "metric": BaseMetric,
+    "optimizer": torch.optim.Optimizer,
+    **{f"{split}_dataset": BaseDataset for split in ("train", "val", "test")},
+    **{f"{split}_dataloader": DataLoader for split in ("train", "val", "test")},
 }
 _PLAIN = (type(None), bool, int, str, Path)
 _SEED_LIMIT = 2**63
@@ -32,12 +45,13 @@ def check_config(config: dict[str, Any], source: Path | str) -> None:
     Raises:
         ConfigError: with every problem: its key path, the value seen, what was expected.
     """
-    problems = list(_all_problems(config))
+    problems = list(problems_of(config))
     if problems:
         raise ConfigError(source, problems)
 
 
-def _all_problems(config: dict[str, Any]) -> Iterator[ConfigProblem]:
+def problems_of(config: dict[str, Any]) -> Iterator[ConfigProblem]:
+    """Everything that is wrong with a loaded configuration."""
     for key in ("runner", "work_dir"):
         if key not in config:
             yield ConfigProblem(key, None, "is missing; every configuration needs it")
@@ -56,6 +70,16 @@ def _all_problems(config: dict[str, Any]) -> Iterator[ConfigProblem]:
         if value is None and key in optional:
             continue
         yield from _node_problems(value, key, _INJECTED.get(key, frozenset()), must_be_node=True)
+        yield from _base_problems(value, key)
+
+
+def _base_problems(value: Any, key: str) -> Iterator[ConfigProblem]:  # noqa: ANN401 - any configuration value
+    base = _BASES.get(key)
+    cls = value.get("class") if isinstance(value, dict) else None
+    if base is not None and isinstance(cls, type) and not issubclass(cls, base):
+        yield ConfigProblem(
+            f"{key}.class", cls.__name__, f"expected a {base.__name__}: let the class inherit from it"
+        )
 
 
 def _keys_of(config: dict[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
@@ -129,7 +153,9 @@ def _node_problems(
             and isinstance(arguments, dict)
             and all(isinstance(key, str) for key in arguments)
         ):
-            yield from argument_problems(cls, arguments, injected, f"{key_path}.args")
+            yield from argument_problems(
+                cls, arguments, injected, f"{key_path}.args", forwards=key_path == "runner"
+            )
         for key, element in children(arguments):
             yield from _node_problems(element, f"{key_path}.args.{key}")
     elif must_be_node:
@@ -153,13 +179,24 @@ def _shape_problems(node: dict[str, Any], key_path: str) -> Iterator[ConfigProbl
             f"{key_path}.class", shown(node["class"]), "expected a class, not an object or a name"
         )
     elif inspect.isabstract(node["class"]):
+        yield ConfigProblem(f"{key_path}.class", node["class"].__name__, _what_is_abstract(node["class"]))
+    elif "<locals>" in node["class"].__qualname__:
         yield ConfigProblem(
-            f"{key_path}.class", node["class"].__name__, "is abstract; expected a class that can be built"
+            f"{key_path}.class",
+            node["class"].__qualname__,
+            "is defined inside a function, where no other process finds it: move it out of the function",
         )
     if "args" not in node:
         yield ConfigProblem(f"{key_path}.args", None, "is missing; expected a dict, {} where there are none")
     elif not isinstance(node["args"], dict) or not all(isinstance(key, str) for key in node["args"]):
         yield ConfigProblem(f"{key_path}.args", shown(node["args"]), "expected a dict of arguments by name")
+
+
+def _what_is_abstract(cls: type) -> str:
+    names = sorted(getattr(cls, "__abstractmethods__", ()))
+    asking = {name: next(one for one in reversed(cls.__mro__) if name in vars(one)) for name in names}
+    missing = ", ".join(f"{name} (asked for by {owner.__name__})" for name, owner in asking.items())
+    return f"is abstract: it has no {missing}. Define what is missing in {cls.__name__}"
 
 
 def _is_directory_name(value: object) -> bool:

@@ -1,26 +1,22 @@
 """Read a configuration: the `config` dict of a Python file, or the `config.json` of a run directory."""
 
-import hashlib
-import importlib.util
 import json
-import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from runners.config import files
 from runners.config.node import unshared
 from runners.config.resolve import from_json
 from runners.errors import ConfigError, ConfigProblem
-
-_MODULE_PREFIX = "pylon_config_file_"
 
 
 def load_config(path: Path) -> dict[str, Any]:
     """The configuration in `path`, in which no value is shared between two entries.
 
-    A Python file is executed as a module of its own, named after its absolute path, so that the
-    classes it defines can be pickled; a JSON file is a resolved configuration.
+    A Python file is executed as a module of its own, which loader workers find again (`files`); a
+    JSON file is a resolved configuration.
 
     Raises:
         ConfigError: the file is absent, does not run, or has no `config` dict; with file and line.
@@ -43,26 +39,14 @@ def load_config(path: Path) -> dict[str, Any]:
 
 def load_module(path: Path) -> ModuleType:
     """Execute a Python file as a module. Raises ConfigError with file and line where it fails."""
-    absolute = path.resolve()
-    name = _MODULE_PREFIX + hashlib.sha256(str(absolute).encode()).hexdigest()[:16]
-    spec = importlib.util.spec_from_file_location(name, absolute)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise ConfigError(path, [ConfigProblem("file", repr(path.suffix), "expected a .py or .json file")])
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    files.forget(path)
     try:
-        spec.loader.exec_module(module)
+        return files.module_of(path)
     except Exception as error:
-        del sys.modules[name]
-        raise ConfigError(
-            path, [ConfigProblem(f"line {_line(error, absolute)}", None, _said(error))]
-        ) from error
-    return module
-
-
-def is_config_module(name: str) -> bool:
-    """Whether the module `name` was made by `load_module`."""
-    return name.startswith(_MODULE_PREFIX)
+        problem = ConfigProblem(f"line {_line(error, path.resolve())}", None, _said(error))
+        raise ConfigError(path, [problem]) from error
 
 
 def _line(error: Exception, path: Path) -> int | str:

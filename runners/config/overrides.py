@@ -16,8 +16,8 @@ def apply_overrides(config: dict[str, Any], overrides: Sequence[str], source: Pa
     """A copy of `config` with each override done.
 
     A value is read as JSON, else as a Python literal, else as text. A number in the path is a
-    position in a list. A key that is not there may be added at the top level and inside 'args',
-    where the check tells whether it belongs; the value of a 'class' key is 'module:Name'.
+    position in a list. A key that is not there may be added at the top level, of a stage too, and inside
+    'args', where the check tells whether it belongs; the value of a 'class' key is 'module:Name'.
 
     Raises:
         ConfigError: with every override that cannot be done.
@@ -57,14 +57,15 @@ def _set(config: dict[str, Any], key_path: str, text: str) -> str | None:
             return _unknown(container, key, walked)
         container = container[_position(container, key)]
         walked.append(key)
-    may_add = isinstance(container, dict) and (not walked or walked[-1] == "args")
+    in_a_stage = len(walked) == 2 and walked[0] == "stages"
+    may_add = isinstance(container, dict) and (not walked or in_a_stage or walked[-1] == "args")
     if not may_add and not _has(container, last):
         return _unknown(container, last, walked)
     if last == "class" and is_node(container):
         try:
             container[last] = find_class(text)
-        except (ImportError, AttributeError, ValueError, ConfigError) as error:
-            return f"{text!r} cannot be found ({error}); expected 'module:Name'"
+        except LookupError as error:
+            return f"{text!r} cannot be found ({error}); expected 'module:Name' or 'path/to/file.py:Name'"
     else:
         container[_position(container, last)] = parse_value(text)
     return None

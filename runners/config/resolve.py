@@ -1,10 +1,11 @@
 """Configurations as JSON: classes become 'module:Name', and come back."""
 
 import importlib
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runners.config import files
 from runners.config.node import children, is_node
 from runners.errors import ConfigError, ConfigProblem
 from runners.seeds import with_recorded_seeds
@@ -26,6 +27,8 @@ def from_json(content: Any, source: Path) -> Any:  # noqa: ANN401 - whatever the
         ConfigError: classes named in it cannot be found, each with its key path.
     """
     problems: list[ConfigProblem] = []
+    for path in set(_named_files(content)):
+        files.forget(path)  # read as it is now, and once for all of its classes
     config = _with_classes(content, "", problems)
     if problems:
         raise ConfigError(source, problems)
@@ -51,9 +54,8 @@ def differences(former: Any, current: Any, key_path: str = "") -> list[tuple[str
 
 def class_name(cls: type) -> str:
     """'module:Name', or 'path/to/file.py:Name' for a class that a configuration file defines."""
-    module = sys.modules.get(cls.__module__)
-    if module is not None and cls.__module__.startswith("pylon_config_file_"):
-        return f"{module.__file__}:{cls.__qualname__}"
+    if files.is_config_module(cls.__module__):
+        return f"{files.path_of(cls.__module__)}:{cls.__qualname__}"
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
@@ -61,19 +63,17 @@ def find_class(name: str) -> Any:  # noqa: ANN401 - the checker says what is no 
     """What 'module:Name' or 'path/to/file.py:Name' names.
 
     Raises:
-        ImportError, AttributeError, ValueError, ConfigError: there is no such thing.
+        LookupError: there is no such thing; the text says why.
     """
     place, _, qualname = name.rpartition(":")
     if not place:
-        raise ValueError("expected 'module:Name'")
-    if place.endswith(".py"):
-        from runners.config.load import load_module  # noqa: PLC0415 - load imports this module
-
-        found: Any = load_module(Path(place))
-    else:
-        found = importlib.import_module(place)
-    for part in qualname.split("."):
-        found = getattr(found, part)
+        raise LookupError(f"expected 'module:Name', not {name!r}")
+    try:
+        found: Any = files.module_of(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # a module's code may raise anything
+        raise LookupError(f"{type(error).__name__}: {error}") from error
     return found
 
 
@@ -101,12 +101,16 @@ def _with_classes(value: Any, key_path: str, problems: list[ConfigProblem]) -> A
     if is_node(value) and isinstance(value["class"], str):
         try:
             built["class"] = find_class(value["class"])
-        except (ImportError, AttributeError, ValueError, ConfigError) as error:
-            problems.append(
-                ConfigProblem(
-                    f"{key_path}.class",
-                    repr(value["class"]),
-                    f"cannot be found ({error}); expected 'module:Name'",
-                )
-            )
+        except LookupError as error:
+            expected = f"cannot be found ({error}); expected 'module:Name' or 'path/to/file.py:Name'"
+            problems.append(ConfigProblem(f"{key_path}.class", repr(value["class"]), expected))
     return built
+
+
+def _named_files(content: Any) -> Iterator[Path]:  # noqa: ANN401 - JSON
+    if is_node(content) and isinstance(content["class"], str):
+        place = content["class"].rpartition(":")[0]
+        if place.endswith(".py"):
+            yield Path(place)
+    for _, element in children(content):
+        yield from _named_files(element)

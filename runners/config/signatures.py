@@ -17,7 +17,12 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 def argument_problems(
-    cls: type, arguments: dict[str, Any], injected: frozenset[str], key_path: str
+    cls: type,
+    arguments: dict[str, Any],
+    injected: frozenset[str],
+    key_path: str,
+    *,
+    forwards: bool = False,
 ) -> Iterator[ConfigProblem]:
     """What is wrong with `arguments` for `cls`.
 
@@ -26,13 +31,12 @@ def argument_problems(
         arguments: by name; values may hold nodes that are still to be built.
         injected: arguments that the runner gives, so that the configuration must not.
         key_path: of the arguments, for the problems.
+        forwards: the class hands what it takes as `**others` on to the constructor that it inherits.
     """
     try:
-        parameters = inspect.signature(cls).parameters
+        named, takes_any = parameters_of(cls, forwards=forwards)
     except ValueError:
         return  # some classes written in C tell no signature; building them tells what they refuse
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    named = {name: parameter for name, parameter in parameters.items() if parameter.kind in _NAMED}
     accepted = [name for name in named if name not in injected]
     for name, value in arguments.items():
         if name in injected:
@@ -41,10 +45,13 @@ def argument_problems(
             yield ConfigProblem(
                 f"{key_path}.{name}", shown(value), unknown_name(cls.__name__, name, accepted)
             )
+    for name in sorted(injected - named.keys()) if not takes_any else ():
+        expected = f"is given by the runner, but {cls.__name__} does not take it: add it to its constructor"
+        yield ConfigProblem(f"{key_path}.{name}", None, expected)
     for name in accepted:
         if named[name].default is inspect.Parameter.empty and name not in arguments:
             yield ConfigProblem(f"{key_path}.{name}", None, f"is missing; {cls.__name__} needs it")
-    annotations = _annotations(cls)
+    annotations = _annotations(cls, forwards=forwards)
     for name in accepted:
         if name not in arguments or name not in annotations:
             continue
@@ -89,12 +96,44 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _annotations(cls: type) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(cls.__init__)  # type: ignore[misc]  # the class's own constructor is meant
-    except (NameError, TypeError, AttributeError):
-        # Annotations under TYPE_CHECKING cannot be resolved at run time: then only names are checked.
-        return {}
+def parameters_of(cls: type, *, forwards: bool) -> tuple[dict[str, inspect.Parameter], bool]:
+    """The parameters of a class by name, and whether any other name is taken too.
+
+    Args:
+        cls: the class.
+        forwards: it hands what it takes as `**others` on to the constructor that it inherits.
+
+    Raises:
+        ValueError: the class tells none.
+    """
+    named: dict[str, inspect.Parameter] = {}
+    takes_any = True
+    for depth, owner in enumerate(_constructors(cls) if forwards else [cls]):
+        parameters = inspect.signature(owner).parameters
+        for name, parameter in parameters.items():
+            if parameter.kind in _NAMED and name not in named:
+                # The class may give an inherited one itself, so that only its own can be missing.
+                named[name] = parameter.replace(default=None) if depth else parameter
+        takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+        if not takes_any:
+            break
+    return named, takes_any
+
+
+def _constructors(cls: type) -> list[type]:
+    """The classes whose constructors call one another, from `cls` up."""
+    return [owner for owner in cls.__mro__ if owner is not object and "__init__" in vars(owner)] or [cls]
+
+
+def _annotations(cls: type, *, forwards: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for owner in _constructors(cls) if forwards else [cls]:
+        try:
+            found = {**typing.get_type_hints(owner.__init__), **found}  # type: ignore[misc]  # its own is meant
+        except (NameError, TypeError, AttributeError):
+            # Annotations under TYPE_CHECKING cannot be resolved at run time: then only names are checked.
+            return found
+    return found
 
 
 def _node_problem(node: dict[str, Any], annotation: Any) -> str | None:  # noqa: ANN401 - any annotation

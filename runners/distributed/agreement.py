@@ -1,5 +1,6 @@
 """A stop request that all ranks see at the same place, however the signals reached them."""
 
+import contextlib
 import os
 import signal
 
@@ -27,6 +28,10 @@ class AgreedStop:
         self._world = world
         self._signal_name: str | None = None
         self._agent = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
+
+    def installed(self) -> contextlib.AbstractContextManager[StopFlag]:
+        """Handle the signals inside the block: see StopFlag."""
+        return self._flag.installed()
 
     @property
     def agreed(self) -> bool:

@@ -22,7 +22,8 @@ def report_scores(split: str, score: str, scores: Scores, baselines: dict[str, S
     beside = ", ".join(f"{name} {_text(values.get(score))}" for name, values in baselines.items())
     logger.info("%s %s: %s (baselines: %s)", split, score, _text(scores.get(score)), beside or "none")
     others = ", ".join(f"{name} {_text(value)}" for name, value in scores.items() if name != score)
-    logger.info("%s, other scores: %s", split, others)
+    if others:
+        logger.info("%s, other scores: %s", split, others)
 
 
 def report_epoch(record: dict[str, Any], epochs: int, score: str, *, is_best: bool) -> None:

@@ -44,8 +44,9 @@ def numbers(root: Path) -> dict[str, object]:
         ],
         "test": test,
         "weights": {name: value.tolist() for name, value in checkpoint["model"].items()},
-        "momentum": [
-            state["momentum_buffer"].tolist() for state in checkpoint["optimizer"]["state"].values()
+        "optimizer": [
+            {name: torch.as_tensor(value).tolist() for name, value in state.items()}
+            for state in checkpoint["optimizer"]["state"].values()
         ],
     }
 

@@ -118,14 +118,16 @@ def test_clipping_bounds_the_length_of_a_step(make_toy: Callable[[str], Toy]) ->
 
 
 def test_average_is_evaluated_saved_and_found_by_an_evaluation_only_run(toy: Toy) -> None:
-    from runners import checkpoint
+    from runners.checkpoint import evaluated_state
+    from runners.weights import load_weights
 
     run_again(configured(toy, "{'ema_decay': 0.9}"))
     saved = parts(toy)
     average, own = saved["average"]["model"], saved["model"]
     assert not torch.equal(average["layers.0.weight"], own["layers.0.weight"])
     model = ToyModel()
-    checkpoint.load_evaluated(toy.work_dir / "checkpoint_latest.pt", model)
+    path = toy.work_dir / "checkpoint_latest.pt"
+    load_weights(path, evaluated_state(path), model, "runner.args.checkpoint")
     assert torch.equal(model.state_dict()["layers.0.weight"], average["layers.0.weight"])
 
 

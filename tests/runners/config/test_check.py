@@ -97,7 +97,7 @@ def test_problem_names_key_value_and_expectation(
 
 
 def test_class_that_tells_no_signature_is_left_to_its_constructor() -> None:
-    check_config({**toy_config(Path("run")), "model": {"class": dict, "args": {"a": 1}}}, source="x")
+    check_config({**toy_config(Path("run")), "monitor": {"class": dict, "args": {"a": 1}}}, source="x")
 
 
 def test_problems_come_in_the_order_of_the_file() -> None:

@@ -1,0 +1,1 @@
+"""Configurations to learn from and to copy."""

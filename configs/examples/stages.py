@@ -1,0 +1,24 @@
+"""Three stages in one file: a training, a second one that goes on with its weights, and a test of those."""
+
+import torch
+
+from configs.examples.own_classes import MirrorTrainer
+from configs.examples.own_classes import config as training
+from runners import SupervisedSingleTaskEvaluator, evaluation_of
+
+finetuning = {"score": "wrong", "mirror_weight": 0.0, "initial_checkpoint": "stage:pretrain"}
+
+config = {
+    "work_dir": "logs/examples/stages",
+    "stages": {
+        "pretrain": training,
+        "finetune": {
+            **training,
+            "epochs": 2,
+            "seed": 2,
+            "optimizer": {"class": torch.optim.AdamW, "args": {"lr": 0.001}},
+            "runner": {"class": MirrorTrainer, "args": finetuning},
+        },
+        "test": evaluation_of(training, SupervisedSingleTaskEvaluator, checkpoint="stage:finetune"),
+    },
+}

@@ -1,0 +1,76 @@
+"""Configuration files as modules that any process can import: the name of one holds its path.
+
+    /home/me/run.py  <──>  runners.config.files._2fhome_2fme_2frun_2epy
+
+Objects travel to loader workers with the name of their class's module and nothing else. Under 'spawn'
+and 'forkserver' a worker has that name alone to find a class of a configuration file with.
+"""
+
+import importlib
+import importlib.abc
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+# It makes this module a package: the configuration files are its modules.
+__path__: list[str] = []
+
+_PREFIX = f"{__name__}."
+
+
+def module_name(path: Path) -> str:
+    """The name of the module that is made of the file `path`: an identifier below this package."""
+    encoded = os.fsencode(path.resolve())
+    letters = (chr(byte) if chr(byte).isalnum() and byte < 128 else f"_{byte:02x}" for byte in encoded)
+    return _PREFIX + "".join(letters)
+
+
+def is_config_module(name: str) -> bool:
+    """Whether a module of this name is a configuration file's."""
+    return name.startswith(_PREFIX)
+
+
+def path_of(name: str) -> Path:
+    """The file of a configuration file's module."""
+    encoded = name.removeprefix(_PREFIX).encode("ascii")
+    return Path(
+        os.fsdecode(re.sub(rb"_([0-9a-f]{2})", lambda match: bytes.fromhex(match[1].decode()), encoded))
+    )
+
+
+def module_of(path: Path) -> ModuleType:
+    """The module of a configuration file, executed where this process has not done so yet.
+
+    Raises:
+        Exception: whatever the file raises.
+    """
+    return importlib.import_module(module_name(path))
+
+
+def forget(path: Path) -> None:
+    """Let the file be executed anew the next time that its module is asked for."""
+    sys.modules.pop(module_name(path), None)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds the modules below this package, and nothing else."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See importlib."""
+        del path, target
+        return (
+            importlib.util.spec_from_file_location(fullname, path_of(fullname))
+            if is_config_module(fullname)
+            else None
+        )
+
+
+# On import, because a loader worker imports this package by name and calls nothing in it.
+sys.meta_path.append(_Finder())
