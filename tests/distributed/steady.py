@@ -26,6 +26,7 @@ __all__ = [
     "noted_monitor",
     "random_config",
     "slow_validation",
+    "staged_config",
     "steady_config",
     "torch",
 ]
@@ -192,3 +193,12 @@ def evaluation_of(work_dir: str | Path, checkpoint: str | Path) -> dict[str, Any
         "runner": {"class": SupervisedSingleTaskEvaluator, "args": args},
         **{key: config[key] for key in kept},
     }
+
+
+def staged_config(work_dir: str | Path) -> dict[str, Any]:
+    """Training, more training from its best weights, and their test."""
+    first = random_config("unused")
+    second = random_config("unused")
+    second["runner"]["args"]["initial_checkpoint"] = "stage:first"
+    tested = evaluation_of("unused", "stage:second") | {"model": second["model"]}
+    return {"work_dir": str(work_dir), "stages": {"first": first, "second": second, "tested": tested}}

@@ -80,6 +80,17 @@ def test_evaluation_shared_by_ranks_gives_the_bits_of_one_process(lab: Lab) -> N
     assert results[0]["per_datapoint"]["idx"] == list(range(9))
 
 
+def test_stages_hand_on_their_weights_and_are_recognised_on_ranks_too(lab: Lab) -> None:
+    assert lab.run("all", 2, form="staged_config").codes == [0, 0]
+    for stage in ("first", "second", "tested"):
+        assert json.loads((lab.directory("all") / stage / "state.json").read_text())["state"] == "finished"
+    assert "starting with the weights of" in (lab.directory("all") / "second" / "train.log").read_text()
+    again = lab.run("all", 2, form="staged_config")
+    assert again.codes == [0, 0]
+    assert again.said[0].count("this run is finished") == 3
+    assert again.said[1] == ""
+
+
 def test_running_statistics_are_those_of_all_ranks_batches(lab: Lab) -> None:
     """Momentum 1 keeps the last step's statistics alone: their mean over the ranks' batches."""
     sgd = "optimizer={'class': torch.optim.SGD, 'args': {'lr': 0.0}}, scheduler=None"
