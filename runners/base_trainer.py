@@ -53,7 +53,7 @@ class BaseTrainer(BaseRunner):
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
         asynchronous_checkpoints: write them in a thread beside the training.
         stepping: how a step is taken; None: one batch, float32.
-        retention: which epochs' checkpoints stay; None: the newest and the best.
+        retention: which checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
     """
 
@@ -104,6 +104,7 @@ class BaseTrainer(BaseRunner):
         self.asynchronous_checkpoints = asynchronous_checkpoints
         self.stepping = stepping or Stepping()
         self.retention = retention or Retention()
+        self.retention.check_against(checkpoint_every_steps)
         self.early_stopping = early_stopping
         self.epochs: int = context.config["epochs"]
         self.progress = Progress()
@@ -276,6 +277,7 @@ class BaseTrainer(BaseRunner):
         progress.finish_epoch(
             {
                 "epoch": epoch,
+                "global_step": progress.global_step,
                 "training_loss": mean_of_finite(losses),
                 "learning_rate": self.parts.optimizer.param_groups[0]["lr"],
                 "training_time_s": round(progress.training_time_s, 3),

@@ -13,7 +13,7 @@ from metrics.directions import Direction
 from runners import checkpoint
 from runners.checkpoint import Progress
 from runners.outputs.step_log import StepLog
-from runners.retention import Retention, kept_epochs
+from runners.retention import Retention, kept_epochs, kept_positions
 from runners.run_directory import RunDirectory
 from runners.snapshots import Snapshot
 from storage import write_json
@@ -27,7 +27,7 @@ class Saver:
     Args:
         directory: the run's.
         step_log: brought to the disk before every checkpoint that counts its lines.
-        retention: which epochs' checkpoints stay.
+        retention: which checkpoints stay.
         score: the score that epochs are judged by.
         direction: which way it is better.
         every_steps: save in the middle of an epoch after each so many steps of the run; None: not.
@@ -169,14 +169,26 @@ class Saver:
             refer_to_checkpoints(self._directory, snapshot.progress)
             checkpoint.discard_superseded(self._directory, self._kept(snapshot.progress))
         # Only now, with their replacement on the disk.
-        written = snapshot.path(self._directory)
-        for epoch, _, path in self._directory.mid_epoch_names():
-            if path != written and epoch <= snapshot.epoch:
+        self._discard_positions(snapshot)
+
+    def _discard_positions(self, written: Snapshot) -> None:
+        found = self._directory.mid_epoch_names()
+        kept = kept_positions(
+            self._retention, [(epoch, step) for epoch, step, _ in found], _ends(written.progress)
+        )
+        for epoch, step, path in found:
+            stays = path == written.path(self._directory) or ((epoch, step) in kept and path.exists())
+            if epoch <= written.epoch and not stays:
                 checkpoint.remove(path)
 
     def _kept(self, progress: Progress) -> frozenset[int]:
         scores = [record["validation"][self._score] for record in progress.history]
-        return kept_epochs(self._retention, scores, self._direction)
+        return kept_epochs(self._retention, scores, self._direction, _ends(progress))
+
+
+def _ends(progress: Progress) -> list[int | None]:
+    """Steps of the run at each epoch's end, None in a history that a former version began."""
+    return [record.get("global_step") for record in progress.history]
 
 
 def refer_to_checkpoints(directory: RunDirectory, progress: Progress) -> None:

@@ -86,7 +86,7 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
         asynchronous_checkpoints: write them in a thread beside the training.
         stepping: how a step is taken; None: one batch, float32.
-        retention: which epochs' checkpoints stay; None: the newest and the best.
+        retention: which checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
         tile_size: validate and test on overlapping square tiles of so many pixels; None: whole images.
         tile_overlap: overlap of neighbouring tiles, pixels.
