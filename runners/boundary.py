@@ -47,7 +47,7 @@ class Boundary:
             RunStopped: a stop was asked for; the state of this very step is saved.
             Exception: what went wrong in writing since the last step.
         """
-        self._saver.raise_failure()
+        self._saver.end_step()
         self.end_if_asked()
         if self._saver.due(self._progress.global_step):
             self.save()

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,18 @@ def select_device(name: str) -> torch.device:
     return device
 
 
-class _LogFile(logging.FileHandler):
-    """A log file that loses records on a full disk, instead of failing: the run itself tells why it ends."""
+class _LogFile(WatchedFileHandler):
+    """A log file that loses records on a full disk, instead of failing: the run itself tells why it ends.
+
+    One that is removed is begun anew.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Lose the record where the disk refuses it; anything else is a bug to be shown."""
@@ -245,11 +256,15 @@ def _state_noted(directory: RunDirectory) -> Iterator[None]:
         said = f"{type(error).__name__}: {_last_line(error)}"
         _note(directory, "failed", error=said)
         logger.debug("unexpected error", exc_info=True)
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        if isinstance(error, OSError) and _is_of_the_disk(error, directory):
             raise RunDirectoryError(
                 f"{error}. The last finished epoch is kept: make room and repeat the command."
             ) from error
         raise TrainingError(f"{said}\nThe traceback is in {directory.log}") from error
+
+
+def _is_of_the_disk(error: OSError, directory: RunDirectory) -> bool:
+    return error.errno in _DISK_ERRORS or str(error.filename).startswith(str(directory.root))
 
 
 def _scores(result: dict[str, Any]) -> str:

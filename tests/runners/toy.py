@@ -1,6 +1,7 @@
 """A run of seconds: random 8 x 8 image pairs, a one-layer model, everything else as in a real run."""
 
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +78,20 @@ class ToyCriterion(nn.Module):
         for name in self.what.split():
             os.kill(os.getpid(), signal.Signals[name])
         return loss
+
+
+class RemovingCriterion(ToyCriterion):
+    """At one call it puts a file in place of `folder`, and two calls later sends the signal `then`."""
+
+    def __init__(self, at_call: int, folder: str, then: str = "") -> None:
+        super().__init__(at_call + 2 if then else 0, then)
+        self.remove_at, self.folder = at_call, Path(folder)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if self.calls + 1 == self.remove_at:
+            shutil.rmtree(self.folder)
+            self.folder.write_text("in the way")
+        return super().forward(logits, target)
 
 
 class UnstartableMonitor:
