@@ -127,7 +127,11 @@ class BaseRunner(ABC):
     def build_loader(self, split: str) -> DataLoader | None:
         """The loader of 'train', 'val' or 'test' over its dataset; None where none is configured."""
         dataset = self.build(f"{split}_dataset")
-        return None if dataset is None else self.build(f"{split}_dataloader", dataset=dataset)
+        if dataset is None:
+            return None
+        loader: DataLoader = self.build(f"{split}_dataloader", dataset=dataset)
+        loader.end_when(lambda: self.context.stop.requested, self.context.stop.raise_if_requested)
+        return loader
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:

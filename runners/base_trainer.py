@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from data import DataLoader
+from data import DataLoader, LoaderWorkerError
 from metrics import BaseMetric, is_better
 from runners import checkpoint
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
@@ -130,6 +130,7 @@ class BaseTrainer(BaseRunner):
             self.boundary = Boundary(
                 self.progress, self._parts(), self.saver, self.step_log, self.context.stop, resumed=resumed
             )
+            self.train_loader.end_when(lambda: self.context.stop.requested, self.boundary.end_if_asked)
             while self.progress.epoch < self.epochs and not self._is_stopped_early():
                 self._run_epoch(self.progress.epoch)
             self.saver.finish()
@@ -185,6 +186,10 @@ class BaseTrainer(BaseRunner):
             self.parts.random.load_state_dict(generators)
             self.boundary.end_if_asked()
             raise
+        except LoaderWorkerError:
+            self.parts.random.load_state_dict(generators)
+            self.boundary.save_for_good()
+            raise
         self._finish_epoch(epoch, validation, time.monotonic() - started)
 
     def _train_epoch(self, epoch: int) -> None:
@@ -196,7 +201,7 @@ class BaseTrainer(BaseRunner):
         self.parts.model.train()
         batches = count_batches(self.train_loader, self.max_batches)
         steps = self.stepping.steps_of(batches)
-        rest = limited(self.train_loader, batches - done)
+        rest = self.boundary.guarded(limited(self.train_loader, batches - done))
         started = time.perf_counter()
         while group := list(itertools.islice(rest, self.stepping.accumulate_batches)):
             learning_rate = self.parts.optimizer.param_groups[0]["lr"]

@@ -1,8 +1,11 @@
 """Between two steps: the only place where a run is saved in the middle of an epoch, or stopped."""
 
 import logging
+from collections.abc import Iterator
 
+from data import LoaderWorkerError
 from runners.checkpoint import Progress, Stateful
+from runners.evaluation import Batch
 from runners.outputs.step_log import StepLog
 from runners.saving import Saver
 from runners.signals import StopFlag
@@ -54,14 +57,25 @@ class Boundary:
 
     def end_if_asked(self) -> None:
         """Save and stop, if somebody asked for it. Raises RunStopped then."""
-        if not self._stop.requested:
-            return
+        if self._stop.requested:
+            self.save_for_good()
+            self._stop.raise_if_requested()
+
+    def guarded(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches; where a loader worker's end is theirs, the steps before it are saved."""
+        try:
+            yield from batches
+        except LoaderWorkerError:
+            self.save_for_good()
+            raise
+
+    def save_for_good(self) -> None:
+        """Save as this launch's last act, or say that the disk takes nothing."""
         try:
             self.save()
             self._saver.finish()
         except OSError as error:
             logger.error("this launch's newest steps are lost, the disk takes nothing: %s", error)
-        self._stop.raise_if_requested()
 
     def save(self) -> None:
         """Save the state in the middle of an epoch, unless that is done or the epoch has no step yet."""
