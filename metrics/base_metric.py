@@ -9,7 +9,7 @@ a dataset follow from the summed counts and not from the scores of its datapoint
 import difflib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -75,12 +75,21 @@ class BaseMetric(ABC):
             statistics = self._statistics(outputs, target, idx).cpu()
         self._buffer.add(idx, list(statistics))
 
+    def expect(self, idx: Iterable[int]) -> None:
+        """Say which datapoints the pass has, so that one without scores is noticed.
+
+        Args:
+            idx: their indices in their dataset; more may follow with the next call. Never called, the
+                pass has those from 0 to the largest that was scored.
+        """
+        self._buffer.expect(idx)
+
     def get_buffer(self, expected: int | None = None) -> dict[int, torch.Tensor]:
         """The statistics of each datapoint, ordered by index; a copy.
 
         Args:
             expected: number of datapoints that must be there, indices 0 to `expected` - 1.
-                None: those from 0 to the largest index so far must.
+                None: those that `expect` was told of, else from 0 to the largest index so far.
 
         Raises:
             MetricBufferError: an index is missing or too large.

@@ -46,7 +46,7 @@ def evaluate(
         model: the model that `task` predicts with.
         task: how to predict and score a batch.
         loader: batches, already seeded.
-        metric: reset here, then filled; its buffer must end without a gap.
+        metric: reset here, told which datapoints the pass has, then filled.
         stop: looked at before every batch.
         max_batches: at most so many batches, None for all.
         on_batch: called after each with the number of batches done, the batch and the outputs.
@@ -57,10 +57,15 @@ def evaluate(
     was_training = model.training
     model.eval()
     metric.reset()
+    whole = not loader.drop_last and count_batches(loader, max_batches) == len(loader)
+    if whole:
+        metric.expect(range(len(loader.dataset)))
     try:
         with torch.inference_mode():
             for number, batch in enumerate(limited(loader, max_batches), start=1):
                 stop.raise_if_requested()
+                if not whole:
+                    metric.expect(batch["meta_info"]["idx"])
                 outputs = task.predict(batch)
                 task.score(metric, outputs, batch)
                 on_batch(number, batch, outputs)
