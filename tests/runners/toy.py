@@ -101,7 +101,10 @@ def hurt(what: str) -> None:
 
 
 class HurtingMetric(SemanticSegmentationMetric):
-    """Hurts the run in one of its updates: `at_update` counts from 1 over the whole launch."""
+    """Hurts the run in one of its updates: `at_update` counts from 1 over the whole launch.
+
+    It draws random numbers too, as a user's metric may: the generators move on in validation.
+    """
 
     def __init__(self, at_update: int, what: str, **options: Any) -> None:
         super().__init__(**options)
@@ -109,6 +112,7 @@ class HurtingMetric(SemanticSegmentationMetric):
 
     def update(self, outputs: torch.Tensor, target: torch.Tensor, idx: Sequence[int]) -> None:
         super().update(outputs, target, idx)
+        torch.rand(1)
         self.updates += 1
         if self.updates == self.at_update:
             hurt(self.what)
