@@ -5,7 +5,7 @@ DataError
 ├── DatasetDamagedError       a file is unreadable, truncated, or does not fit its pair
 ├── TransformError            a transform cannot work on a datapoint (a ValueError too)
 └── DatasetContractError      a dataset or transform breaks the contract of BaseDataset
-LoaderWorkerError             a worker died, which says nothing about the data: a RuntimeError
+LoaderWorkerError             a worker died or hangs, which says nothing about the data: a RuntimeError
 """
 
 
@@ -30,4 +30,4 @@ class DatasetContractError(DataError):
 
 
 class LoaderWorkerError(RuntimeError):
-    """A batch was lost with the loader worker that had made it."""
+    """A loader worker died or hangs, and a batch is lost with it."""

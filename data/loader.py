@@ -4,7 +4,9 @@ EpochSampler ── SeededIndex(index, epoch seed) ──> worker: dataset ─�
 """
 
 import itertools
+import math
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +18,10 @@ from data.errors import LoaderWorkerError
 from data.sampler import EpochSampler
 from data.worker_failure import FailureAwareCollate, WorkerFailure
 from data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
+from data.worker_watch import POLL_S, WorkerWatch, child_signals_kept, end_workers
+
+_TIMED_OUT = "DataLoader timed out"
+_OF_A_WORKER = "Original Traceback"
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
@@ -32,6 +38,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         prefetch_factor: batches that each worker loads ahead; None: torch's default.
         multiprocessing_context: start method of the workers, 'fork', 'forkserver' or 'spawn'; None:
             the platform's default.
+        timeout_s: a batch of a worker that takes longer, more than 0 s, ends the epoch with an error;
+            None: it may take for ever.
         collate_fn: datapoints to a batch.
     """
 
@@ -47,8 +55,15 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         pin_memory: bool = False,
         prefetch_factor: int | None = None,
         multiprocessing_context: str | None = None,
+        timeout_s: float | None = None,
         collate_fn: Callable[..., Any] = collate,
     ) -> None:
+        if timeout_s is not None and not (timeout_s > 0 and math.isfinite(timeout_s)):
+            raise ValueError(f"timeout_s: {timeout_s}, expected more than 0 s, or None")
+        self.timeout_s = timeout_s
+        self._asked: Callable[[], bool] = lambda: False
+        self._end: Callable[[], None] = lambda: None
+        self._newest: Callable[[], Any] = lambda: None
         self._epoch_sampler = EpochSampler(len(dataset), shuffle=shuffle)
         self._processes = WorkerProcesses()
         super().__init__(
@@ -61,6 +76,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             pin_memory=pin_memory,
             prefetch_factor=prefetch_factor,
             multiprocessing_context=multiprocessing_context,
+            timeout=min(POLL_S, timeout_s or POLL_S) if num_workers > 0 else 0,
             collate_fn=FailureAwareCollate(collate_fn),
             worker_init_fn=initialise_worker,
             # torch draws a base seed per iteration, by default from the global generator: an own one
@@ -93,15 +109,22 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             seed, [range(number * size, min((number + 1) * size, count)) for number in batches]
         )
 
-    def close(self) -> None:
-        """End the persistent workers now. The next iteration starts new ones.
+    def end_when(self, asked: Callable[[], bool], end: Callable[[], None]) -> None:
+        """Do not go on waiting for a worker's batch once somebody asks for the end.
 
-        Left to the garbage collector, they may find their queues closed before they are told to end,
-        and torch waits 5 s for each: too long for a run that was asked to stop.
+        Args:
+            asked: whether somebody does; called from any thread.
+            end: called then on the thread that waits; it raises what ends the iteration.
         """
-        iterator, self._iterator = self._iterator, None
-        if iterator is not None and self.num_workers > 0:
-            iterator._shutdown_workers()
+        self._asked, self._end = asked, end
+
+    def close(self) -> None:
+        """End the workers now, within 3 s and those that hang too. The next iteration starts new ones."""
+        kept, self._iterator = self._iterator, None
+        for iterator in (kept, self._newest()):
+            if iterator is not None:
+                end_workers(iterator)
+        self._newest = lambda: None
         self._processes.kill()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # torch names a private class here
@@ -109,9 +132,10 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
         Raises:
             DataError: a datapoint cannot be read; its type and text are those of the worker's error.
-            RuntimeError: a worker died (torch's own, or LoaderWorkerError).
+            LoaderWorkerError: a worker died, or a batch took longer than `timeout_s`.
+            Exception: whatever `end_when` was told to raise.
         """
-        with warnings.catch_warnings():
+        with child_signals_kept(), warnings.catch_warnings():
             # From Python 3.12 on, a fork beside any other thread warns. Workers do no more than decode
             # and transform, on one thread each; 'forkserver' and 'spawn' are there for who needs them.
             warnings.filterwarnings(
@@ -119,27 +143,54 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             )
             with signals_held_back():
                 batches = super().__iter__()
-        self._processes.take_in(getattr(batches, "_workers", ()))
+        if self.num_workers == 0:
+            yield from batches
+            return
+        self._processes.take_in(batches._workers)
+        self._newest = weakref.ref(batches)
         batch: Any = None
         try:
-            while (batch := self._received(batches)) is not None:
-                if isinstance(batch, WorkerFailure):
-                    raise batch.error
-                yield batch
+            with WorkerWatch(batches._workers, self.timeout_s, self._asked) as watch:
+                while (batch := self._received(batches, watch)) is not None:
+                    if isinstance(batch, WorkerFailure):
+                        raise batch.error
+                    yield batch
+        except Exception:
+            if not self.persistent_workers:
+                end_workers(batches)
+            raise
         finally:
             # The error's traceback holds this frame, and the frame must not hold the error: when torch's
             # iterator is freed with a cycle, it finds its queues closed and waits 5 s for each worker.
             del batch, batches
 
-    def _received(self, batches: Iterator[Any]) -> Any:  # noqa: ANN401 - any batch
+    def _received(self, batches: Iterator[Any], watch: WorkerWatch) -> Any:  # noqa: ANN401 - any batch
         """The next batch; None at the end."""
-        try:
-            return next(batches, None)
-        except (ConnectionError, EOFError) as error:
-            if self.num_workers == 0:
-                raise
-            # torch notices a dead worker while it waits for a batch, not while it opens one.
-            raise LoaderWorkerError(
-                f"a batch of a loader worker could not be received ({type(error).__name__}: {error}). It "
-                "may have been killed for want of memory: try fewer num_workers or a smaller batch_size."
-            ) from error
+        with watch.waiting():
+            while True:
+                try:
+                    return next(batches, None)
+                except (ConnectionError, EOFError, RuntimeError) as error:
+                    if _OF_A_WORKER in str(error):
+                        raise  # what the dataset raised
+                    if self._asked():
+                        self._end()
+                    if watch.is_overdue():
+                        raise self._too_late() from error
+                    if not str(error).startswith(_TIMED_OUT):
+                        raise self._lost(error, watch.deaths()) from error
+
+    def _too_late(self) -> LoaderWorkerError:
+        return LoaderWorkerError(
+            f"{type(self.dataset).__name__}: no batch came from its {self.num_workers} loader workers within "
+            f"timeout_s={self.timeout_s:g}. One of them hangs, or is slow: look at the storage that the data "
+            "lie on, use more num_workers, or raise timeout_s."
+        )
+
+    def _lost(self, error: Exception, deaths: str) -> LoaderWorkerError:
+        why = deaths or f"{type(error).__name__}: {error}"
+        return LoaderWorkerError(
+            f"{type(self.dataset).__name__}: a batch of its {self.num_workers} loader workers could not be "
+            f"received ({why}). A worker may have been killed for want of memory: try fewer num_workers or a "
+            "smaller batch_size."
+        )

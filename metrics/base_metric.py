@@ -9,7 +9,8 @@ a dataset follow from the summed counts and not from the scores of its datapoint
 import difflib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -32,6 +33,21 @@ class Summary(TypedDict):
 
     aggregated: Scores
     per_datapoint: dict[str, list[int] | list[float | None]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one of several processes has seen of a pass.
+
+    Attributes:
+        expected: indices of the datapoints that it was told of, ascending.
+        idx: of those that it has scored, ascending.
+        statistics: of these, (N, ...) on the CPU; None for N = 0.
+    """
+
+    expected: list[int]
+    idx: list[int]
+    statistics: torch.Tensor | None
 
 
 class BaseMetric(ABC):
@@ -80,34 +96,42 @@ class BaseMetric(ABC):
             )
         self._buffer.add(idx, list(statistics))
 
-    def entries(self) -> tuple[list[int], torch.Tensor | None]:
-        """The indices of the datapoints so far, and their statistics (N, ...) on the CPU; None for N = 0.
+    def expect(self, idx: Iterable[int]) -> None:
+        """Say which datapoints the pass has, so that one without scores is noticed.
 
-        What one of several processes has seen: for `merge`.
+        Args:
+            idx: their indices in their dataset; more may follow with the next call. Never called, the
+                pass has those from 0 to the largest that was scored.
         """
-        entries = self._buffer.seen()
-        return list(entries), torch.stack(list(entries.values())) if entries else None
+        self._buffer.expect(idx)
 
-    def merge(self, parts: Sequence[tuple[list[int], torch.Tensor | None]]) -> None:
+    def part(self) -> Part:
+        """What this one of several processes has seen of the pass: for `merge`."""
+        entries = self._buffer.seen()
+        statistics = torch.stack(list(entries.values())) if entries else None
+        return Part(self._buffer.expected(), list(entries), statistics)
+
+    def merge(self, parts: Sequence[Part]) -> None:
         """Take the datapoints of several processes in place of the own ones.
 
         Args:
-            parts: what `entries` gave in each of them; no datapoint is in two.
+            parts: what `part` gave in each of them; no datapoint is in two.
 
         Raises:
             MetricBufferError: a datapoint is in two parts.
         """
         self._buffer.clear()
-        for idx, statistics in parts:
-            if statistics is not None:
-                self._buffer.add(idx, list(statistics))
+        for part in parts:
+            self._buffer.expect(part.expected)
+            if part.statistics is not None:
+                self._buffer.add(part.idx, list(part.statistics))
 
     def get_buffer(self, expected: int | None = None) -> dict[int, torch.Tensor]:
         """The statistics of each datapoint, ordered by index; a copy.
 
         Args:
             expected: number of datapoints that must be there, indices 0 to `expected` - 1.
-                None: those from 0 to the largest index so far must.
+                None: those that `expect` was told of, else from 0 to the largest index so far.
 
         Raises:
             MetricBufferError: an index is missing or too large.

@@ -25,6 +25,16 @@ class DatapointBuffer(Generic[Entry]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: dict[int, Entry] = {}
+        self._expected: set[int] = set()
+
+    def expect(self, idx: Iterable[int]) -> None:
+        """Say that these datapoints belong to the pass: without an entry for each, `get` refuses.
+
+        Args:
+            idx: index of each datapoint in its dataset; more may follow with the next call.
+        """
+        with self._lock:
+            self._expected.update(map(operator.index, idx))
 
     def add(self, idx: Sequence[int], entries: Sequence[Entry]) -> None:
         """Add one entry per index: all of them, or none when the call is refused.
@@ -56,28 +66,38 @@ class DatapointBuffer(Generic[Entry]):
         )
 
     def seen(self) -> dict[int, Entry]:
-        """The entries so far, ordered by index, whether there is a gap or not; a copy."""
+        """The entries so far, ordered by index, whether one is missing or not; a copy."""
         with self._lock:
             return dict(sorted(self._entries.items()))
+
+    def expected(self) -> list[int]:
+        """The datapoints that `expect` was told of, ascending."""
+        with self._lock:
+            return sorted(self._expected)
 
     def get(self, expected: int | None = None) -> dict[int, Entry]:
         """The entries so far, ordered by index; a copy that later additions do not change.
 
         Args:
             expected: number of datapoints of the dataset: the indices must be exactly 0 to
-                `expected` - 1. None: they must be 0 to the largest one, so that a pass cut short
-                counts as whole but a datapoint lost on the way does not.
+                `expected` - 1. None: all that `expect` was told of must be there, or where it was not
+                called, 0 to the largest one. So a pass cut short counts as whole, but a datapoint lost on
+                the way does not.
 
         Raises:
             MetricBufferError: an index is missing or too large.
         """
-        entries = self.seen()
+        entries, told = self.seen(), self.expected()
         count = max(entries, default=-1) + 1 if expected is None else expected
-        missing = [key for key in range(count) if key not in entries]
+        wanted = told if told and expected is None else range(count)
+        missing = [key for key in wanted if key not in entries]
         if missing:
+            of, why = f"the {len(told)} of the pass", ""
+            if wanted is not told:
+                of, why = f"0 to {count - 1}", ", or for a shuffled pass that was cut short"
             raise MetricBufferError(
-                f"idx: {_named(missing)} missing of 0 to {count - 1}. Score every datapoint of the pass: "
-                "look for a batch that was skipped, or for a shuffled pass that was cut short."
+                f"idx: {_named(missing)} missing of {of}. Score every datapoint of the pass: "
+                f"look for a batch that was skipped{why}."
             )
         beyond = [key for key in entries if key >= count]
         if beyond:
@@ -85,9 +105,10 @@ class DatapointBuffer(Generic[Entry]):
         return entries
 
     def clear(self) -> None:
-        """Forget every entry."""
+        """Forget every entry, and what was expected."""
         with self._lock:
             self._entries.clear()
+            self._expected.clear()
 
     def __len__(self) -> int:
         with self._lock:

@@ -132,7 +132,11 @@ class BaseRunner(ABC):
     def build_loader(self, split: str) -> DataLoader | None:
         """The loader of 'train', 'val' or 'test' over its dataset; None where none is configured."""
         dataset = self.build(f"{split}_dataset")
-        return None if dataset is None else self.build(f"{split}_dataloader", dataset=dataset)
+        if dataset is None:
+            return None
+        loader: DataLoader = self.build(f"{split}_dataloader", dataset=dataset)
+        loader.end_when(*self.context.stop.while_alone(self.context.stop.raise_if_agreed))
+        return loader
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:

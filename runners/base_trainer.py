@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from data import DataLoader
+from data import DataLoader, LoaderWorkerError
 from metrics import BaseMetric, is_better
 from runners import checkpoint
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
@@ -56,7 +56,7 @@ class BaseTrainer(BaseRunner):
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
         asynchronous_checkpoints: write them in a thread beside the training.
         stepping: how a step is taken; None: one batch, float32.
-        retention: which epochs' checkpoints stay; None: the newest and the best.
+        retention: which checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
         initial_checkpoint: the checkpoint whose weights the model starts with, read when the run begins and
             never again; 'stage:NAME' for the best one of the run directory NAME beside this one. None:
@@ -113,6 +113,7 @@ class BaseTrainer(BaseRunner):
         self.asynchronous_checkpoints = asynchronous_checkpoints
         self.stepping = stepping or Stepping()
         self.retention = retention or Retention()
+        self.retention.check_against(checkpoint_every_steps)
         self.early_stopping = early_stopping
         self.initial_checkpoint = initial_checkpoint
         self.initial_prefixes = initial_prefixes
@@ -148,6 +149,7 @@ class BaseTrainer(BaseRunner):
             self.boundary = Boundary(
                 self.progress, self._parts(), self.saver, self.step_log, self.context.stop, resumed=resumed
             )
+            self.train_loader.end_when(*self.context.stop.while_alone(self.boundary.end_if_agreed))
             while self.progress.epoch < self.epochs and not self._is_stopped_early():
                 self._run_epoch(self.progress.epoch)
             self.saver.finish()
@@ -226,6 +228,10 @@ class BaseTrainer(BaseRunner):
             self.parts.random.load_state_dict(generators)
             self.boundary.end_if_agreed()
             raise
+        except LoaderWorkerError:
+            self.parts.random.load_state_dict(generators)
+            self.boundary.save_for_good()
+            raise
         self._finish_epoch(epoch, validation, time.monotonic() - started)
 
     def _train_epoch(self, epoch: int) -> None:
@@ -236,7 +242,7 @@ class BaseTrainer(BaseRunner):
         batches = count_batches(self.train_loader, self.max_batches)
         share = TrainingShare(batches, self.stepping.accumulate_batches, world.rank, world.size)
         self.train_loader.set_epoch_seed(seed, share.numbers(progress.step))
-        loaded = iter(self.train_loader)
+        loaded = self.boundary.guarded(iter(self.train_loader))
         self.parts.model.train()
         started = time.perf_counter()
         for step in range(progress.step, share.steps):
@@ -320,6 +326,7 @@ class BaseTrainer(BaseRunner):
         progress.finish_epoch(
             {
                 "epoch": epoch,
+                "global_step": progress.global_step,
                 "training_loss": mean_of_finite(losses),
                 "learning_rate": self.parts.optimizer.param_groups[0]["lr"],
                 "training_time_s": round(progress.training_time_s, 3),

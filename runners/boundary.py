@@ -1,9 +1,12 @@
 """Between two steps: the only place where a run is saved in the middle of an epoch, or stopped."""
 
 import logging
+from collections.abc import Iterator
 
+from data import LoaderWorkerError
 from runners.checkpoint import Progress, Stateful
 from runners.distributed import AgreedStop
+from runners.evaluation import Batch
 from runners.outputs.step_log import StepLog
 from runners.saving import Saver
 from runners.snapshots import capture
@@ -47,7 +50,7 @@ class Boundary:
             RunStopped: a stop was asked for; the state of this very step is saved.
             Exception: what went wrong in writing since the last step.
         """
-        self._saver.raise_failure()
+        self._saver.end_step()
         due = self._stop.look(save=self._saver.due(self._progress.global_step))
         self.end_if_agreed()
         if due:
@@ -55,14 +58,30 @@ class Boundary:
 
     def end_if_agreed(self) -> None:
         """Save and stop, if that is agreed on. Raises RunStopped then."""
-        if not self._stop.agreed:
+        if self._stop.agreed:
+            self.save_for_good()
+            self._stop.raise_if_agreed()
+
+    def guarded(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches; where a loader worker's end is theirs, the steps before it are saved."""
+        try:
+            yield from batches
+        except LoaderWorkerError:
+            self.save_for_good()
+            raise
+
+    def save_for_good(self) -> None:
+        """Save as this launch's last act, or say that the disk takes nothing.
+
+        Of several ranks, one that ends alone cannot: the others' generators are part of the state.
+        """
+        if not (self._stop.agreed or self._stop.is_alone):
             return
         try:
             self.save()
             self._saver.finish()
         except OSError as error:
             logger.error("this launch's newest steps are lost, the disk takes nothing: %s", error)
-        self._stop.raise_if_agreed()
 
     def save(self) -> None:
         """Save the state in the middle of an epoch, unless that is done or the epoch has no step yet."""

@@ -63,11 +63,15 @@ def _understood(error: BaseException, directory: RunDirectory) -> BaseException:
     """An error that the user can read."""
     if isinstance(error, PylonError | DataError):
         return error
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+    if isinstance(error, OSError) and _is_of_the_disk(error, directory):
         return RunDirectoryError(
             f"{error}. The last finished epoch is kept: make room and repeat the command."
         )
     return TrainingError(f"{type(error).__name__}: {_last_line(error)}\nThe traceback is in {directory.log}")
+
+
+def _is_of_the_disk(error: OSError, directory: RunDirectory) -> bool:
+    return error.errno in _DISK_ERRORS or str(error.filename).startswith(str(directory.root))
 
 
 def _last_line(error: BaseException) -> str:

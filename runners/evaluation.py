@@ -49,7 +49,7 @@ def evaluate(
         model: the model that `task` predicts with.
         task: how to predict and score a batch.
         loader: the batches.
-        metric: reset here, then filled; its buffer must end without a gap.
+        metric: reset here, told which datapoints the pass has, then filled.
         seed: of the loader's order and augmentation.
         max_batches: at most so many batches of all ranks, None for all.
         stop: looked at before every batch.
@@ -63,6 +63,9 @@ def evaluate(
     model.eval()
     metric.reset()
     total = count_batches(loader, max_batches)
+    whole = not loader.drop_last and total == len(loader)
+    if whole:
+        metric.expect(range(len(loader.dataset)))
     loader.set_epoch_seed(seed, evaluation_share(total, world.rank, world.size))
     batches = iter(loader)
     try:
@@ -72,13 +75,15 @@ def evaluate(
                 batch = next(batches, None)
                 if batch is None:
                     break  # the last round has no batch for this rank, and no further look follows it
+                if not whole:
+                    metric.expect(batch["meta_info"]["idx"])
                 outputs = task.predict(batch)
                 task.score(metric, outputs, batch)
                 on_batch(min(first + world.size, total), batch, outputs)
     finally:
         model.train(was_training)
     if world.size > 1:
-        metric.merge(world.gather(metric.entries()))
+        metric.merge(world.gather(metric.part()))
 
 
 def count_batches(loader: DataLoader, max_batches: int | None) -> int:

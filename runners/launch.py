@@ -108,10 +108,11 @@ def run_config(
             "config", "different on the ranks", "the same file and code on each machine", "configuration"
         )
     with contextlib.ExitStack() as stack:
-        root = world.on_writer(lambda: stack.enter_context(_opened(options, config)).root)
+        opened: list[RunDirectory] = []
+        root = world.on_writer(lambda: _opened_in(stack, opened, options, config))
         if options.stage is not None:
             config = {**config, "work_dir": str(root)}
-        directory = RunDirectory(root)
+        directory = opened[0] if world.writes else RunDirectory(root)
         logs = logging_to(directory.log, console) if world.writes else warnings_of_rank(world.rank)
         stack.enter_context(logs)
         result = world.on_writer(lambda: _begin(directory, config, device, world))
@@ -142,6 +143,14 @@ def prepared_config(loaded: dict[str, Any], path: Path, options: Options) -> dic
     if options.debug:
         config = debug_config(config)
     return config
+
+
+def _opened_in(
+    stack: contextlib.ExitStack, opened: list[RunDirectory], options: Options, config: dict[str, Any]
+) -> Path:
+    """Hold the run directory for as long as `stack` is open; the directory goes into `opened`."""
+    opened.append(stack.enter_context(_opened(options, config)))
+    return opened[0].root
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 from rich.console import Console
@@ -14,8 +15,18 @@ from runners.outputs.display import console_handler
 tracebacks = logging.getLogger("runners.tracebacks")
 
 
-class _LogFile(logging.FileHandler):
-    """A log file that loses records on a full disk, instead of failing: the run itself tells why it ends."""
+class _LogFile(WatchedFileHandler):
+    """A log file that loses records on a full disk, instead of failing: the run itself tells why it ends.
+
+    One that is removed is begun anew.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Lose the record where the disk refuses it; anything else is a bug to be shown."""

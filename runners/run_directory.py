@@ -8,13 +8,13 @@ test/test_results.json predictions/*.png curves.png non_finite/*.pt
 """
 
 import contextlib
-import fcntl
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runners.claim import Claim, ClaimedError
 from runners.errors import RunDirectoryError
 from storage import remove_unfinished, replace_link, write_json
 
@@ -52,6 +52,7 @@ class RunDirectory:
         self.best = root / "checkpoint_best.pt"
         self.test_results = root / "test" / "test_results.json"
         self.predictions = root / "predictions"
+        self._claim: Claim | None = None
 
     @classmethod
     def newest_attempt(cls, work_dir: Path) -> "RunDirectory":
@@ -77,24 +78,33 @@ class RunDirectory:
         Raises:
             RunDirectoryError: it cannot be made or written, or another process runs in it.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = (self.root / ".lock").open("a+")
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.root}: cannot be used as run directory: {error}. Give another one with --work-dir."
-            ) from error
-        with lock:
+        claim = Claim(self.root, header=(self.config, self.environment, self.state))
+        with contextlib.closing(claim):
             try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                claim.take()
+            except ClaimedError as error:
                 raise RunDirectoryError(
                     f"{self.root}: another process is running in this directory. Wait for it, stop it, "
                     "or start beside it with --fresh or --work-dir."
                 ) from error
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"{self.root}: cannot be used as run directory: {error}. "
+                    "Give another one with --work-dir."
+                ) from error
             # Under the lock nobody else is writing here: these are what killed processes left.
             remove_unfinished(self.root)
+            self._claim = claim
             yield self
+
+    def ensure(self) -> None:
+        """See to it that the directory is still there; one that somebody has removed is made again.
+
+        Raises:
+            OSError: it cannot be made again, or what it stood on is not mounted any more.
+        """
+        if self._claim is not None:
+            self._claim.ensure()
 
     def epoch(self, number: int) -> Path:
         """The folder of epoch `number`, counted from 0."""

@@ -1,7 +1,7 @@
 """Saving: when a run's state is written, what a disk that refuses means, and what may be deleted.
 
 trainer ── Snapshot ──> waiting ── write ──> epoch_N/..., links, history.json ── then ──> delete superseded
-                           ^ stays here, in memory, while the disk refuses; tried again at the next save
+                           ^ stays here, in memory, while the disk refuses; tried again every few seconds
 """
 
 import logging
@@ -13,10 +13,12 @@ from metrics.directions import Direction
 from runners import checkpoint
 from runners.checkpoint import Progress
 from runners.outputs.step_log import StepLog
-from runners.retention import Retention, kept_epochs
+from runners.retention import Retention, kept_epochs, kept_positions
 from runners.run_directory import RunDirectory
 from runners.snapshots import Snapshot
 from storage import write_json
+
+_RETRY_S = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ class Saver:
     Args:
         directory: the run's.
         step_log: brought to the disk before every checkpoint that counts its lines.
-        retention: which epochs' checkpoints stay.
+        retention: which checkpoints stay.
         score: the score that epochs are judged by.
         direction: which way it is better.
         every_steps: save in the middle of an epoch after each so many steps of the run; None: not.
@@ -61,11 +63,12 @@ class Saver:
         self._asynchronous = asynchronous
         self._writes = writes
         self._clock = clock
-        self._saved_s = clock()
+        self._saved_s = self._tried_s = clock()
         self._waiting: list[Snapshot] = []
         self._writer: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._trouble: OSError | None = None
+        directory.ensure()
 
     def due(self, global_step: int) -> bool:
         """Whether the state in the middle of an epoch is to be saved after this step of the run."""
@@ -74,7 +77,7 @@ class Saver:
         return self._every_s is not None and self._clock() - self._saved_s >= self._every_s
 
     def save(self, snapshot: Snapshot) -> None:
-        """Write a snapshot, or begin to. What the disk refuses is kept and tried again at the next save.
+        """Write a snapshot, or begin to. What the disk refuses is kept and tried again: see `end_step`.
 
         Raises:
             Exception: whatever else went wrong in writing this snapshot or the one before.
@@ -86,22 +89,21 @@ class Saver:
         self._queue(snapshot)
         if self._asynchronous:
             snapshot.detach()
-        if not self._log_is_safe():
+        self._try()
+        if self._waiting and not self._asynchronous:
             snapshot.detach()
-        elif self._asynchronous:
-            self._writer = threading.Thread(target=self._write_waiting, name="checkpoint", daemon=True)
-            self._writer.start()
-        else:
-            self._write_waiting()
-            self.raise_failure()
-            if self._waiting:
-                snapshot.detach()
 
-    def raise_failure(self) -> None:
-        """Raise what went wrong in the writer since the last look; the disk's refusals are no failures."""
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+    def end_step(self) -> None:
+        """Between two steps: raise what went wrong in the writer, and try again what the disk refused.
+
+        Raises:
+            Exception: what went wrong since the last look; the disk's refusals are no failures.
+        """
+        self._raise_failure()
+        under_way = self._writer is not None and self._writer.is_alive()
+        if not under_way and self._waiting and self._clock() - self._tried_s >= _RETRY_S:
+            self._settle()
+            self._try()
 
     def finish(self) -> None:
         """Bring everything to the disk, and only then return.
@@ -112,21 +114,42 @@ class Saver:
         """
         self._settle()
         if self._waiting:
-            self._step_log.sync()
             self._write_waiting()
-            self.raise_failure()
+            self._raise_failure()
         if self._waiting and self._trouble is not None:
             raise self._trouble
+
+    def _try(self) -> None:
+        """Write what waits, or begin to."""
+        self._tried_s = self._clock()
+        if self._asynchronous:
+            self._writer = threading.Thread(target=self._write_waiting, name="checkpoint", daemon=True)
+            self._writer.start()
+        else:
+            self._write_waiting()
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _settle(self) -> None:
         """Wait for the snapshot that is under way."""
         if self._writer is not None:
             self._writer.join()
             self._writer = None
-        self.raise_failure()
+        self._raise_failure()
 
     def _queue(self, snapshot: Snapshot) -> None:
         """Put the snapshot behind those that wait, of which only what a policy keeps stays in memory."""
+        for one in self._waiting:
+            if not one.ends_epoch and self._retention.keeps_step(one.progress.global_step):
+                logger.warning(
+                    "retention.args.every_steps: the checkpoint after %d steps is left out, as the disk has "
+                    "refused it until a newer one was due",
+                    one.progress.global_step,
+                )
         self._waiting = [one for one in self._waiting if one.ends_epoch]
         kept = self._kept(snapshot.progress)
         for one in self._waiting:
@@ -134,17 +157,11 @@ class Saver:
                 one.content = None
         self._waiting.append(snapshot)
 
-    def _log_is_safe(self) -> bool:
-        try:
-            self._step_log.sync()
-        except OSError as error:
-            self._note(error)
-            return False
-        return True
-
     def _write_waiting(self) -> None:
         """Write what waits, oldest first. In the writer's thread nobody else touches the list meanwhile."""
         try:
+            self._directory.ensure()
+            self._step_log.sync()
             while self._waiting:
                 self._write(self._waiting[0])
                 self._waiting.pop(0)
@@ -160,10 +177,11 @@ class Saver:
     def _note(self, error: OSError) -> None:
         self._trouble = error
         logger.warning(
-            "%s: the state of the run could not be written: %s. It is kept in memory and written with the "
-            "next save: make room, or mend the disk.",
+            "%s: the state of the run could not be written: %s. It is kept in memory and tried again every "
+            "%d s: make room, or mend the disk.",
             self._directory.root,
             error,
+            _RETRY_S,
         )
 
     def _write(self, snapshot: Snapshot) -> None:
@@ -174,14 +192,26 @@ class Saver:
             refer_to_checkpoints(self._directory, snapshot.progress)
             checkpoint.discard_superseded(self._directory, self._kept(snapshot.progress))
         # Only now, with their replacement on the disk.
-        written = snapshot.path(self._directory)
-        for epoch, _, path in self._directory.mid_epoch_names():
-            if path != written and epoch <= snapshot.epoch:
+        self._discard_positions(snapshot)
+
+    def _discard_positions(self, written: Snapshot) -> None:
+        found = self._directory.mid_epoch_names()
+        kept = kept_positions(
+            self._retention, [(epoch, step) for epoch, step, _ in found], _ends(written.progress)
+        )
+        for epoch, step, path in found:
+            stays = path == written.path(self._directory) or ((epoch, step) in kept and path.exists())
+            if epoch <= written.epoch and not stays:
                 checkpoint.remove(path)
 
     def _kept(self, progress: Progress) -> frozenset[int]:
         scores = [record["validation"][self._score] for record in progress.history]
-        return kept_epochs(self._retention, scores, self._direction)
+        return kept_epochs(self._retention, scores, self._direction, _ends(progress))
+
+
+def _ends(progress: Progress) -> list[int | None]:
+    """Steps of the run at each epoch's end, None in a history that a former version began."""
+    return [record.get("global_step") for record in progress.history]
 
 
 def refer_to_checkpoints(directory: RunDirectory, progress: Progress) -> None:

@@ -103,7 +103,7 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
         checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
         asynchronous_checkpoints: write them in a thread beside the training.
         stepping: how a step is taken; None: one batch, float32.
-        retention: which epochs' checkpoints stay; None: the newest and the best.
+        retention: which checkpoints stay; None: the newest and the best.
         early_stopping: when to end before the last epoch; None: never.
         initial_checkpoint: the checkpoint whose weights the model starts with, see BaseTrainer; None: none.
         initial_prefixes: take over only the weights whose names begin so; None: all.

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 
 from runners.distributed.world import World
 from runners.errors import RunStopped
@@ -32,6 +33,29 @@ class AgreedStop:
     def installed(self) -> contextlib.AbstractContextManager[StopFlag]:
         """Handle the signals inside the block: see StopFlag."""
         return self._flag.installed()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this is the only rank, so that what it does needs nobody's agreement."""
+        return self._world.size == 1
+
+    def while_alone(self, end: Callable[[], None]) -> tuple[Callable[[], bool], Callable[[], None]]:
+        """What may end a wait that no other rank takes part in: whether a stop is asked for, and the end.
+
+        Of several ranks none may end a wait alone: the others wait for it in the step. It goes on then.
+
+        Args:
+            end: called once the stop is agreed on; raises.
+        """
+
+        def asked() -> bool:
+            return self.is_alone and self._asked() != 0
+
+        def agree_and_end() -> None:
+            self.look()
+            end()
+
+        return asked, agree_and_end
 
     @property
     def agreed(self) -> bool:

@@ -1,5 +1,6 @@
 """`curves.png`: training loss and validation scores over the epochs."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from storage import atomic_path
+
+logger = logging.getLogger(__name__)
 
 
 def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
@@ -33,5 +36,9 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
     score_axes.set(xlabel="epoch", ylabel="score (0..1)", ylim=(-0.02, 1.02), title="validation")
     if score_axes.lines:
         score_axes.legend(loc="best")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    try:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=100)
+    except OSError as error:
+        # Drawn when a run ends, however it ends: a picture is no reason to end in another way.
+        logger.warning("%s: could not be written: %s", path, error)

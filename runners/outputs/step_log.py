@@ -1,9 +1,7 @@
 """`metrics.jsonl`: one JSON line per training step, the monitor's figures once per refresh."""
 
 import json
-import logging
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,8 @@ from typing import Any, Protocol, Self
 import torch
 
 from runners.errors import TrainingError
+from runners.outputs.line_file import LineFile, NoFile
 from storage import atomic_path
-
-logger = logging.getLogger(__name__)
 
 
 class MonitorSnapshot(Protocol):
@@ -42,59 +39,6 @@ class Step:
     learning_rate: float
     step_time_s: float
     skipped: bool = False
-
-
-class LineFile:
-    """Appends lines to a file; what the disk refuses waits in memory and is tried again with the next.
-
-    Args:
-        path: the file; made where it is absent.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        self._waiting = bytearray()
-        self._refused = False
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
-
-    def append(self, lines: str) -> None:
-        """Write `lines`, or keep them where the disk refuses."""
-        self._waiting += lines.encode()
-        try:
-            self._write()
-        except OSError as error:
-            if not self._refused:
-                logger.warning("%s: lines wait in memory: %s", self._path, error)
-            self._refused = True
-        else:
-            self._refused = False
-
-    def sync(self) -> None:
-        """Bring every line to the disk. Raises OSError where it refuses."""
-        self._write()
-        os.fsync(self._descriptor)
-
-    def _write(self) -> None:
-        while self._waiting:
-            # A full disk can take a part: what it took must not be written twice.
-            del self._waiting[: os.write(self._descriptor, self._waiting)]
-
-
-class NoFile:
-    """Takes lines and forgets them: for the ranks that write nothing."""
-
-    def close(self) -> None:
-        """See LineFile."""
-
-    def append(self, lines: str) -> None:
-        """See LineFile."""
-
-    def sync(self) -> None:
-        """See LineFile."""
 
 
 class StepLog:
@@ -174,7 +118,7 @@ class StepLog:
         return list(self._losses)
 
     def sync(self) -> None:
-        """Bring every flushed line to the disk, before the checkpoint that counts them.
+        """Bring every flushed line to the disk, before the checkpoint that counts them; from any thread.
 
         Raises:
             OSError: the disk refuses; the lines stay in memory.

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -77,6 +78,25 @@ class KilledDataset(SampleDataset):
     def _load_datapoint(self, annotation: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if annotation == "train-3":
             os.kill(os.getpid(), signal.SIGKILL)
+        return super()._load_datapoint(annotation)
+
+
+class HungDataset(SampleDataset):
+    """Whoever reads the fourth datapoint never comes back."""
+
+    def _load_datapoint(self, annotation: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if annotation == "train-3":
+            time.sleep(1000)
+        return super()._load_datapoint(annotation)
+
+
+class StoppedDataset(SampleDataset):
+    """Whoever reads the fourth datapoint is stopped, with batches of his that were not received yet."""
+
+    def _load_datapoint(self, annotation: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if annotation == "train-3":
+            time.sleep(0.3)  # the batches before are on their way
+            os.kill(os.getpid(), signal.SIGSTOP)
         return super()._load_datapoint(annotation)
 
 

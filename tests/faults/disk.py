@@ -1,8 +1,7 @@
 """A disk that refuses, by replacing the few calls through which everything is written."""
 
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ class RefusingDisk:
     """Below `root`, calls fail while `broken` holds an error number.
 
     `after` lets so many calls through first, so that each place of a sequence of writes can be met.
+    `on_fsync` is called in each fsync, and takes as long as it likes.
     """
 
     def __init__(self, root: Path) -> None:
@@ -22,14 +22,12 @@ class RefusingDisk:
         self.after = 0
         self.calls = 0
         self.refused = 0
-        self.delay_s = 0.0
+        self.on_fsync: Callable[[], None] = lambda: None
 
     def look(self, path: Any) -> None:
         if not str(path).startswith(str(self.root)):
             return
         self.calls += 1
-        if self.delay_s:
-            time.sleep(self.delay_s)
         if self.broken is None:
             return
         if self.after > 0:
@@ -55,6 +53,8 @@ def refusing(root: Path) -> Iterator[RefusingDisk]:
 
         def fsync(descriptor: int) -> None:
             disk.look(place(descriptor))
+            if place(descriptor).startswith(str(root)):
+                disk.on_fsync()
             os_fsync(descriptor)
 
         def opened(path: Any, flags: int, *arguments: Any, **options: Any) -> int:

@@ -50,6 +50,25 @@ def test_missing_tail_is_found_when_the_number_of_datapoints_is_given() -> None:
         buffer.get(expected=50)
 
 
+@given(st.sets(st.integers(0, 60)), st.lists(st.sets(st.integers(0, 60), min_size=1), min_size=1, max_size=4))
+def test_what_a_pass_was_told_to_have_must_be_there_and_nothing_else_matters(
+    scored: set[int], batches: list[set[int]]
+) -> None:
+    buffer: DatapointBuffer[int] = DatapointBuffer()
+    for batch in batches:
+        buffer.expect(batch)
+    buffer.add(list(scored), list(scored))
+    missing = set().union(*batches) - scored
+    if missing:
+        with pytest.raises(MetricBufferError, match=f"{min(missing)}.* missing of the .* of the pass"):
+            buffer.get()
+    else:
+        assert buffer.get() == {key: key for key in sorted(scored)}
+    buffer.clear()
+    buffer.add([0], [0])
+    assert buffer.get() == {0: 0}, "the next pass is told anew"
+
+
 def test_index_beyond_the_dataset_is_refused() -> None:
     buffer: DatapointBuffer[int] = DatapointBuffer()
     buffer.add([0, 1, 2], [0, 0, 0])

@@ -40,21 +40,19 @@ class Toy:
         return run_file(self.write(changes), Options(device="cpu", **options), Console(file=io.StringIO()))
 
     def command(self, changes: str = "", *arguments: str) -> list[str]:
-        config = str(self.write(changes))
-        return [
-            sys.executable,
-            str(REPOSITORY / "main.py"),
-            "--config-filepath",
-            config,
-            "--device",
-            "cpu",
-            *arguments,
-        ]
+        return self.command_of(self.write(changes), *arguments)
+
+    def command_of(self, config: Path, *arguments: str) -> list[str]:
+        main = str(REPOSITORY / "main.py")
+        return [sys.executable, main, "--config-filepath", str(config), "--device", "cpu", *arguments]
 
     def launch(self, changes: str = "", *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run as a user does, in a process of its own."""
+        return self.launch_file(self.write(changes), *arguments)
+
+    def launch_file(self, config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(changes, *arguments),
+            self.command_of(config, *arguments),
             cwd=REPOSITORY,
             env=ENVIRONMENT,
             capture_output=True,

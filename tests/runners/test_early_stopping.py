@@ -57,6 +57,32 @@ def test_saved_and_restored_at_any_epoch_it_decides_the_same(
     assert whole == (early if early is not None else None if late is None else late + len(values[:cut]))
 
 
+@given(
+    st.builds(EarlyStopping, st.integers(1, 4), st.sampled_from([0.0, 0.1])),
+    st.lists(st.none() | st.just(NAN) | st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0]), max_size=20),
+    st.sets(st.integers(0, 19)),
+    st.sampled_from(["higher", "lower"]),
+)
+def test_interrupted_at_any_epochs_it_stops_after_the_same_one(
+    stopping: EarlyStopping, values: list, interruptions: set[int], direction: Any
+) -> None:
+    """Each launch restores the last saved state, judges an epoch, and may be cut off before that is saved."""
+    expected = stops_after(EarlyStopping(stopping.patience, stopping.min_delta), values, direction)
+    saved = json.dumps(stopping.state_dict())
+    for epoch, value in enumerate(values):
+        for lost in (True, False) if epoch in interruptions else (False,):
+            launch = EarlyStopping(stopping.patience, stopping.min_delta)
+            launch.load_state_dict(json.loads(saved))
+            assert not launch.stopped
+            launch.judge(epoch, value, direction)
+            if not lost:
+                saved = json.dumps(launch.state_dict())
+        if launch.stopped:
+            assert epoch == expected
+            return
+    assert expected is None
+
+
 def test_undefined_score_is_an_error_where_configured() -> None:
     with pytest.raises(TrainingError, match="epoch 3: the validation score is undefined"):
         EarlyStopping(2, undefined_score="error").judge(3, NAN, "higher")

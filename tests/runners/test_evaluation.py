@@ -1,43 +1,63 @@
-"""A pass over a dataset keeps nothing of its batches but each datapoint's counts."""
+"""A pass over data: every datapoint that it was given is scored, however long it is and in whatever order."""
 
-import weakref
+import json
 from typing import Any
 
 import pytest
 import torch
 
+from data import DataLoader
 from metrics import SemanticSegmentationMetric
+from metrics.buffer import MetricBufferError
+from runners.distributed import AgreedStop, World
+from runners.evaluation import evaluate
+from runners.signals import StopFlag
 from runners.supervised import SupervisedSingleTask
 from tests.runners.conftest import Toy
-
-MANY = (
-    "val_dataset={'class': ToyDataset, 'args': {'data_root': '.', 'split': 'train'}}, epochs=1,"
-    "val_dataloader={'class': DataLoader, 'args': {'batch_size': 1}}"
-)
+from tests.runners.toy import ToyDataset, ToyModel
 
 
-def test_memory_does_not_grow_with_the_validation_set(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs: list[weakref.ref[torch.Tensor]] = []
-    alive: list[int] = []
-    predict = SupervisedSingleTask.predict
-
-    def noted(self: SupervisedSingleTask, batch: Any) -> torch.Tensor:
-        alive.append(sum(one() is not None for one in outputs))
-        result = predict(self, batch)
-        outputs.append(weakref.ref(result))
-        return result
-
-    monkeypatch.setattr(SupervisedSingleTask, "predict", noted)
-    toy.run(MANY)
-    assert len(alive) >= 12
-    assert max(alive) <= 1, "the last batch's, until the next one takes its name"
+def test_short_pass_over_shuffled_validation_data_scores_what_it_was_given(toy: Toy) -> None:
+    shuffled = "{'class': DataLoader, 'args': {'batch_size': 1, 'shuffle': True}}"
+    outcome = toy.run(f"val_dataloader={shuffled}, test_dataloader={shuffled}", debug=True)
+    given = []
+    for epoch in range(3):
+        scores = json.loads((outcome.directory / f"epoch_{epoch}" / "validation_scores.json").read_text())
+        given.append(scores["per_datapoint"]["idx"])
+    assert [len(idx) for idx in given] == [3, 3, 3]
+    assert all(idx == sorted(set(idx)) for idx in given)
+    assert any(idx != [0, 1, 2] for idx in given), "a pass of other datapoints than the first ones"
 
 
-def test_what_is_kept_of_a_datapoint_does_not_depend_on_its_size() -> None:
-    def kept(size: int) -> int:
-        metric = SemanticSegmentationMetric(num_classes=2)
-        metric.update(torch.rand(2, 2, size, size), torch.zeros(2, size, size, dtype=torch.int64), [0, 1])
-        (statistics,) = {value.untyped_storage().nbytes() for value in metric.get_buffer().values()}
-        return statistics
+@pytest.mark.parametrize("options", [{"shuffle": True}, {"shuffle": False}], ids=["shuffled", "in order"])
+@pytest.mark.parametrize(("max_batches", "drop_last"), [(None, False), (3, False), (None, True)])
+def test_datapoint_that_is_not_scored_is_noticed(
+    options: dict[str, Any], max_batches: int | None, drop_last: bool
+) -> None:
+    class Forgetful(SupervisedSingleTask):
+        batches = 0
 
-    assert kept(8) == kept(64) <= 200
+        def score(self, metric: Any, outputs: Any, batch: Any) -> None:
+            self.batches += 1
+            if self.batches != self.forgotten:
+                super().score(metric, outputs, batch)
+
+    model = ToyModel()
+    loader = DataLoader(
+        ToyDataset(".", "train"), batch_size=2 + 3 * drop_last, drop_last=drop_last, **options
+    )
+    metric = SemanticSegmentationMetric(num_classes=2, class_names=["unchanged", "changed"])
+    expected = {(None, False): 12, (3, False): 6, (None, True): 10}[max_batches, drop_last]
+    last = min(len(loader), max_batches or len(loader))
+    for forgotten in (0, 1, last):
+        task = Forgetful(model, None, torch.device("cpu"), tile_size=None, tile_overlap=0)
+        task.forgotten = forgotten
+        evaluate(
+            model, task, loader, metric, seed=3, max_batches=max_batches,
+            stop=AgreedStop(StopFlag(), World()), world=World(), on_batch=lambda *_: None,
+        )  # fmt: skip
+        if forgotten == 0:
+            assert len(metric.summarize()["per_datapoint"]["idx"]) == expected
+        else:
+            with pytest.raises(MetricBufferError, match="missing of the"):
+                metric.summarize()

@@ -14,7 +14,8 @@ import torch
 from data import DataLoader
 from runners.checkpoint import Progress
 from runners.errors import RunStopped
-from runners.outputs.step_log import LineFile, StepLog, drop_unfinished_epochs
+from runners.outputs.line_file import LineFile
+from runners.outputs.step_log import StepLog, drop_unfinished_epochs
 from runners.randomness import RandomState, seed_all
 from runners.retention import Retention
 from runners.run_directory import RunDirectory

@@ -1,7 +1,11 @@
 """A run of seconds: random 8 x 8 image pairs, a one-layer model, everything else as in a real run."""
 
+import multiprocessing
 import os
+import random
+import shutil
 import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -58,7 +62,7 @@ class ToyModel(nn.Module):
 class ToyCriterion(nn.Module):
     """Cross-entropy that can misbehave at one call: `at_call` counts from 1, 0 is never.
 
-    `what` is 'nan', 'raise', or the names of signals that the process sends itself.
+    `what` is 'nan', 'raise', or as in `hurt`.
     """
 
     def __init__(self, at_call: int = 0, what: str = "nan") -> None:
@@ -74,9 +78,58 @@ class ToyCriterion(nn.Module):
             return loss * float("nan")
         if self.what == "raise":
             raise RuntimeError("the criterion broke")
-        for name in self.what.split():
-            os.kill(os.getpid(), signal.Signals[name])
+        hurt(self.what)
         return loss
+
+
+def hurt(what: str) -> None:
+    """Send signals, in order: 'SIGTERM' to this process, 'worker:SIGKILL' to a loader worker of it.
+
+    'later:SIGTERM' comes a while after, when training has long come to wait.
+    """
+    for word in what.split():
+        whom, _, name = word.rpartition(":")
+        number = signal.Signals[name]
+        if whom == "worker":
+            os.kill(random.SystemRandom().choice(multiprocessing.active_children()).pid or 0, number)
+        elif whom == "later":
+            timer = threading.Timer(2.0, os.kill, [os.getpid(), number])
+            timer.daemon = True
+            timer.start()
+        else:
+            os.kill(os.getpid(), number)
+
+
+class HurtingMetric(SemanticSegmentationMetric):
+    """Hurts the run in one of its updates: `at_update` counts from 1 over the whole launch.
+
+    It draws random numbers too, as a user's metric may: the generators move on in validation.
+    """
+
+    def __init__(self, at_update: int, what: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.updates, self.at_update, self.what = 0, at_update, what
+
+    def update(self, outputs: torch.Tensor, target: torch.Tensor, idx: Sequence[int]) -> None:
+        super().update(outputs, target, idx)
+        torch.rand(1)
+        self.updates += 1
+        if self.updates == self.at_update:
+            hurt(self.what)
+
+
+class RemovingCriterion(ToyCriterion):
+    """At one call it puts a file in place of `folder`, and two calls later sends the signal `then`."""
+
+    def __init__(self, at_call: int, folder: str, then: str = "") -> None:
+        super().__init__(at_call + 2 if then else 0, then)
+        self.remove_at, self.folder = at_call, Path(folder)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if self.calls + 1 == self.remove_at:
+            shutil.rmtree(self.folder)
+            self.folder.write_text("in the way")
+        return super().forward(logits, target)
 
 
 class UnstartableMonitor:

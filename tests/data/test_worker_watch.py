@@ -1,0 +1,146 @@
+"""Loader workers that are killed, stopped or hang: told in time, and nobody waits for them without end."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from data import DataLoader, LoaderWorkerError
+from tests.data.samples import HungDataset, SampleDataset, StoppedDataset
+from tests.faults.harness import wait_until
+
+# On a machine with one core.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def workers_of_former_tests() -> Iterator[None]:
+    """A test sees its own workers alone, and leaves none that would hold the interpreter's exit."""
+    wait_until(lambda: multiprocessing.active_children() == [], 20, "workers of former tests are gone")
+    yield
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+def stop() -> None:
+    raise StopError
+
+
+def state_of(pid: int | None) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "gone"
+
+
+def drain(loader: DataLoader) -> None:
+    for _ in loader:
+        time.sleep(0.8)  # a stopped worker then has batches on their way that it cannot hand over any more
+
+
+def hung(name: str, num_workers: int, timeout_s: float | None = None) -> DataLoader:
+    dataset = {"never returns": HungDataset, "is stopped": StoppedDataset}[name]("", "train")
+    return DataLoader(dataset, batch_size=1, num_workers=num_workers, prefetch_factor=4, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("name", ["never returns", "is stopped"])
+def test_hung_worker_ends_the_epoch_after_its_time_and_is_gone_with_the_loader(
+    name: str, num_workers: int
+) -> None:
+    loader = hung(name, num_workers, timeout_s=2)
+    with pytest.raises(LoaderWorkerError) as raised:
+        drain(loader)
+    for word in (type(loader.dataset).__name__, f"its {num_workers} loader workers", "timeout_s=2.", "raise"):
+        assert word in str(raised.value)
+    workers = multiprocessing.active_children()
+    loader.close()
+    assert [worker for worker in workers if worker.is_alive()] == []
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+@pytest.mark.parametrize("name", ["never returns", "is stopped"])
+def test_who_waits_for_a_hung_worker_hears_a_request_to_end(name: str, persistent: bool) -> None:
+    dataset = {"never returns": HungDataset, "is stopped": StoppedDataset}[name]("", "train")
+    loader = DataLoader(
+        dataset, batch_size=1, num_workers=1, prefetch_factor=4, persistent_workers=persistent
+    )
+    asked = threading.Event()
+    loader.end_when(asked.is_set, stop)
+    threading.Timer(3.0, asked.set).start()
+    with pytest.raises(StopError):
+        drain(loader)
+    assert asked.is_set()
+    loader.close()
+    wait_until(lambda: multiprocessing.active_children() == [], 20, "the worker is gone")
+
+
+def test_request_to_end_that_comes_between_batches_is_left_to_the_caller() -> None:
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=1)
+    loader.end_when(lambda: True, stop)
+    assert len(list(loader)) == 7
+    loader.close()
+
+
+def test_slow_batches_are_not_late() -> None:
+    class Slow(SampleDataset):
+        def _load_datapoint(self, annotation):
+            time.sleep(1.2)
+            return super()._load_datapoint(annotation)
+
+    loader = DataLoader(Slow("", "test"), batch_size=1, num_workers=1, timeout_s=30)
+    assert len(list(loader)) == 3
+    loader.close()
+
+
+def test_death_of_a_worker_is_told_where_a_batch_is_waited_for_and_nowhere_else() -> None:
+    former = signal.getsignal(signal.SIGCHLD)
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=1, prefetch_factor=1)
+    batches = iter(loader)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid or 0, signal.SIGKILL)
+    wait_until(lambda: state_of(worker.pid) in "ZX" or not worker.is_alive(), 20, "the worker is dead")
+    for _ in range(1000):
+        time.sleep(0)  # where torch's handler would raise, in the middle of a training step
+    assert signal.getsignal(signal.SIGCHLD) is former
+    with pytest.raises(
+        LoaderWorkerError, match=f"process {worker.pid} was killed by SIGKILL.*fewer num_workers"
+    ):
+        list(batches)
+    loader.close()
+
+
+def test_error_that_a_dataset_raises_is_no_death_of_its_worker() -> None:
+    class Broken(SampleDataset):
+        def _load_datapoint(self, annotation):
+            raise ConnectionResetError("the object store hung up")
+
+    loader = DataLoader(Broken("", "train"), batch_size=1, num_workers=1)
+    with pytest.raises(ConnectionResetError, match="the object store hung up"):
+        list(loader)
+    loader.close()
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan"), float("inf")])
+def test_time_that_is_none_is_refused(timeout_s: float) -> None:
+    with pytest.raises(ValueError, match=r"timeout_s: .*expected more than 0 s, or None"):
+        DataLoader(SampleDataset("", "train"), batch_size=1, timeout_s=timeout_s)
+
+
+def test_without_workers_nothing_is_watched() -> None:
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, timeout_s=0.5)
+    threads = threading.active_count()
+    batches = iter(loader)
+    next(batches)
+    assert threading.active_count() == threads
+    assert len(list(batches)) == 6
