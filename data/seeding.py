@@ -69,7 +69,7 @@ class GlobalGenerators:
     def restored_once(self) -> Iterator[None]:
         """Restore them at the end of the block alone, not after each datapoint that is loaded in it.
 
-        NumPy takes 70 us to hand out its state and take it back, far more than to be seeded.
+        NumPy takes 35 us to hand out its state, far more than to be seeded.
         """
         with _restored():
             self._left_to_batch = True
@@ -90,5 +90,7 @@ def _restored() -> Iterator[None]:
         yield
     finally:
         random.setstate(former[0])
-        np.random.set_state(former[1])
+        name, keys, *rest = former[1]
+        # NumPy reads the state number by number: from an array that takes 45 us, from a list 2.
+        np.random.set_state((name, keys.tolist(), *rest))
         torch.set_rng_state(former[2])
