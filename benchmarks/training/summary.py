@@ -48,9 +48,9 @@ def _step_rows(figures: Figures) -> list[tuple[str, ...]]:
     rows = []
     for workload, found in figures.steps.items():
         step_ms = statistics.median(per_turn(found[REFERENCE], COSTS[0])) * 1e3
-        for cost, words in zip(COSTS, _COST_WORDS, strict=True):
-            what = f"{_WORKLOADS[workload]}, step of {step_ms:.1f} ms: {words}"
-            rows.append((what, *(_beside(found, name, cost) for name in _SHOWN)))
+        told = [f"{_WORKLOADS[workload]}, step of {step_ms:.1f} ms", *[_WORKLOADS[workload]] * 2]
+        for what, words, cost in zip(told, _COST_WORDS, COSTS, strict=True):
+            rows.append((f"{what}: {words}", *(_beside(found, name, cost) for name in _SHOWN)))
     return rows
 
 
