@@ -33,15 +33,20 @@ def collate(datapoints: Sequence[Datapoint]) -> dict[str, Any]:
 def _stacked(
     parts: Sequence[dict[str, torch.Tensor]], datapoints: Sequence[Datapoint]
 ) -> dict[str, torch.Tensor]:
+    expected = _form(parts[0])
     for part, datapoint in zip(parts, datapoints, strict=True):
-        if _form(part) != _form(parts[0]):
+        if _form(part) != expected:
             first, other = datapoints[0]["meta_info"].get("idx"), datapoint["meta_info"].get("idx")
             raise DatasetContractError(
-                f"datapoints idx={first} and idx={other} cannot be one batch: {_form(parts[0])} beside "
-                f"{_form(part)}. Crop or resize them to one size, or use batch_size=1."
+                f"datapoints idx={first} and idx={other} cannot be one batch: {_told(expected)} beside "
+                f"{_told(_form(part))}. Crop or resize them to one size, or use batch_size=1."
             )
     return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
 
 
-def _form(part: dict[str, torch.Tensor]) -> dict[str, str]:
-    return {name: f"{tuple(part[name].shape)} {part[name].dtype}" for name in sorted(part)}
+def _form(part: dict[str, torch.Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (value.shape, value.dtype) for name, value in part.items()}
+
+
+def _told(form: dict[str, tuple[torch.Size, torch.dtype]]) -> dict[str, str]:
+    return {name: f"{tuple(shape)} {dtype}" for name, (shape, dtype) in sorted(form.items())}

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, get_worker_info
 from data.cache import Arrays, SharedImageCache
 from data.datapoint import Datapoint
 from data.errors import DataError, DatasetContractError, TransformError
-from data.seeding import SeededIndex, datapoint_seed, seeded_globals
+from data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
 from data.transforms.transform import Transform
 from data.worker_failure import WorkerFailure
 
@@ -68,6 +68,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
         self.transforms = transforms
         self.seed = seed
         self._cache = cache
+        self._generators = GlobalGenerators()
         self._datapoints = _subset(self._list_datapoints(), indices)
 
     @abstractmethod
@@ -98,7 +99,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
                 f"index {seeded.index} is outside {type(self).__name__} of {len(self)} datapoints"
             )
         seed = datapoint_seed(seeded.seed, seeded.index)
-        with seeded_globals(seed):
+        with self._generators.seeded(seed):
             loaded = self._load_datapoint(self._datapoints[seeded.index])
             self._check_parts(loaded)
             inputs, labels, meta_info = loaded
@@ -117,7 +118,8 @@ class BaseDataset(Dataset[Datapoint], ABC):
         main process, where its type and text survive.
         """
         if get_worker_info() is None:
-            return [self[index] for index in indices]
+            with self._generators.restored_once():
+                return [self[index] for index in indices]
         try:
             return [self[index] for index in indices]
         except DataError as error:

@@ -1,9 +1,6 @@
 """Measure everything and print the tables. See the package's docstring."""
 
 import argparse
-import importlib.metadata
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,6 +10,7 @@ from typing import TypeVar
 from benchmarks.monitors import aims, faults, measures, tables
 from benchmarks.monitors.subjects import GPUS, INTERVAL_S, SUBJECTS
 from benchmarks.monitors.trainees import available, prepare
+from benchmarks.surroundings import load, machine, versions
 
 _PARTS = ("cpu", "life", "memory", "faults")
 _QUICK_FAULTS = (faults.Fault.HANG, faults.Fault.CRASH, faults.Fault.KILL)
@@ -34,7 +32,7 @@ def main() -> None:
         if "mlflow" in subjects:
             prepare("mlflow", root)
         _measure(options, subjects, missing, root)
-    print(f"\n{time.monotonic() - begun_s:.0f} s in all; load average at the end {_load()}")
+    print(f"\n{time.monotonic() - begun_s:.0f} s in all; load average at the end {load()}")
 
 
 def _measure(options: argparse.Namespace, subjects: list[str], missing: list[str], root: Path) -> None:
@@ -104,31 +102,10 @@ def _print_surroundings(options: argparse.Namespace, missing: list[str]) -> None
         f"{GPUS} stand-in GPUs, every monitor at {1 / INTERVAL_S:g} Hz; windows of {options.seconds:g} s,"
         f" {options.repeats} repeats: median [least..greatest]"
     )
-    print(
-        f"{platform.python_implementation()} {platform.python_version()}, Linux {platform.release()}, "
-        f"{_processor()}, {os.cpu_count()} cores, load average {_load()}"
-    )
-    print(", ".join(f"{name} {_version(name)}" for name in _DISTRIBUTIONS))
+    print(machine())
+    print(versions(_DISTRIBUTIONS))
     for name in missing:
         print(f"{SUBJECTS[name].title}: not installed, not measured")
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _load() -> str:
-    return " ".join(f"{one:.1f}" for one in os.getloadavg())
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _print(heading: str, table: str) -> None:

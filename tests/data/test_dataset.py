@@ -1,3 +1,4 @@
+import random
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,39 @@ def test_loading_leaves_the_global_generators_of_training_alone() -> None:
     assert torch.equal(torch.rand(3), expected[0])
     assert (np.random.random(3) == expected[1]).all()
     assert GloballyRandomDataset("", "train")[0]["meta_info"]["draws"] == first
+
+
+class LoadsAnotherBefore(GloballyRandomDataset):
+    """Such as a dataset that mixes two datapoints, and draws how after it has loaded the second."""
+
+    def _load_datapoint(self, annotation: Any) -> Any:
+        if annotation == "train-3":
+            self[5]
+        return super()._load_datapoint(annotation)
+
+
+def test_batch_leaves_the_global_generators_of_training_alone_and_is_that_of_single_datapoints() -> None:
+    dataset = LoadsAnotherBefore("", "train")
+    single = [dataset[index]["meta_info"]["draws"] for index in range(7)]
+    random.seed(1)
+    np.random.seed(1)
+    np.random.randn()  # leaves a second normal number waiting, which is part of the state
+    torch.manual_seed(1)
+    before = random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()
+    batch = dataset.__getitems__(range(7))
+    after = random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()
+    assert [datapoint["meta_info"]["draws"] for datapoint in batch] == single
+    assert single[3] == GloballyRandomDataset("", "train")[3]["meta_info"]["draws"]
+    assert before[0] == after[0]
+    assert (before[1]["has_gauss"], before[1]["gauss"]) == (after[1]["has_gauss"], after[1]["gauss"])
+    assert (before[1]["state"]["key"] == after[1]["state"]["key"]).all()
+    assert torch.equal(before[2], after[2])
+    # A batch that fails is no exception, and single datapoints after it are kept apart as before it.
+    with pytest.raises(IndexError):
+        dataset.__getitems__([0, 99])
+    assert random.getstate() == before[0]
+    dataset[0]
+    assert random.getstate() == before[0]
 
 
 def test_transform_that_cannot_be_applied_tells_the_datapoint() -> None:
