@@ -223,7 +223,7 @@ def test_damaged_datapoint_reaches_no_collate_function_of_the_user() -> None:
 def test_killed_worker_ends_the_epoch_with_an_error() -> None:
     # One worker: a second could be left waiting for a lock of the dead one, and torch gives it 5 s to end.
     loader = DataLoader(KilledDataset("", "train"), batch_size=1, num_workers=1)
-    with pytest.raises(RuntimeError, match="worker"):
+    with pytest.raises(LoaderWorkerError, match="KilledDataset"):
         list(loader)
 
 
