@@ -1,6 +1,5 @@
 """Training: epochs of steps, each epoch validated and checkpointed, the best one tested."""
 
-import itertools
 import logging
 import time
 from abc import abstractmethod
@@ -11,25 +10,26 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from data import DataLoader, LoaderWorkerError
-from metrics import BaseMetric, is_better
+from metrics import BaseMetric
 from runners import checkpoint
 from runners.base_runner import BaseRunner, EvaluationPlan, RunContext
 from runners.boundary import Boundary
 from runners.checkpoint import Progress, Stateful
-from runners.distributed import OtherMachines, TrainingShare, rank_seed
+from runners.distributed import OtherMachines
 from runners.early_stopping import EarlyStopping
-from runners.errors import RunDirectoryError, RunStopped
-from runners.evaluation import Task, count_batches
-from runners.memory import is_out_of_memory, out_of_memory
+from runners.errors import RunStopped
+from runners.evaluation import Task
 from runners.outputs.curves import draw_curves
 from runners.outputs.display import Status
-from runners.outputs.report import mean_of_finite, report_epoch, report_scores
-from runners.outputs.step_log import Step, StepLog, drop_unfinished_epochs
+from runners.outputs.report import mean_of_finite, report_epoch, report_scores, report_start
+from runners.outputs.step_log import Step, StepLog
 from runners.randomness import deterministic_kernels, seed_all
+from runners.resuming import resume
 from runners.retention import Retention
-from runners.saving import Saver, refer_to_checkpoints
+from runners.saving import Saver
 from runners.snapshots import capture
-from runners.stepping import NonFiniteError, Stepping
+from runners.stepping import Stepping
+from runners.training_loop import TrainingLoop
 from runners.training_parts import TrainingParts, build_loaders, build_parts
 from runners.weights import start_from
 from storage import atomic_path
@@ -76,6 +76,7 @@ class BaseTrainer(BaseRunner):
     step_log: StepLog
     saver: Saver
     boundary: Boundary
+    loop: TrainingLoop
 
     def __init__(
         self,
@@ -132,7 +133,8 @@ class BaseTrainer(BaseRunner):
             self._build()
             stack.callback(self.train_loader.close)
             stack.callback(self.val_loader.close)
-            resumed = self._resume()
+            found = resume(self.context, self._parts(), self._begin)
+            self.progress = found or self.progress
             if self.context.world.writes:
                 stack.callback(self._draw_curves)
             self.step_log = stack.enter_context(
@@ -147,9 +149,15 @@ class BaseTrainer(BaseRunner):
             )
             self.saver = self._make_saver()
             self.boundary = Boundary(
-                self.progress, self._parts(), self.saver, self.step_log, self.context.stop, resumed=resumed
+                self.progress,
+                self._parts(),
+                self.saver,
+                self.step_log,
+                self.context.stop,
+                resumed=found is not None,
             )
             self.train_loader.end_when(*self.context.stop.while_alone(self.boundary.end_if_agreed))
+            self.loop = self._make_loop()
             while self.progress.epoch < self.epochs and not self._is_stopped_early():
                 self._run_epoch(self.progress.epoch)
             self.saver.finish()
@@ -168,14 +176,17 @@ class BaseTrainer(BaseRunner):
             dump=self._dump,
         )
         self.train_loader, self.val_loader = build_loaders(self.build_loader)
-        logger.info(
-            "%s with %s parameters on %s; %d training and %d validation datapoints",
-            type(self.parts.model).__name__,
-            f"{sum(parameter.numel() for parameter in self.parts.model.parameters()):,}",
-            self.context.device,
-            len(self.train_loader.dataset),
-            len(self.val_loader.dataset),
-        )
+        report_start(self.parts.model, self.context.device, self.train_loader, self.val_loader)
+
+    def _begin(self) -> None:
+        if self.initial_checkpoint is not None:
+            start_from(
+                self.initial_checkpoint,
+                self.initial_prefixes,
+                self.parts,
+                self.context.directory,
+                self.context.world,
+            )
 
     def _make_saver(self) -> Saver:
         return Saver(
@@ -190,35 +201,26 @@ class BaseTrainer(BaseRunner):
             writes=self.context.world.writes,
         )
 
-    def _resume(self) -> bool:
-        directory, world = self.context.directory, self.context.world
-        found = world.on_writer(lambda: checkpoint.find_newest(directory))
-        if found is not None:
-            self.progress = checkpoint.restore(*found, self._parts())
-            if self.progress.ranks != world.size:
-                raise RunDirectoryError(
-                    f"{directory.root}: holds a run of {self.progress.ranks} processes, and this launch has "
-                    f"{world.size}: each step would take another number of batches. Start it with torchrun "
-                    f"--nproc-per-node so that they are {self.progress.ranks}, or start over with --fresh."
-                )
-            within = f" and {self.progress.step} steps" if self.progress.step else ""
-            logger.info("going on after %d finished epochs%s", self.progress.epoch, within)
-        elif self.initial_checkpoint is not None:
-            start_from(self.initial_checkpoint, self.initial_prefixes, self.parts, directory, world)
-        world.on_writer(self._tidy)
-        return found is not None
-
-    def _tidy(self) -> None:
-        """Let the files tell of the run as it stands where it goes on."""
-        directory, progress = self.context.directory, self.progress
-        refer_to_checkpoints(directory, progress)
-        drop_unfinished_epochs(directory.metrics, progress.epoch, progress.step)
+    def _make_loop(self) -> TrainingLoop:
+        return TrainingLoop(
+            context=self.context,
+            parts=self.parts,
+            loader=self.train_loader,
+            progress=self.progress,
+            step_log=self.step_log,
+            boundary=self.boundary,
+            stepping=self.stepping,
+            scheduler_interval=self.scheduler_interval,
+            max_batches=self.max_batches,
+            monitor=self.monitor,
+            show=self._show_step,
+        )
 
     def _run_epoch(self, epoch: int) -> None:
         self.context.stop.look()
         self.boundary.end_if_agreed()
         if not self.progress.trained:
-            self._train_epoch(epoch)
+            self.loop.train(epoch)
         started = time.monotonic()
         generators = self.parts.random.state_dict()
         try:
@@ -234,50 +236,6 @@ class BaseTrainer(BaseRunner):
             raise
         self._finish_epoch(epoch, validation, time.monotonic() - started)
 
-    def _train_epoch(self, epoch: int) -> None:
-        seed, progress, world = self.context.seeds.train[epoch], self.progress, self.context.world
-        if progress.step == 0:
-            # Within an epoch, the generators' states came with the checkpoint.
-            seed_all(rank_seed(seed, world.rank))
-        batches = count_batches(self.train_loader, self.max_batches)
-        share = TrainingShare(batches, self.stepping.accumulate_batches, world.rank, world.size)
-        self.train_loader.set_epoch_seed(seed, share.numbers(progress.step))
-        loaded = self.boundary.guarded(iter(self.train_loader))
-        self.parts.model.train()
-        started = time.perf_counter()
-        for step in range(progress.step, share.steps):
-            group = list(itertools.islice(loaded, len(share.of_step(step))))
-            learning_rate = self.parts.optimizer.param_groups[0]["lr"]
-            loss, skipped = self._step(group, share.weight(step))
-            now = time.perf_counter()
-            self._note_step(
-                Step(epoch, progress.step, progress.global_step, loss, learning_rate, now - started, skipped),
-                share.steps,
-            )
-            progress.step += 1
-            progress.global_step += 1
-            progress.training_time_s += now - started
-            started = now
-            if progress.step == share.steps:
-                self._advance_scheduler("epoch")
-                progress.trained = True
-            self.boundary.end_step()
-
-    def _step(self, batches: list[dict[str, Any]], weight: float) -> tuple[torch.Tensor, bool]:
-        try:
-            loss, skipped = self.parts.stepper.step(batches, weight)
-        except NonFiniteError:
-            if self.stepping.non_finite == "stop":
-                self.boundary.save()
-                self.saver.finish()
-            raise
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise out_of_memory(error, self.monitor, self.context.device) from error
-        self._advance_scheduler("step")
-        return loss, skipped
-
     def _dump(self, content: dict[str, Any]) -> str:
         """Write what reproduces the running step; say where."""
         epoch, step = self.progress.epoch, self.progress.step
@@ -288,23 +246,12 @@ class BaseTrainer(BaseRunner):
                 torch.save(content | place, temporary)
         return f"epoch {epoch}, step {step}: {path}"
 
-    def _advance_scheduler(self, interval: str) -> None:
-        if self.parts.scheduler is not None and self.scheduler_interval == interval:
-            self.parts.scheduler.step()
-
-    def _note_step(self, step: Step, steps: int) -> None:
-        self.step_log.add(step, None if self.monitor is None else self.monitor.latest())
+    def _show_step(self, step: Step, steps: int) -> None:
         if self.display.due():
+            done, loss = step.step + 1, self.step_log.last_loss
             self.show(
                 Status(
-                    "train",
-                    step.epoch,
-                    self.epochs,
-                    step.step + 1,
-                    steps,
-                    self.step_log.last_loss,
-                    step.learning_rate,
-                    step.step_time_s,
+                    "train", step.epoch, self.epochs, done, steps, loss, step.learning_rate, step.step_time_s
                 )
             )
 
@@ -314,24 +261,17 @@ class BaseTrainer(BaseRunner):
         return self.metric.summarize()
 
     def _finish_epoch(self, epoch: int, validation: dict[str, Any], validation_time_s: float) -> None:
-        progress = self.progress
-        losses = self.step_log.end_epoch()
-        scores = validation["aggregated"]
+        progress, losses = self.progress, self.step_log.end_epoch()
+        score, direction = validation["aggregated"][self.score], self.metric.direction(self.score)
         if self.early_stopping is not None:
-            self.early_stopping.judge(epoch, scores[self.score], self.metric.direction(self.score))
-        if progress.best_epoch is None or is_better(
-            self.metric.direction(self.score), scores[self.score], progress.best_score
-        ):
-            progress.best_epoch, progress.best_score = epoch, scores[self.score]
+            self.early_stopping.judge(epoch, score, direction)
+        progress.judge(score, direction)
         progress.finish_epoch(
             {
-                "epoch": epoch,
-                "global_step": progress.global_step,
                 "training_loss": mean_of_finite(losses),
                 "learning_rate": self.parts.optimizer.param_groups[0]["lr"],
-                "training_time_s": round(progress.training_time_s, 3),
                 "validation_time_s": round(validation_time_s, 3),
-                "validation": scores,
+                "validation": validation["aggregated"],
                 "baselines": self.metric.baselines(),
             }
         )

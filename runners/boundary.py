@@ -78,10 +78,14 @@ class Boundary:
         if not (self._stop.agreed or self._stop.is_alone):
             return
         try:
-            self.save()
-            self._saver.finish()
+            self.save_now()
         except OSError as error:
             logger.error("this launch's newest steps are lost, the disk takes nothing: %s", error)
+
+    def save_now(self) -> None:
+        """Save, and return when it is on the disk. Raises OSError where that refuses."""
+        self.save()
+        self._saver.finish()
 
     def save(self) -> None:
         """Save the state in the middle of an epoch, unless that is done or the epoch has no step yet."""

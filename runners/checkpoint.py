@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
+from metrics.directions import Direction, is_better
 from runners.errors import RunDirectoryError
 from runners.run_directory import RunDirectory
 from storage import DamagedFileError, atomic_path, describe_file, verify_manifest, write_manifest
@@ -67,9 +68,20 @@ class Progress:
     training_time_s: float = 0.0
     ranks: int = 1
 
+    def judge(self, score: float | None, direction: Direction) -> None:
+        """Take note of the running epoch where its validation score is the best so far, or the first."""
+        if self.best_epoch is None or is_better(direction, score, self.best_score):
+            self.best_epoch, self.best_score = self.epoch, score
+
     def finish_epoch(self, record: dict[str, Any]) -> None:
-        """Count the running epoch as finished."""
-        self.history.append(record)
+        """Count the running epoch as finished.
+
+        Args:
+            record: what the history is to say of it, beside how far the run has come.
+        """
+        position = {"epoch": self.epoch, "global_step": self.global_step}
+        time_s = {"training_time_s": round(self.training_time_s, 3)}
+        self.history.append(position | record | time_s)
         self.epoch += 1
         self.step, self.losses, self.trained, self.training_time_s = 0, [], False, 0.0
 

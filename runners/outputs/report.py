@@ -5,9 +5,27 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
+from data import DataLoader
+
 logger = logging.getLogger(__name__)
 
 Scores = dict[str, float | None]
+
+
+def report_start(
+    model: torch.nn.Module, device: torch.device, train_loader: DataLoader, val_loader: DataLoader
+) -> None:
+    """Log what is trained, and on how much."""
+    logger.info(
+        "%s with %s parameters on %s; %d training and %d validation datapoints",
+        type(model).__name__,
+        f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        device,
+        len(train_loader.dataset),
+        len(val_loader.dataset),
+    )
 
 
 def report_scores(split: str, score: str, scores: Scores, baselines: dict[str, Scores]) -> None:
