@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +65,11 @@ class Ranks:
             )
             for rank in range(count)
         ]
-        for process in self.processes:
-            process.start()
+        with warnings.catch_warnings():
+            # From Python 3.12 on, a fork beside any other thread warns. The ranks take no lock of the test's.
+            warnings.filterwarnings("ignore", message=".*fork.*may lead to deadlocks")
+            for process in self.processes:
+                process.start()
 
     def signal(self, rank: int, number: signal.Signals) -> None:
         os.kill(self.processes[rank].pid or 0, number)
