@@ -182,13 +182,14 @@ class BaseTrainer(BaseRunner):
         directory, world = self.context.directory, self.context.world
         found = world.on_writer(lambda: checkpoint.find_newest(directory))
         if found is not None:
-            self.progress = checkpoint.restore(*found, self._parts())
-            if self.progress.ranks != world.size:
+            ranks = found[1]["progress"].get("ranks", 1)
+            if ranks != world.size:
                 raise RunDirectoryError(
-                    f"{directory.root}: holds a run of {self.progress.ranks} processes, and this launch has "
+                    f"{directory.root}: holds a run of {ranks} processes, and this launch has "
                     f"{world.size}: each step would take another number of batches. Start it with torchrun "
-                    f"--nproc-per-node so that they are {self.progress.ranks}, or start over with --fresh."
+                    f"--nproc-per-node so that they are {ranks}, or start over with --fresh."
                 )
+            self.progress = checkpoint.restore(*found, self._parts())
             within = f" and {self.progress.step} steps" if self.progress.step else ""
             logger.info("going on after %d finished epochs%s", self.progress.epoch, within)
         world.on_writer(self._tidy)

@@ -29,6 +29,7 @@ from runners.distributed import AgreedStop, World
 from runners.environment import describe
 from runners.errors import (
     ConfigError,
+    ConfigProblem,
     EndedByPeerError,
     PeerLostError,
     PylonError,
@@ -89,8 +90,7 @@ def run_file(path: Path, options: Options, console: Console, world: World | None
     world = world or World()
     config = world.together(lambda: prepared_config(path, options))
     device = select_device(options.device, local_rank=world.local_rank, ranks=world.size)
-    if len(set(world.gather(json.dumps(to_json(config), sort_keys=True)))) > 1:
-        raise ConfigError.single("", "different on the ranks", "the same file and code on each machine", path)
+    _refuse_different_configs(world.gather(to_json(config)))
     with contextlib.ExitStack() as stack:
         root = world.on_writer(lambda: stack.enter_context(_opened(options, config)).root)
         directory = RunDirectory(root)
@@ -116,6 +116,20 @@ def prepared_config(path: Path, options: Options) -> dict[str, Any]:
     if options.debug:
         config = debug_config(config)
     return config
+
+
+def _refuse_different_configs(of_ranks: list[Any]) -> None:
+    """Raise ConfigError, the same on all ranks, where one of them has another configuration."""
+    first = of_ranks[0]
+    for rank, config in enumerate(of_ranks):
+        if json.dumps(config, sort_keys=True) == json.dumps(first, sort_keys=True):
+            continue  # also where a NaN makes them differ from themselves
+        problems = [
+            ConfigProblem(path, repr(own), f"expected {other!r} as on rank 0: give all ranks the same file")
+            for path, other, own in differences(first, config)
+        ]
+        if problems:
+            raise ConfigError(f"configuration of rank {rank}", problems)
 
 
 @contextlib.contextmanager
@@ -210,7 +224,8 @@ def _state_noted(directory: RunDirectory, world: World) -> Iterator[None]:
     What the run did not expect (a bug in a dataset, out of memory, a full disk) becomes an error
     of our own; its traceback goes to the run's log.
     """
-    world.on_writer(lambda: directory.write_state("running"))
+    with _usable(directory):
+        world.on_writer(lambda: directory.write_state("running"))
     try:
         yield
     except KeyboardInterrupt:
