@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from runners.averaging import WeightAverage
-from runners.distributed import World, without_averaging
+from runners.distributed import World, check_averaged, without_averaging
 from runners.errors import TrainingError
 from runners.evaluation import Batch, Task
 from runners.randomness import RandomState
@@ -140,6 +140,7 @@ class Stepper:
 
         Raises:
             NonFiniteError: a number is none and the policy ends the run; the state is as before the step.
+            TrainingError: the ranks' gradients could not be averaged.
         """
         before = self._before() if self._options.non_finite else None
         self._optimizer.zero_grad(set_to_none=True)
@@ -185,6 +186,8 @@ class Stepper:
                 loss = self._task.training_loss(batch)
             share = loss if factor == 1 else loss * factor
             (share if self._scaler is None else self._scaler.scale(share)).backward()
+        if last:
+            check_averaged(self._replica)
         return loss.detach() * weight
 
     def _average_buffers(self, share: float) -> None:
@@ -251,7 +254,8 @@ class Stepper:
             self._scaler.update()
         seen = self._world.gather({"batches": batches, "weight": weight, "random": generators})
         place = self._dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]})
-        logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s", place)
+        if self._world.writes:
+            logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s", place)
         self._skipped_in_a_row += 1
         if self._options.non_finite == "skip" and self._skipped_in_a_row <= self._options.skip_in_a_row:
             return
