@@ -26,7 +26,7 @@ from runners.config import (
 )
 from runners.devices import select_device
 from runners.distributed import AgreedStop, World
-from runners.environment import describe
+from runners.environment import describe, is_restart_of
 from runners.errors import (
     ConfigError,
     ConfigProblem,
@@ -136,13 +136,19 @@ def _refuse_different_configs(of_ranks: list[Any]) -> None:
 def _opened(options: Options, config: dict[str, Any]) -> Iterator[RunDirectory]:
     """The run directory, held by this process."""
     work_dir = Path(config["work_dir"])
-    directory = (
-        RunDirectory.fresh_attempt(work_dir) if options.fresh else RunDirectory.newest_attempt(work_dir)
-    )
+    directory = RunDirectory.newest_attempt(work_dir)
+    if options.fresh and not _is_of_this_torchrun(directory):
+        directory = RunDirectory.fresh_attempt(work_dir)
     with _usable(directory), directory.opened():
-        if options.debug:
+        if options.debug and not _is_of_this_torchrun(directory):
             directory.start_debug_over()
         yield directory
+
+
+def _is_of_this_torchrun(directory: RunDirectory) -> bool:
+    """Whether the directory's last launch is the one after which torchrun has started this one again."""
+    launches = (directory.read_json(directory.environment) or {"launches": []})["launches"]
+    return bool(launches) and is_restart_of(launches[-1])
 
 
 @contextlib.contextmanager

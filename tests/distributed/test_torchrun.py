@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -25,14 +25,19 @@ Torchrun = Callable[..., subprocess.Popen[str]]
 def torchrun(lab: Lab) -> Iterator[Torchrun]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(config: Path, *arguments: str) -> subprocess.Popen[str]:
+    def start(config: Path, *arguments: str, last: Sequence[str] = ()) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "torch.distributed.run", *(arguments or ["--standalone"])]
         count = [] if "--nproc-per-node" in arguments else ["--nproc-per-node", "2"]
         main = [str(REPOSITORY / "main.py"), "--config-filepath", str(config), "--device", "cpu"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
         with (lab.folder / f"torchrun_{len(started)}.log").open("w") as log:
             process = subprocess.Popen(
-                [*command, *count, *main], cwd=lab.folder, env=environment, stdout=log, stderr=log, text=True
+                [*command, *count, *main, *last],
+                cwd=lab.folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                text=True,
             )
         started.append(process)
         return process
@@ -84,9 +89,10 @@ def test_torchrun_starts_killed_ranks_again_and_they_end_with_the_same_bits(
 ) -> None:
     assert lab.run("whole", 2, form="random_config").codes == [0, 0]
     killed = lab.config("killed", "act='SIGKILL 1 5'", form="random_config")
-    agent = torchrun(killed, "--standalone", "--max-restarts", "1")
+    agent = torchrun(killed, "--standalone", "--max-restarts", "1", last=["--fresh"])
     assert agent.wait(WITHIN_S) == 0, said(lab)
     assert "A rank of this run is gone" in said(lab)
+    assert not (lab.folder / "killed-fresh-1").exists(), "--fresh is for the first launch"
     assert "going on after 1 finished epochs" in said(lab)
     assert differences(lab.directory("whole"), lab.directory("killed")) == []
 
