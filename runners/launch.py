@@ -230,8 +230,7 @@ def _state_noted(directory: RunDirectory, world: World) -> Iterator[None]:
     What the run did not expect (a bug in a dataset, out of memory, a full disk) becomes an error
     of our own; its traceback goes to the run's log.
     """
-    with _usable(directory):
-        world.on_writer(lambda: directory.write_state("running"))
+    world.on_writer(lambda: directory.write_state("running"))
     try:
         yield
     except KeyboardInterrupt:
