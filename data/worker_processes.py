@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import ctypes
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -9,16 +10,23 @@ from multiprocessing.process import BaseProcess
 
 from data.worker_life import end_with_parent
 
+# <sys/prctl.h>
+_PR_SET_PDEATHSIG = 1
 _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
 
 
 def initialise_worker(_worker_id: int) -> None:
-    """Give a loader worker the signal handling of a worker.
+    """Give a loader worker the signal handling of a worker, and let it die with its run.
 
     A signal to the whole process group, from Ctrl-C, torchrun's agent or a batch system, is for the run to
     decide on: it needs its workers until the running step has ended and is saved. So no signal ends
     them but SIGKILL; they end when their loader tells them, or is gone.
+
+    The kernel ends them with the thread that began the iteration. torch's own look for that comes every 5 s,
+    and between two datapoints only: as long, a worker keeps what it has inherited open, also the connections
+    by whose end the other ranks of a run notice that this one was killed.
     """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     end_with_parent()
     for number in _OF_THE_RUN:
         signal.signal(number, signal.SIG_IGN)

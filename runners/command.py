@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import traceback
 from pathlib import Path
 
 from rich.console import Console
@@ -44,8 +43,8 @@ def _run(path: Path, options: Options, world: World) -> Outcome:
     try:
         return run_stages_or_file(path, options, Console(quiet=not world.writes), world)
     except (PylonError, DataError) as error:
-        world.report(str(error), "".join(traceback.format_exception(error)))
-        if world.is_said_by_writer(str(error)):
+        world.report(error)
+        if world.is_said_by_writer(error):
             raise EndedByPeerError(3 if isinstance(error, DataError) else error.exit_code) from error
         raise
 

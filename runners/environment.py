@@ -35,6 +35,7 @@ def describe(device: torch.device, ranks: int) -> dict[str, Any]:
         "git": _git(),
         "device": str(device),
         "ranks": ranks,
+        "torchrun": torchrun_id(),
         "hardware": {
             "cpu": _cpu_name(),
             "cpu_cores": psutil.cpu_count(),
@@ -43,6 +44,19 @@ def describe(device: torch.device, ranks: int) -> dict[str, Any]:
             "cuda_devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         },
     }
+
+
+def torchrun_id() -> str | None:
+    """What tells this process's torchrun from all others, the same after its restarts; None without it."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    # The name may be anybody's: by default it is 'none'.
+    return None if name is None else f"{name} {platform.node()} {os.getppid()}"
+
+
+def is_restart_of(launch: dict[str, Any]) -> bool:
+    """Whether torchrun has started this process again after a launch that is noted as `launch`."""
+    count = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return count != "0" and launch.get("torchrun") == torchrun_id()
 
 
 def _version(package: str) -> str | None:

@@ -25,9 +25,10 @@ from runners.config import (
 from runners.devices import select_device
 from runners.distributed import AgreedStop, World
 from runners.ending import state_noted
-from runners.environment import describe
+from runners.environment import describe, is_restart_of
 from runners.errors import (
     ConfigError,
+    ConfigProblem,
     RunDirectoryError,
 )
 from runners.logs import logging_to, warnings_of_rank
@@ -103,10 +104,7 @@ def run_config(
         PylonError: as `run_file`.
     """
     device = select_device(options.device, local_rank=world.local_rank, ranks=world.size)
-    if len(set(world.gather(json.dumps(to_json(config), sort_keys=True)))) > 1:
-        raise ConfigError.single(
-            "config", "different on the ranks", "the same file and code on each machine", "configuration"
-        )
+    _refuse_different_configs(world.gather(to_json(config)))
     with contextlib.ExitStack() as stack:
         opened: list[RunDirectory] = []
         root = world.on_writer(lambda: _opened_in(stack, opened, options, config))
@@ -153,24 +151,45 @@ def _opened_in(
     return opened[0].root
 
 
+def _refuse_different_configs(of_ranks: list[Any]) -> None:
+    """Raise ConfigError, the same on all ranks, where one of them has another configuration."""
+    first = of_ranks[0]
+    for rank, config in enumerate(of_ranks):
+        if json.dumps(config, sort_keys=True) == json.dumps(first, sort_keys=True):
+            continue  # also where a NaN makes them differ from themselves
+        problems = [
+            ConfigProblem(path, repr(own), f"expected {other!r} as on rank 0: give all ranks the same file")
+            for path, other, own in differences(first, config)
+        ]
+        if problems:
+            raise ConfigError(f"configuration of rank {rank}", problems)
+
+
 @contextlib.contextmanager
 def _opened(options: Options, config: dict[str, Any]) -> Iterator[RunDirectory]:
     """The run directory, held by this process."""
     directory = _chosen_directory(Path(config["work_dir"]), options)
     with _usable(directory), directory.opened():
-        if options.debug:
+        if options.debug and not _is_of_this_torchrun(directory):
             directory.start_debug_over()
         yield directory
 
 
 def _chosen_directory(work_dir: Path, options: Options) -> RunDirectory:
-    if options.attempt is not None:
-        attempt = RunDirectory(options.attempt)
-    elif options.fresh:
-        attempt = RunDirectory.fresh_attempt(work_dir)
-    else:
-        attempt = RunDirectory.newest_attempt(work_dir)
-    return attempt if options.stage is None else RunDirectory(attempt.root / options.stage)
+    newest = _of_stage(options.attempt or RunDirectory.newest_attempt(work_dir).root, options)
+    if options.attempt is None and options.fresh and not _is_of_this_torchrun(newest):
+        return _of_stage(RunDirectory.fresh_attempt(work_dir).root, options)
+    return newest
+
+
+def _of_stage(attempt: Path, options: Options) -> RunDirectory:
+    return RunDirectory(attempt if options.stage is None else attempt / options.stage)
+
+
+def _is_of_this_torchrun(directory: RunDirectory) -> bool:
+    """Whether the directory's last launch is the one after which torchrun has started this one again."""
+    launches = (directory.read_json(directory.environment) or {"launches": []})["launches"]
+    return bool(launches) and is_restart_of(launches[-1])
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from runners.averaging import WeightAverage
 from runners.contracts import check_learnable, checked_loss
-from runners.distributed import World, without_averaging
+from runners.distributed import World, check_averaged, without_averaging
 from runners.errors import TrainingError
 from runners.evaluation import Batch, Task
 from runners.randomness import RandomState
@@ -141,6 +141,7 @@ class Stepper:
 
         Raises:
             NonFiniteError: a number is none and the policy ends the run; the state is as before the step.
+            TrainingError: the ranks' gradients could not be averaged.
         """
         before = self._before() if self._options.non_finite else None
         self._optimizer.zero_grad(set_to_none=True)
@@ -188,6 +189,8 @@ class Stepper:
             check_learnable(loss, owner)
             share = loss if factor == 1 else loss * factor
             (share if self._scaler is None else self._scaler.scale(share)).backward()
+        if last:
+            check_averaged(self._replica)
         return loss.detach() * weight
 
     def _average_buffers(self, share: float) -> None:
@@ -254,7 +257,8 @@ class Stepper:
             self._scaler.update()
         seen = self._world.gather({"batches": batches, "weight": weight, "random": generators})
         place = self._dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]})
-        logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s", place)
+        if self._world.writes:
+            logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s", place)
         self._skipped_in_a_row += 1
         if self._options.non_finite == "skip" and self._skipped_in_a_row <= self._options.skip_in_a_row:
             return

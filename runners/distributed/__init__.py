@@ -5,7 +5,7 @@ from runners.distributed.generators import AllGenerators, rank_seed
 from runners.distributed.machines import OtherMachines
 from runners.distributed.process_group import launched_as, opened_world
 from runners.distributed.shares import TrainingShare, evaluation_share
-from runners.distributed.world import World, without_averaging
+from runners.distributed.world import World, check_averaged, without_averaging
 
 __all__ = [
     "AgreedStop",
@@ -13,6 +13,7 @@ __all__ = [
     "OtherMachines",
     "TrainingShare",
     "World",
+    "check_averaged",
     "evaluation_share",
     "launched_as",
     "opened_world",

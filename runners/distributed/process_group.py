@@ -8,9 +8,8 @@ notice at their next step, also while their devices would wait for it without an
 import contextlib
 import datetime
 import inspect
-import json
 import os
-import time
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -18,26 +17,41 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from data.errors import DataError
+from data.errors import DataError, LoaderWorkerError
 from runners.distributed.meeting import own_store
+from runners.distributed.reports import Reports
 from runners.distributed.world import World
-from runners.errors import EndedByPeerError, PeerLostError, PylonError
+from runners.errors import ConfigError, EndedByPeerError, PeerLostError, PylonError, RunStopped
 
 T = TypeVar("T")
 
 # As long as gloo's own default: the ranks wait so long for one that saves onto a slow disk.
 _TIMEOUT = datetime.timedelta(minutes=30)
-# For what a rank that ends says of itself, on its way to the others.
-_REPORTS_WITHIN_S = 2.0
-_REPORT = "ended/{}"
-_HEARD = "heard/{}"
-# The transports name themselves in what they raise; torch gives most of it as a plain RuntimeError.
-_TRANSPORTS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+_AGENT_WITHIN = datetime.timedelta(minutes=1)
+# torch gives most of what gloo raises as a plain RuntimeError, with the place in gloo's sources in front.
+_TRANSPORTS = ("/gloo/", "NCCL")
 
 
 def launched_as() -> tuple[int, int]:
-    """The local rank of this process and the number of ranks, as torchrun's environment variables say."""
-    return int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    """The local rank of this process and the number of ranks, as torchrun's environment variables say.
+
+    Raises:
+        ConfigError: a variable is no number, or no number that fits the others.
+    """
+    ranks = _from_environment("WORLD_SIZE", 1, 1, None)
+    if ranks > 1:
+        _from_environment("RANK", 0, 0, ranks - 1)
+    return _from_environment("LOCAL_RANK", 0, 0, ranks - 1), ranks
+
+
+def _from_environment(name: str, default: int, least: int, most: int | None) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+        numbers = f"{least} or more" if most is None else f"{least} to {most} (WORLD_SIZE - 1)"
+        raise ConfigError.single(
+            name, text, f"{numbers}, as torchrun sets it; unset it for a run of one process", "environment"
+        )
+    return int(text)
 
 
 @contextlib.contextmanager
@@ -54,6 +68,9 @@ def opened_world(device: torch.device) -> Iterator[World]:
     world = ProcessGroupWorld(device, local_rank)
     try:
         yield world
+    except BaseException:
+        world.leave_at_once()
+        raise
     finally:
         world.close()
 
@@ -76,17 +93,22 @@ class ProcessGroupWorld(World):
         if device.type == "cuda":
             torch.cuda.set_device(device)
         try:
-            shared, self.rank, self.size = next(rendezvous("env://", timeout=_TIMEOUT))
-            self._store = own_store(shared, self.rank, self.size, _TIMEOUT)
+            # Ranks that nobody watches may come late. torchrun's agent is there, or has died meanwhile.
+            shared, self.rank, self.size = next(
+                rendezvous("env://", timeout=_AGENT_WITHIN if _agent_holds_store() else _TIMEOUT)
+            )
+            shared.set_timeout(_TIMEOUT)
+            store = own_store(shared, self.rank, self.size, _TIMEOUT)
+            self._reports = Reports(store, self.rank, self.size)
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
-                store=dist.PrefixStore("group", self._store),
+                store=dist.PrefixStore("group", store),
                 rank=self.rank,
                 world_size=self.size,
                 timeout=_TIMEOUT,
                 device_id=device if device.type == "cuda" else None,
             )
-            self._control = dist.new_group(backend="gloo", timeout=_TIMEOUT)
+            self._control: dist.ProcessGroup | None = dist.new_group(backend="gloo", timeout=_TIMEOUT)
         except (RuntimeError, ValueError) as error:
             raise PeerLostError(
                 f"The ranks of this run cannot reach each other: {_first_line(error)}. Start it with "
@@ -165,7 +187,7 @@ class ProcessGroupWorld(World):
         """See World."""
         if isinstance(error, PylonError | DataError) or not _is_of_transport(error):
             return error
-        reports = self._reports([rank for rank in range(self.size) if rank != self.rank])
+        reports = self._reports.of([rank for rank in range(self.size) if rank != self.rank], causes=True)
         if 0 in reports:
             return EndedByPeerError(1)
         said = "\n".join(f"rank {rank} ended: {report['message']}" for rank, report in reports.items()) or (
@@ -177,37 +199,40 @@ class ProcessGroupWorld(World):
             "\n".join(report["traceback"] for report in reports.values()),
         )
 
-    def report(self, message: str, traceback: str = "") -> None:
+    def report(self, error: BaseException) -> None:
         """See World."""
-        self._failed = True
-        with contextlib.suppress(RuntimeError):  # the store ends with the rank or agent that holds it
-            self._store.set(
-                _REPORT.format(self.rank), json.dumps({"message": message, "traceback": traceback})
-            )
+        self._reports.tell(error)
+        self.leave_at_once()
 
-    def is_said_by_writer(self, message: str) -> bool:
+    def leave_at_once(self) -> None:
+        """Let the others notice that this rank ends, before it has ended."""
+        self._failed = True
+        if self._control is not None:
+            with contextlib.suppress(RuntimeError):
+                dist.destroy_process_group(self._control)
+            # The connections are closed when nobody refers to the group any more.
+            self._control = None
+
+    def is_said_by_writer(self, error: BaseException) -> bool:
         """See World."""
         if self.writes:
             return False
-        said = any(report["message"] == message for report in self._reports([0]).values())
-        with contextlib.suppress(RuntimeError):
-            self._store.set(_HEARD.format(self.rank), "")
+        # All have agreed on a stop; but each rank that loses another one notices it in words of its own.
+        said = isinstance(error, RunStopped) or any(
+            isinstance(error, PeerLostError) or str(error) in report["message"]
+            for report in self._reports.of([0]).values()
+        )
+        self._reports.note_heard()
         return said
 
     def close(self) -> None:
         """See World. After an error the others may be gone, and are waited for but a moment."""
-        if self._failed and self._holds_store:
-            heard = [_HEARD.format(rank) for rank in range(1, self.size)]
-            _wait_for(lambda: self._store.check(heard))
+        if self._failed and self.writes and not _agent_holds_store():
+            self._reports.wait_until_heard()
         if self._failed and self._device.type == "cuda":
             return  # to leave NCCL properly is to wait for kernels that wait for the ranks that are gone
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
-
-    @property
-    def _holds_store(self) -> bool:
-        """Whether what the ranks tell each other ends with this process, and not with torchrun's agent."""
-        return self.writes and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -216,26 +241,10 @@ class ProcessGroupWorld(World):
         except RuntimeError as error:
             raise self.explain(error) from error
 
-    def _reports(self, ranks: list[int]) -> dict[int, dict[str, str]]:
-        """What ended ranks of these have said of themselves, as soon as one has."""
-        found: list[int] = []
 
-        def look() -> bool:
-            found.extend(rank for rank in ranks if self._store.check([_REPORT.format(rank)]))
-            return bool(found)
-
-        _wait_for(look)
-        with contextlib.suppress(RuntimeError):
-            return {rank: json.loads(self._store.get(_REPORT.format(rank))) for rank in found}
-        return {}
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    """Wait for what other ranks say; not longer than a moment, and not where they cannot be asked."""
-    until = time.monotonic() + _REPORTS_WITHIN_S
-    with contextlib.suppress(RuntimeError):
-        while not condition() and time.monotonic() < until:
-            time.sleep(0.05)
+def _agent_holds_store() -> bool:
+    """Whether what the ranks tell each other ends with torchrun's agent, and not with the first rank."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 def _exit_code(error: BaseException) -> int:
@@ -247,8 +256,12 @@ def _exit_code(error: BaseException) -> int:
 def _is_of_transport(error: BaseException) -> bool:
     if isinstance(error, dist.DistError):
         return True
+    if isinstance(error, LoaderWorkerError):
+        return False
     return isinstance(error, RuntimeError) and any(name in str(error) for name in _TRANSPORTS)
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0].rstrip(". ")
+    """What happened, without gloo's source file before it and its advice after it."""
+    line = re.sub(r"^\[\S+:\d+\] ", "", str(error).partition("\n")[0])
+    return line.partition(". This is typically caused by")[0].rstrip(". ")

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import torch
 
+from runners.errors import TrainingError
+
 T = TypeVar("T")
 
 
@@ -71,12 +73,12 @@ class World:
         """What an error really says: where it comes of another rank's end, a PeerLostError."""
         return error
 
-    def report(self, message: str, traceback: str = "") -> None:
-        """Tell the other ranks why this one ends, for their own errors."""
+    def report(self, error: BaseException) -> None:
+        """Tell the other ranks why this one ends, for their own errors, and leave them."""
 
-    def is_said_by_writer(self, message: str) -> bool:
-        """Whether the writing rank tells the user just this."""
-        del message
+    def is_said_by_writer(self, error: BaseException) -> bool:
+        """Whether the writing rank tells the user of what ended this one."""
+        del error
         return False
 
     def close(self) -> None:
@@ -89,3 +91,27 @@ def without_averaging(replica: torch.nn.Module, *, last: bool) -> contextlib.Abs
         return contextlib.nullcontext()
     context: contextlib.AbstractContextManager[None] = replica.no_sync()
     return context
+
+
+def check_averaged(replica: torch.nn.Module) -> None:
+    """Make sure, after a step's last backward pass, that every rank's gradients have become their mean.
+
+    torch itself looks for it in the next forward pass only, when the step is taken and perhaps saved; and
+    where another rank waits for the gradients that are missing here, the two would never meet again.
+
+    Raises:
+        TrainingError: parameters of the model got no gradient, which nobody has prepared it for.
+    """
+    if not isinstance(replica, torch.nn.parallel.DistributedDataParallel):
+        return
+    try:
+        replica._check_reducer_finalized()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        parameters = replica.module.named_parameters()
+        unused = [name for name, one in parameters if one.requires_grad and one.grad is None]
+        names = ", ".join(unused[:10]) + (", ..." if len(unused) > 10 else "")
+        raise TrainingError(
+            f"model: {names or 'some parameters'} got no "
+            "gradient in a step, so the ranks' gradients could not be averaged. If that is as it should be, "
+            "give Stepping find_unused_parameters=True; else let the loss depend on all of the model."
+        ) from error

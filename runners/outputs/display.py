@@ -2,10 +2,11 @@
 
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO, cast
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -138,11 +139,20 @@ def opened_display(console: Console) -> Iterator[Display]:
         yield TerminalDisplay(progress)
 
 
+class _ConsoleLines(logging.StreamHandler[TextIO]):
+    """Lines for a reader who may go away, as `head` does: the run and its file go on without them."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Lose the record where nobody takes it; anything else is a bug to be shown."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def console_handler(console: Console) -> logging.Handler:
     """The log handler for people: through the live display on a terminal, plain text elsewhere."""
     if console.is_terminal:
         return RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S", markup=False)
-    handler = logging.StreamHandler(console.file)
+    handler: logging.Handler = _ConsoleLines(cast(TextIO, console.file))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     return handler
 

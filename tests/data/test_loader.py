@@ -1,9 +1,11 @@
+import contextlib
 import gc
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -265,6 +267,41 @@ def test_signal_to_all_processes_of_a_job_leaves_the_epoch_whole(number: signal.
         signal.signal(number, former)
         loader.close()
     assert [batch["meta_info"]["idx"] for batch in seen] == [[index] for index in range(7)]
+
+
+def test_worker_in_the_middle_of_a_datapoint_dies_with_its_killed_run(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, time\n"
+        "from data import DataLoader\n"
+        "from tests.data.samples import SampleDataset\n"
+        "class Slow(SampleDataset):\n"
+        "    def _load_datapoint(self, annotation):\n"
+        "        if annotation != self._datapoints[0]:\n"
+        "            print('waiting', flush=True)\n"
+        "            time.sleep(1000)\n"
+        "        return super()._load_datapoint(annotation)\n"
+        "batch = next(iter(DataLoader(Slow('', 'train'), batch_size=1, num_workers=1)))\n"
+        "print(batch['meta_info']['process'][0], flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        [sys.executable, str(program)], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        said = {run.stdout.readline().strip(), run.stdout.readline().strip()}
+        run.kill()
+    (pid,) = said - {"waiting"}
+    worker = Path(f"/proc/{pid}/stat")
+    until = time.monotonic() + 60
+    try:
+        while worker.exists() and worker.read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < until, "the worker outlives its run"
+            time.sleep(0.05)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def test_worker_that_hangs_is_gone_after_close_and_at_the_interpreters_exit(tmp_path: Path) -> None:

@@ -31,6 +31,25 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the random training on two ranks that nothing has interrupted."""
+    return _whole(tmp_path_factory.mktemp("whole"), 2)
+
+
+@pytest.fixture(scope="session")
+def whole_of_four(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same on four."""
+    return _whole(tmp_path_factory.mktemp("whole_of_four"), 4)
+
+
+def _whole(folder: Path, ranks: int) -> Path:
+    lab = Lab(folder)
+    ended = lab.run("whole", ranks, form="random_config")
+    assert ended.codes == [0] * ranks, ended.said
+    return lab.directory("whole")
+
+
 def stepping(**args: object) -> str:
     """The change of a configuration that gives the runner these arguments of Stepping."""
     return (

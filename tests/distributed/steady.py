@@ -10,17 +10,21 @@ import torch
 from torch import nn
 
 from data import DataLoader
+from data.errors import DatasetDamagedError, LoaderWorkerError
 from metrics import SemanticSegmentationMetric
 from runners import Stepping, SupervisedSingleTaskEvaluator, SupervisedSingleTaskTrainer
 from tests.runners.toy import ToyDataset, ToyModel, toy_config
 
 __all__ = [
     "DataLoader",
+    "Partial",
     "Steady",
     "Stepping",
     "SupervisedSingleTaskEvaluator",
     "SupervisedSingleTaskTrainer",
+    "config_of_rank",
     "crossed_config",
+    "damaged_config",
     "evaluation_of",
     "nn",
     "noted_monitor",
@@ -37,7 +41,7 @@ class Acting(nn.Module):
 
     Args:
         act: what, on which rank, at which call, counted from 1: 'SIGKILL 1 5'. A signal, 'raise', 'sleep',
-            or 'nan'.
+            'lost', or 'nan'.
         pause_s: how long each call takes, so that a test can meet it.
     """
 
@@ -57,6 +61,8 @@ class Acting(nn.Module):
             return loss
         if what == "raise":
             raise KeyError("a bug of the user's")
+        if what == "lost":
+            raise LoaderWorkerError("a batch could not be received (Connection reset by peer)")
         if what == "sleep":
             time.sleep(1000)
         if what == "nan":
@@ -66,12 +72,22 @@ class Acting(nn.Module):
 
 
 class LargerDataset(ToyDataset):
-    """As many datapoints as a test asks for."""
+    """As many datapoints as a test asks for; one of them may be damaged."""
 
     count = 22
+    damaged: tuple[str, int] | None = None
 
     def _list_datapoints(self) -> list[int]:
         return list(range(self.count if self.split == "train" else 9))
+
+    def _load_datapoint(self, annotation: Any) -> Any:
+        if (self.split, annotation) == self.damaged:
+            raise DatasetDamagedError(f"{annotation} is damaged")
+        return super()._load_datapoint(annotation)
+
+
+class DamagedDataset(LargerDataset):
+    damaged = ("val", 5)
 
 
 class Steady(nn.Module):
@@ -97,6 +113,24 @@ def steady_config(work_dir: str | Path, **changes: Any) -> dict[str, Any]:
     for split in ("train", "val", "test"):
         config[f"{split}_dataset"]["class"] = LargerDataset
     return config
+
+
+class Partial(nn.Module):
+    """Has parameters that are used on some ranks only.
+
+    Args:
+        ranks: on which.
+    """
+
+    def __init__(self, ranks: list[int]) -> None:
+        super().__init__()
+        self.always, self.sometimes = nn.Conv2d(6, 2, 1), nn.Conv2d(6, 2, 1)
+        self._used = int(os.environ["RANK"]) in ranks
+
+    def forward(self, img_1: torch.Tensor, img_2: torch.Tensor) -> torch.Tensor:
+        images = torch.cat([img_1, img_2], dim=1)
+        logits: torch.Tensor = self.always(images)
+        return logits + self.sometimes(images) if self._used else logits
 
 
 class Crossed(nn.Module):
@@ -182,6 +216,18 @@ class _NoFigures:
 
     def as_record(self) -> dict[str, Any]:
         return {"of": f"rank {os.environ['RANK']}"}
+
+
+def damaged_config(work_dir: str | Path) -> dict[str, Any]:
+    """A datapoint of the validation that the second rank takes cannot be read."""
+    config = steady_config(work_dir)
+    config["val_dataset"]["class"] = DamagedDataset
+    return config
+
+
+def config_of_rank(work_dir: str | Path) -> dict[str, Any]:
+    """Another configuration on each rank."""
+    return steady_config(work_dir, epochs=1 + int(os.environ["RANK"]))
 
 
 def evaluation_of(work_dir: str | Path, checkpoint: str | Path) -> dict[str, Any]:

@@ -37,8 +37,9 @@ def go_on_without_acting(lab: Lab, name: str, ranks: int = 2, form: str = "rando
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_killed_rank_ends_all_at_once_and_the_run_goes_on_to_the_same_bits(lab: Lab, victim: int) -> None:
-    assert random_run(lab, "whole").codes == [0, 0]
+def test_killed_rank_ends_all_at_once_and_the_run_goes_on_to_the_same_bits(
+    lab: Lab, victim: int, whole: Path
+) -> None:
     begun = time.monotonic()
     ended = random_run(lab, "killed", act=f"SIGKILL {victim} 5")
     assert time.monotonic() - begun < 60
@@ -54,12 +55,13 @@ def test_killed_rank_ends_all_at_once_and_the_run_goes_on_to_the_same_bits(lab: 
     assert (
         "going on after 1 finished epochs and 1 steps" in (lab.directory("killed") / "train.log").read_text()
     )
-    assert differences(lab.directory("whole"), lab.directory("killed")) == []
+    assert differences(whole, lab.directory("killed")) == []
 
 
 @pytest.mark.parametrize("rank", [0, 3])
-def test_signal_to_any_one_rank_stops_all_at_the_same_step_and_saves_it(lab: Lab, rank: int) -> None:
-    assert random_run(lab, "whole", 4).codes == [0] * 4
+def test_signal_to_any_one_rank_stops_all_at_the_same_step_and_saves_it(
+    lab: Lab, rank: int, whole_of_four: Path
+) -> None:
     ended = random_run(lab, "stopped", 4, act=f"SIGTERM {rank} 3")
     assert ended.codes == [75] * 4, ended.said
     assert state_of(lab.directory("stopped")) == {"state": "preempted", "signal": "SIGTERM"}
@@ -69,7 +71,7 @@ def test_signal_to_any_one_rank_stops_all_at_the_same_step_and_saves_it(lab: Lab
     assert others == [], "one rank tells it for all"
     assert (lab.directory("stopped") / "epoch_1" / "step_1.pt").exists()
     go_on_without_acting(lab, "stopped", 4)
-    assert differences(lab.directory("whole"), lab.directory("stopped")) == []
+    assert differences(whole_of_four, lab.directory("stopped")) == []
 
 
 def test_gradients_are_added_up_in_the_same_order_after_a_resume(lab: Lab) -> None:
@@ -80,7 +82,6 @@ def test_gradients_are_added_up_in_the_same_order_after_a_resume(lab: Lab) -> No
 
 
 def test_signal_that_comes_in_validation_stops_all_and_keeps_the_trained_epoch(lab: Lab) -> None:
-    assert random_run(lab, "whole").codes == [0, 0]
     ranks = Ranks(2, lab.config("stopped", "", form="slow_validation"), lab.folder)
     ranks.wait_for(lab.folder / "validating")
     ranks.signal(1, signal.SIGUSR1)
@@ -97,6 +98,31 @@ def test_error_of_one_rank_is_told_by_the_first_one_with_its_traceback_in_the_lo
     assert 'raise KeyError("a bug of the user' in (lab.directory("failed") / "train.log").read_text()
 
 
+def test_damaged_datapoint_of_one_rank_is_told_once(lab: Lab) -> None:
+    ended = lab.run("damaged", 2, form="damaged_config")
+    assert ended.codes == [1, 3]
+    assert "rank 1 ended: 5 is damaged" in ended.said[0]
+    assert ended.said[1] == ""
+
+
+def test_lost_loader_worker_is_not_taken_for_a_lost_rank(lab: Lab) -> None:
+    ended = random_run(lab, "lost", act="lost 0 2")
+    assert "LoaderWorkerError: a batch could not be received" in ended.said[0]
+    assert "A rank of this run is gone" not in ended.said[0]
+
+
+@pytest.mark.parametrize("used_on", [[], [0], [1]])
+def test_parameters_without_a_gradient_are_named_before_a_step_is_taken(lab: Lab, used_on: list[int]) -> None:
+    # A single step: torch alone would complain in the second one, and otherwise hang or abort.
+    model = f"epochs=1, model={{'class': Partial, 'args': {{'ranks': {used_on}}}}}"
+    args = {"score": "f1_changed", "max_batches_per_epoch": 2}
+    ended = lab.run("unused", 2, f"{model}, runner={{'class': SupervisedSingleTaskTrainer, 'args': {args}}}")
+    assert ended.codes == [1, 1], ended.said
+    assert "sometimes.weight, sometimes.bias got no gradient" in "".join(ended.said)
+    assert "find_unused_parameters=True" in "".join(ended.said)
+    assert list(lab.directory("unused").glob("epoch_*/*.pt")) == []
+
+
 def test_error_that_all_ranks_share_is_told_once(lab: Lab) -> None:
     ended = lab.run("wrong", 2, "epochs=0")
     assert ended.codes == [2, 2]
@@ -108,10 +134,20 @@ def test_other_number_of_ranks_is_refused_because_a_step_would_be_another_one(la
     assert random_run(lab, "run", act="SIGTERM 0 3").codes == [75, 75]
     path = lab.directory("run") / "config.json"
     path.write_text(path.read_text().replace("SIGTERM 0 3", ""))
-    ended = random_run(lab, "run", 1)
-    assert ended.codes == [4]
-    assert "holds a run of 2 processes, and this launch has 1" in ended.said[0]
+    for ranks in (1, 3):
+        ended = random_run(lab, "run", ranks)
+        assert ended.codes == [4] * ranks
+        assert f"holds a run of 2 processes, and this launch has {ranks}" in ended.said[0]
+        assert "".join(ended.said[1:]) == ""
     assert random_run(lab, "run", 2).codes == [0, 0], "and nothing was lost by it"
+
+
+def test_configuration_that_differs_between_ranks_is_refused_with_the_difference(lab: Lab) -> None:
+    ended = lab.run("run", 2, form="config_of_rank")
+    assert ended.codes == [2, 2]
+    assert "configuration of rank 1: " in ended.said[0]
+    assert "epochs is 2: expected 1 as on rank 0" in ended.said[0]
+    assert ended.said[1] == ""
 
 
 def test_several_files_are_refused(lab: Lab) -> None:
@@ -125,6 +161,8 @@ def test_step_with_a_nan_on_one_rank_is_left_out_by_all_and_can_be_computed_agai
     args = stepping(non_finite="skip")
     ended = random_run(lab, "skipped", act="nan 1 2", changes=args)
     assert ended.codes == [0, 0], ended.said
+    assert "what reproduces it" in ended.said[0]
+    assert ended.said[1] == ""
     lines = [
         json.loads(line) for line in (lab.directory("skipped") / "metrics.jsonl").read_text().splitlines()
     ]

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -25,14 +25,19 @@ Torchrun = Callable[..., subprocess.Popen[str]]
 def torchrun(lab: Lab) -> Iterator[Torchrun]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(config: Path, *arguments: str) -> subprocess.Popen[str]:
+    def start(config: Path, *arguments: str, last: Sequence[str] = ()) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "torch.distributed.run", *(arguments or ["--standalone"])]
         count = [] if "--nproc-per-node" in arguments else ["--nproc-per-node", "2"]
         main = [str(REPOSITORY / "main.py"), "--config-filepath", str(config), "--device", "cpu"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
         with (lab.folder / f"torchrun_{len(started)}.log").open("w") as log:
             process = subprocess.Popen(
-                [*command, *count, *main], cwd=lab.folder, env=environment, stdout=log, stderr=log, text=True
+                [*command, *count, *main, *last],
+                cwd=lab.folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                text=True,
             )
         started.append(process)
         return process
@@ -62,9 +67,8 @@ def state(lab: Lab, name: str) -> str:
 
 
 def test_sigterm_to_torchrun_saves_the_step_and_the_same_command_goes_on(
-    lab: Lab, torchrun: Torchrun
+    lab: Lab, torchrun: Torchrun, whole: Path
 ) -> None:
-    assert lab.run("whole", 2, form="random_config").codes == [0, 0]
     slow = lab.config("stopped", "pause_s=0.3", form="random_config")
     agent = torchrun(slow)
     lines = lab.directory("stopped") / "metrics.jsonl"
@@ -76,19 +80,19 @@ def test_sigterm_to_torchrun_saves_the_step_and_the_same_command_goes_on(
     assert "stopped by SIGTERM" in said(lab)
     assert lab.run("stopped", 2, "pause_s=0.3", form="random_config").codes == [0, 0]
     assert "going on after" in (lab.directory("stopped") / "train.log").read_text()
-    assert differences(lab.directory("whole"), lab.directory("stopped")) == []
+    assert differences(whole, lab.directory("stopped")) == []
 
 
 def test_torchrun_starts_killed_ranks_again_and_they_end_with_the_same_bits(
-    lab: Lab, torchrun: Torchrun
+    lab: Lab, torchrun: Torchrun, whole: Path
 ) -> None:
-    assert lab.run("whole", 2, form="random_config").codes == [0, 0]
     killed = lab.config("killed", "act='SIGKILL 1 5'", form="random_config")
-    agent = torchrun(killed, "--standalone", "--max-restarts", "1")
+    agent = torchrun(killed, "--standalone", "--max-restarts", "1", last=["--fresh"])
     assert agent.wait(WITHIN_S) == 0, said(lab)
     assert "A rank of this run is gone" in said(lab)
+    assert not (lab.folder / "killed-fresh-1").exists(), "--fresh is for the first launch"
     assert "going on after 1 finished epochs" in said(lab)
-    assert differences(lab.directory("whole"), lab.directory("killed")) == []
+    assert differences(whole, lab.directory("killed")) == []
 
 
 def test_ranks_whose_torchrun_is_killed_save_and_end(lab: Lab, torchrun: Torchrun) -> None:
@@ -103,8 +107,7 @@ def test_ranks_whose_torchrun_is_killed_save_and_end(lab: Lab, torchrun: Torchru
     assert list(lab.directory("run").glob("epoch_*/*.pt"))
 
 
-def test_two_machines_are_two_torchruns_with_one_endpoint(lab: Lab, torchrun: Torchrun) -> None:
-    assert lab.run("whole", 2, form="random_config").codes == [0, 0]
+def test_two_machines_are_two_torchruns_with_one_endpoint(lab: Lab, torchrun: Torchrun, whole: Path) -> None:
     config = lab.config("both", "", form="random_config")
     port = free_port()
     agents = [
@@ -115,4 +118,4 @@ def test_two_machines_are_two_torchruns_with_one_endpoint(lab: Lab, torchrun: To
         for _ in range(2)
     ]  # fmt: skip
     assert [agent.wait(WITHIN_S) for agent in agents] == [0, 0], said(lab) + said(lab, 1)
-    assert differences(lab.directory("whole"), lab.directory("both")) == []
+    assert differences(whole, lab.directory("both")) == []

@@ -1,5 +1,7 @@
+import contextlib
 import io
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from runners.outputs.curves import draw_curves
-from runners.outputs.display import Status, opened_display
+from runners.outputs.display import Status, console_handler, opened_display
 from runners.outputs.pictures import draw_batch, draw_prediction
 from runners.outputs.report import report_scores
 
@@ -103,3 +105,19 @@ def test_leading_score_stands_beside_the_baselines(caplog: pytest.LogCaptureFixt
         )
     assert "test f1: 0.5000 (baselines: random 0.1000, all background undefined)" in caplog.text
     assert "iou undefined" in caplog.text
+
+
+def test_reader_of_the_console_who_goes_away_costs_nothing_but_the_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as gone:
+        handler = console_handler(Console(file=gone))
+        handler.handle(logging.makeLogRecord({"msg": "nobody reads this", "levelno": logging.INFO}))
+        handler.handle(logging.makeLogRecord({"msg": "%d", "args": ("a bug",), "levelno": logging.INFO}))
+        with contextlib.suppress(BrokenPipeError):
+            gone.close()
+    said = capsys.readouterr().err
+    assert "BrokenPipeError" not in said
+    assert "--- Logging error ---" in said, "a bug is still shown"

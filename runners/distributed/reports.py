@@ -1,0 +1,98 @@
+"""What a rank that ends says of itself to the others: over the store, which outlives their groups.
+
+torch prints a stack of its own each time that it is asked for a store that is gone: so it is asked but once.
+"""
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch.distributed import Store
+
+from runners.errors import PeerLostError
+
+_WITHIN_S = 2.0
+_REPORT = "ended/{}"
+_HEARD = "heard/{}"
+
+
+class Reports:
+    """The reports of all ranks of a launch.
+
+    Args:
+        store: of this launch alone.
+        rank: of this process.
+        size: how many there are.
+    """
+
+    def __init__(self, store: Store, rank: int, size: int) -> None:
+        self._store = store
+        self._rank = rank
+        self._size = size
+        self._parent = os.getppid()
+        self._lost = False
+
+    def tell(self, error: BaseException) -> None:
+        """Say why this rank ends."""
+        said = {
+            "message": str(error),
+            "traceback": "".join(traceback.format_exception(error)),
+            "is_cause": not isinstance(error, PeerLostError),
+        }
+        self._set(_REPORT.format(self._rank), json.dumps(said))
+
+    def of(self, ranks: Iterable[int], *, causes: bool = False) -> dict[int, dict[str, Any]]:
+        """What ended ranks of these have said, as soon as one has; waits but a moment.
+
+        Args:
+            ranks: who is asked.
+            causes: leave out those that have but noticed that another one is gone.
+
+        Returns:
+            `message` and `traceback` of each.
+        """
+        found: dict[int, dict[str, Any]] = {}
+
+        def look() -> bool:
+            for rank in ranks:
+                if self._store.check([_REPORT.format(rank)]):
+                    report = json.loads(self._store.get(_REPORT.format(rank)))
+                    if report["is_cause"] or not causes:
+                        found[rank] = report
+            return bool(found)
+
+        self._wait_for(look)
+        return found
+
+    def note_heard(self) -> None:
+        """Say that this rank needs the store no more."""
+        self._set(_HEARD.format(self._rank), "")
+
+    def wait_until_heard(self) -> None:
+        """Wait a moment for the others, where the store ends with this process."""
+        heard = [_HEARD.format(rank) for rank in range(self._size) if rank != self._rank]
+        self._wait_for(lambda: self._store.check(heard))
+
+    @property
+    def _is_lost(self) -> bool:
+        # torchrun's agent, which may hold it.
+        return self._lost or os.getppid() != self._parent
+
+    def _wait_for(self, condition: Callable[[], bool]) -> None:
+        until = time.monotonic() + _WITHIN_S
+        try:
+            while not self._is_lost and not condition() and time.monotonic() < until:
+                time.sleep(0.05)
+        except RuntimeError:
+            self._lost = True
+
+    def _set(self, key: str, value: str) -> None:
+        if self._is_lost:
+            return
+        try:
+            self._store.set(key, value)
+        except RuntimeError:
+            self._lost = True
