@@ -13,7 +13,7 @@ _EXIT_CODES = """exit codes (several files: the one that all failed ones share, 
   3    data is missing, damaged, or not what the transforms can work on
   4    the run directory, or a checkpoint to start from, cannot be used: in use, of another configuration
        or model, damaged, not writable, disk full
-  75   stopped by SIGTERM, SIGINT or SIGUSR1; the same command goes on with it
+  75   stopped by SIGTERM, SIGINT, SIGUSR1 or SIGHUP; the same command goes on with it
   130  ended at once by a second Ctrl-C, or by one before the run began
 """
 

@@ -12,7 +12,7 @@ from data.worker_life import end_with_parent
 
 # <sys/prctl.h>
 _PR_SET_PDEATHSIG = 1
-_OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
+_OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
 
 
 def initialise_worker(_worker_id: int) -> None:

@@ -79,7 +79,7 @@ class RunStopped(PylonError):  # noqa: N818 - somebody wanted it: not an error o
     """A signal asked the run to stop, and it did at the next step.
 
     Args:
-        signal_name: 'SIGTERM', 'SIGINT' or 'SIGUSR1'.
+        signal_name: 'SIGTERM', 'SIGINT', 'SIGUSR1' or 'SIGHUP'.
     """
 
     exit_code = 75

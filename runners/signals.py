@@ -1,7 +1,7 @@
 """Stop requests: a signal sets a flag, and every loop of a run looks at it.
 
 A handler that saved or raised in the middle of a step would see half an update. So the first
-SIGTERM, SIGINT or SIGUSR1 only notes its name; the run ends itself at the next step boundary.
+SIGTERM, SIGINT, SIGUSR1 or SIGHUP only notes its name; the run ends itself at the next step boundary.
 """
 
 import contextlib
@@ -13,14 +13,14 @@ from types import FrameType
 
 from runners.errors import RunStopped
 
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class StopFlag:
     """What the loops of a run ask: has somebody asked this run to stop?
 
     Attributes:
-        signal_name: the signal that asked ('SIGTERM', 'SIGINT', 'SIGUSR1'), or None.
+        signal_name: the signal that asked ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'), or None.
         interrupts: how many SIGINT have come; the second raises KeyboardInterrupt.
     """
 
@@ -47,7 +47,9 @@ class StopFlag:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        former = {number: signal.signal(number, self._handle) for number in _HANDLED}
+        # Whoever starts a run with nohup wants it to outlive its terminal.
+        handled = [one for one in _HANDLED if (one, signal.getsignal(one)) != (signal.SIGHUP, signal.SIG_IGN)]
+        former = {number: signal.signal(number, self._handle) for number in handled}
         try:
             yield self
         finally:

@@ -88,10 +88,6 @@ def build_parts(
     if stepping.channels_last:
         model = model.to(memory_format=torch.channels_last)
     criterion = build("criterion").to(device)
-    average = None
-    if stepping.ema_decay is not None:
-        average = WeightAverage(model, stepping.ema_decay, evaluated=stepping.evaluate_ema)
-    evaluated = model if average is None or not stepping.evaluate_ema else average.model
     optimizer = build("optimizer", params=model.parameters())
     random = RandomState(device)
     # After its first step, torch groups the gradients anew, in the order in which they came: a launch that
@@ -99,6 +95,11 @@ def build_parts(
     # order, and where unused parameters are looked for, the groups stay.
     regrouped = deterministic and world.size > 2
     replica = world.replicate(model, find_unused_parameters=stepping.find_unused_parameters or regrouped)
+    # Only now the ranks have the same weights, also where a model begins with unseeded ones.
+    average = None
+    if stepping.ema_decay is not None:
+        average = WeightAverage(model, stepping.ema_decay, evaluated=stepping.evaluate_ema)
+    evaluated = model if average is None or not stepping.evaluate_ema else average.model
     stepper = Stepper(
         stepping,
         task=task_of(torch.compile(replica) if stepping.compile else replica),

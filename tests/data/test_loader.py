@@ -253,7 +253,7 @@ def test_workers_do_not_inherit_the_signal_handling_of_the_run() -> None:
     assert batch["meta_info"]["handlers"] == [[str(signal.SIG_IGN)] * 3]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signal_to_all_processes_of_a_job_leaves_the_epoch_whole(number: signal.Signals) -> None:
     loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=2, prefetch_factor=1)
     former = signal.signal(number, lambda *_: None)

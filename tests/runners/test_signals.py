@@ -7,7 +7,7 @@ from runners.errors import RunStopped
 from runners.signals import StopFlag
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_first_signal_only_sets_the_flag_and_the_next_look_ends_the_loop(number: signal.Signals) -> None:
     with StopFlag().installed() as stop:
         os.kill(os.getpid(), number)
@@ -35,3 +35,14 @@ def test_former_handlers_come_back() -> None:
     with StopFlag().installed():
         assert signal.getsignal(signal.SIGTERM) is not former
     assert signal.getsignal(signal.SIGTERM) is former
+
+
+def test_run_under_nohup_outlives_its_terminal() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopFlag().installed() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, former)
