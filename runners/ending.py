@@ -39,11 +39,11 @@ def state_noted(directory: RunDirectory, world: World) -> Iterator[None]:
         raise
     except RunStopped as stopped:
         _note(directory, world, "preempted", signal=stopped.signal_name)
+        if directory.is_debug:
+            stopped = RunStopped(stopped.signal_name, "a --debug run begins anew each time")
         if world.writes:
-            logger.warning(
-                "%s: stopped by %s; the same command goes on with it", directory.root, stopped.signal_name
-            )
-        raise
+            logger.warning("%s: %s", directory.root, stopped)
+        raise stopped from None
     except EndedByPeerError:
         raise
     except Exception as error:

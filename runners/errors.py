@@ -80,13 +80,14 @@ class RunStopped(PylonError):  # noqa: N818 - somebody wanted it: not an error o
 
     Args:
         signal_name: 'SIGTERM', 'SIGINT', 'SIGUSR1' or 'SIGHUP'.
+        then: what the same command does then.
     """
 
     exit_code = 75
 
-    def __init__(self, signal_name: str) -> None:
+    def __init__(self, signal_name: str, then: str = "the same command goes on with it") -> None:
         self.signal_name = signal_name
-        super().__init__(f"Stopped by {signal_name}; the same command goes on with it.")
+        super().__init__(f"Stopped by {signal_name}; {then}.")
 
 
 class TrainingError(PylonError):

@@ -19,6 +19,7 @@ from runners.config import (
     check_config,
     debug_config,
     differences,
+    file_digests,
     load_config,
     to_json,
 )
@@ -35,6 +36,7 @@ from runners.logs import logging_to, warnings_of_rank
 from runners.run_directory import RunDirectory
 from runners.seeds import resolve_seeds
 from runners.signals import StopFlag
+from runners.weights import warn_of_other_checkpoint
 from storage import write_json
 
 logger = logging.getLogger(__name__)
@@ -220,7 +222,9 @@ def _begin(
                 directory.root,
                 _scores(result),
             )
+            warn_of_other_checkpoint(config, directory)
             return result
+        _warn_of_changed_files(directory)
         _write_header(directory, config, device, world)
         logger.info("run directory: %s", directory.root)
         return None
@@ -251,12 +255,25 @@ def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> Non
         )
 
 
+def _warn_of_changed_files(directory: RunDirectory) -> None:
+    launches = (directory.read_json(directory.environment) or {"launches": []})["launches"]
+    former = launches[-1].get("configuration_files", {}) if launches else {}
+    changed = [path for path, digest in file_digests().items() if former.get(path, digest) != digest]
+    if changed and directory.has_results():
+        logger.warning(
+            "%s: changed since the launch that this run goes on from: what it has done so far, it did with "
+            "the former content",
+            ", ".join(changed),
+        )
+
+
 def _write_header(
     directory: RunDirectory, config: dict[str, Any], device: torch.device, world: World
 ) -> None:
     write_json(directory.config, to_json(config))
     launches = (directory.read_json(directory.environment) or {"launches": []})["launches"]
-    write_json(directory.environment, {"launches": [*launches, describe(device, world.size)]})
+    launch = {**describe(device, world.size), "configuration_files": file_digests()}
+    write_json(directory.environment, {"launches": [*launches, launch]})
 
 
 def _scores(result: dict[str, Any]) -> str:

@@ -106,6 +106,11 @@ class RunDirectory:
         if self._claim is not None:
             self._claim.ensure()
 
+    @property
+    def is_debug(self) -> bool:
+        """Whether a `--debug` run has made it."""
+        return (self.root / _DEBUG_MARKER).exists()
+
     def epoch(self, number: int) -> Path:
         """The folder of epoch `number`, counted from 0."""
         return self.root / f"epoch_{number}"
@@ -191,7 +196,7 @@ class RunDirectory:
             RunDirectoryError: there is something here that no `--debug` run has begun.
         """
         marker = self.root / _DEBUG_MARKER
-        if not marker.exists() and any(path.name != ".lock" for path in self.root.iterdir()):
+        if not self.is_debug and any(path.name != ".lock" for path in self.root.iterdir()):
             raise RunDirectoryError(
                 f"{self.root}: holds files but no --debug run made it. "
                 "Move it away, or give another --work-dir."

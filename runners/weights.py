@@ -143,6 +143,25 @@ def warn_of_unfinished(path: Path) -> None:
         logger.warning("%s: the run that left it is %s, not finished: its best epoch may change", path, said)
 
 
+def warn_of_other_checkpoint(config: dict[str, Any], directory: RunDirectory) -> None:
+    """Log a warning where a finished evaluation's checkpoint is not the one that its path means now.
+
+    Args:
+        config: of the run.
+        directory: of the run.
+    """
+    value = config["runner"]["args"].get("checkpoint")
+    tested = (directory.read_json(directory.test_results) or {}).get("checkpoint")
+    if not isinstance(value, str) or tested is None:
+        return
+    try:
+        now = str(checkpoint_path(value, directory, "").resolve())
+    except RunDirectoryError:
+        return  # what was tested is gone, and the scores are still its
+    if now != tested:
+        logger.warning("these scores are of %s, but %s is now %s: --fresh tests that", tested, value, now)
+
+
 def _refuse_idle(prefixes: Sequence[str], own: Iterable[str], model: str) -> None:
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in own):

@@ -6,19 +6,21 @@ from configs.examples.own_classes import MirrorTrainer
 from configs.examples.own_classes import config as training
 from runners import SupervisedSingleTaskEvaluator, evaluation_of
 
-finetuning = {"score": "wrong", "mirror_weight": 0.0, "initial_checkpoint": "stage:pretrain"}
+how = {"score": "wrong", "mirror_weight": 0.0, "initial_checkpoint": "stage:pretrain"}
+
+finetuning = {
+    **training,
+    "epochs": 2,
+    "seed": 2,
+    "optimizer": {"class": torch.optim.AdamW, "args": {"lr": 0.001}},
+    "runner": {"class": MirrorTrainer, "args": how},
+}
 
 config = {
     "work_dir": "logs/examples/stages",
     "stages": {
         "pretrain": training,
-        "finetune": {
-            **training,
-            "epochs": 2,
-            "seed": 2,
-            "optimizer": {"class": torch.optim.AdamW, "args": {"lr": 0.001}},
-            "runner": {"class": MirrorTrainer, "args": finetuning},
-        },
-        "test": evaluation_of(training, SupervisedSingleTaskEvaluator, checkpoint="stage:finetune"),
+        "finetune": finetuning,
+        "test": evaluation_of(finetuning, SupervisedSingleTaskEvaluator, checkpoint="stage:finetune"),
     },
 }

@@ -8,6 +8,7 @@ from runners.config.build import build
 from runners.config.check import check_config, problems_of
 from runners.config.debug import debug_config
 from runners.config.evaluation import evaluation_of
+from runners.config.files import file_digests
 from runners.config.load import load_config
 from runners.config.overrides import apply_overrides
 from runners.config.resolve import differences, to_json
@@ -20,6 +21,7 @@ __all__ = [
     "debug_config",
     "differences",
     "evaluation_of",
+    "file_digests",
     "load_config",
     "problems_of",
     "shown",

@@ -6,6 +6,7 @@ Objects travel to loader workers with the name of their class's module and nothi
 and 'forkserver' a worker has that name alone to find a class of a configuration file with.
 """
 
+import hashlib
 import importlib
 import importlib.abc
 import importlib.util
@@ -50,6 +51,12 @@ def module_of(path: Path) -> ModuleType:
         Exception: whatever the file raises.
     """
     return importlib.import_module(module_name(path))
+
+
+def file_digests() -> dict[str, str]:
+    """SHA-256 of each configuration file that this process has executed, by path."""
+    paths = [path_of(name) for name in sys.modules if is_config_module(name)]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
 def forget(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Configurations as JSON: classes become 'module:Name', and come back."""
 
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,14 @@ from runners.config.node import children, is_node
 from runners.errors import ConfigError, ConfigProblem
 from runners.seeds import with_recorded_seeds
 
-# They say where and how a run is watched, and cannot change a number of it.
-_WITHOUT_EFFECT = frozenset({"work_dir", "monitor"})
+# They say where a run is, how it is watched, how its data are fetched and what of it is kept, and cannot
+# change a number of it.
+_WITHOUT_EFFECT = re.compile(
+    r"work_dir|monitor"
+    r"|(train|val|test)_dataloader\.args\."
+    r"(num_workers|persistent_workers|pin_memory|prefetch_factor|multiprocessing_context|timeout_s)"
+    r"|runner\.args\.(checkpoint_every_steps|checkpoint_every_minutes|asynchronous_checkpoints|retention)"
+)
 
 
 def to_json(config: dict[str, Any]) -> dict[str, Any]:
@@ -42,14 +49,20 @@ def differences(former: Any, current: Any, key_path: str = "") -> list[tuple[str
         (key path, former value, current value) each; '(absent)' stands for a missing key.
     """
     if isinstance(former, dict) and isinstance(current, dict):
-        keys = [key for key in former | current if key_path or key not in _WITHOUT_EFFECT]
-        pairs = [(str(key), former.get(key, "(absent)"), current.get(key, "(absent)")) for key in keys]
+        pairs = [
+            (str(key), former.get(key, "(absent)"), current.get(key, "(absent)")) for key in former | current
+        ]
     elif isinstance(former, list) and isinstance(current, list) and len(former) == len(current):
         pairs = [(str(number), *pair) for number, pair in enumerate(zip(former, current, strict=True))]
     else:
         return [] if former == current else [(key_path, former, current)]
     prefix = f"{key_path}." if key_path else ""
-    return [row for key, old, new in pairs for row in differences(old, new, prefix + key)]
+    return [
+        row
+        for key, old, new in pairs
+        if not _WITHOUT_EFFECT.fullmatch(prefix + key)
+        for row in differences(old, new, prefix + key)
+    ]
 
 
 def class_name(cls: type) -> str:

@@ -191,8 +191,8 @@ class ProcessGroupWorld(World):
         if 0 in reports:
             return EndedByPeerError(1)
         said = "\n".join(f"rank {rank} ended: {report['message']}" for rank, report in reports.items()) or (
-            f"A rank of this run is gone: {_first_line(error)}. It was killed (out of memory?), or its "
-            "machine or the network failed: look at what torchrun says of it."
+            "A rank of this run is gone: killed (out of memory?), or its machine or the network failed. Look "
+            f"at what torchrun says of it. ({_first_line(error)})"
         )
         return PeerLostError(
             f"{said}\nThe same command goes on from the newest checkpoint.",
