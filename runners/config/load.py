@@ -59,7 +59,8 @@ def _line(error: Exception, path: Path) -> int | str:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    fix = ". Put the folder that it lies in into PYTHONPATH" if isinstance(error, ModuleNotFoundError) else ""
+    return f"{type(error).__name__}: {error}{fix}"
 
 
 def _read_json(path: Path) -> Any:  # noqa: ANN401 - whatever stands in the file
