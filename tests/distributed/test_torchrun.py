@@ -77,7 +77,7 @@ def test_sigterm_to_torchrun_saves_the_step_and_the_same_command_goes_on(
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(WITHIN_S) == 1, "torchrun's own code for ranks that did not end with 0"
     assert state(lab, "stopped") == "preempted", said(lab)
-    assert "stopped by SIGTERM" in said(lab)
+    assert "Stopped by SIGTERM" in said(lab)
     assert lab.run("stopped", 2, "pause_s=0.3", form="random_config").codes == [0, 0]
     assert "going on after" in (lab.directory("stopped") / "train.log").read_text()
     assert differences(whole, lab.directory("stopped")) == []

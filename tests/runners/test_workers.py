@@ -39,8 +39,8 @@ def ended_well(toy: Toy, said: str, code: int) -> None:
             1,
             "no batch came from its 2 loader workers within",
         ),
-        ("worker:SIGSTOP later:SIGTERM", {}, 75, "stopped by SIGTERM"),
-        ("worker:SIGSTOP later:SIGTERM", {"persistent_workers": False}, 75, "stopped by SIGTERM"),
+        ("worker:SIGSTOP later:SIGTERM", {}, 75, "Stopped by SIGTERM"),
+        ("worker:SIGSTOP later:SIGTERM", {"persistent_workers": False}, 75, "Stopped by SIGTERM"),
     ],
     ids=["killed", "stopped for too long", "stopped, and asked to end", "the same without persistence"],
 )
