@@ -14,10 +14,9 @@ from rich.console import Console
 from data import DataLoader
 from metrics import BaseMetric
 from monitor import SystemMonitor
-from runners.config import build, unknown_name
-from runners.contracts import check_directions
+from runners.config import build
+from runners.contracts import check_score
 from runners.distributed import AgreedStop, World
-from runners.errors import ConfigError, ConfigProblem
 from runners.evaluation import Batch, Task, count_batches, evaluate
 from runners.outputs.display import Display, PlainDisplay, Status, opened_display
 from runners.outputs.pictures import draw_batch
@@ -121,12 +120,7 @@ class BaseRunner(ABC):
             ConfigError: it does not.
         """
         metric: BaseMetric = self.build("metric")
-        check_directions(metric)
-        if self.score not in metric.directions:
-            problem = unknown_name(f"{type(metric).__name__}", self.score, sorted(metric.directions))
-            raise ConfigError(
-                "configuration", [ConfigProblem("runner.args.score", repr(self.score), problem)]
-            )
+        check_score(metric, self.score)
         return metric
 
     def build_loader(self, split: str) -> DataLoader | None:

@@ -25,7 +25,7 @@ from runners.outputs.report import mean_of_finite, report_epoch, report_scores, 
 from runners.outputs.step_log import Step, StepLog
 from runners.randomness import deterministic_kernels, seed_all
 from runners.resuming import resume
-from runners.retention import Retention
+from runners.retention import Retention, check_interval
 from runners.saving import Saver
 from runners.snapshots import capture
 from runners.stepping import Stepping
@@ -103,12 +103,8 @@ class BaseTrainer(BaseRunner):
         self.log_every_steps = log_every_steps
         self.scheduler_interval = scheduler_interval
         self.deterministic = deterministic
-        for name, value in (
-            ("checkpoint_every_steps", checkpoint_every_steps),
-            ("checkpoint_every_minutes", checkpoint_every_minutes),
-        ):
-            if value is not None and value <= 0:
-                raise ValueError(f"{name}: {value}, expected more than 0, or None")
+        check_interval("checkpoint_every_steps", checkpoint_every_steps)
+        check_interval("checkpoint_every_minutes", checkpoint_every_minutes)
         self.checkpoint_every_steps = checkpoint_every_steps
         self.checkpoint_every_minutes = checkpoint_every_minutes
         self.asynchronous_checkpoints = asynchronous_checkpoints

@@ -36,11 +36,11 @@ def build(node: Any, key_path: str = "config", **injected: object) -> Any:  # no
     except PylonError:
         raise
     except (TypeError, ValueError) as error:
-        raise BuildError("configuration", [_problem(node, key_path, error)]) from error
+        raise BuildError("configuration", [refusal(node, key_path, error)]) from error
 
 
-def _problem(node: Node, key_path: str, error: TypeError | ValueError) -> ConfigProblem:
-    """What a constructor refused: one argument where it names one, else all of them."""
+def refusal(node: Node, key_path: str, error: TypeError | ValueError) -> ConfigProblem:
+    """What `error` says against a node: of one argument where it names one, else of all of them."""
     told = _REFUSED.fullmatch(str(error)) if isinstance(error, ValueError) else None
     if told is not None and told["name"] in node["args"]:
         argument = f"{key_path}.args.{told['name']}{told['inside']}"
