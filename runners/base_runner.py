@@ -97,6 +97,8 @@ class BaseRunner(ABC):
         self.max_batches = max_batches_per_epoch
         self.predictions = predictions
         self.monitor: SystemMonitor | None = None
+        # Where a run needs it only at its end, built at its beginning: see `test`.
+        self.test_loader: DataLoader | None = None
         self.display: Display = PlainDisplay()
 
     @abstractmethod
@@ -192,6 +194,8 @@ class BaseRunner(ABC):
     ) -> dict[str, Any] | None:
         """The test pass with the run's best weights; writes `test/test_results.json` and the pictures.
 
+        It takes the `test_loader`; where there is none, the configured one is built.
+
         Args:
             model: holds the weights to test.
             task, metric: how to predict and score.
@@ -200,7 +204,9 @@ class BaseRunner(ABC):
         Returns:
             The results as written, None where the configuration has no test data.
         """
-        loader = self.build_loader("test")
+        loader = self.test_loader
+        if loader is None:
+            loader = self.build_loader("test")
         if loader is None:
             return None
         started = time.monotonic()

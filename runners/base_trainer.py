@@ -127,8 +127,9 @@ class BaseTrainer(BaseRunner):
             stack.enter_context(deterministic_kernels(self.deterministic))
             stack.enter_context(self.watched())
             self._build()
-            stack.callback(self.train_loader.close)
-            stack.callback(self.val_loader.close)
+            for loader in (self.train_loader, self.val_loader, self.test_loader):
+                if loader is not None:
+                    stack.callback(loader.close)
             found = resume(self.context, self._parts(), self._begin)
             self.progress = found or self.progress
             if self.context.world.writes:
@@ -171,7 +172,9 @@ class BaseTrainer(BaseRunner):
             deterministic=self.deterministic,
             dump=self._dump,
         )
-        self.train_loader, self.val_loader = build_loaders(self.build_loader)
+        self.train_loader, self.val_loader, self.test_loader = build_loaders(
+            self.build_loader, self.context.device
+        )
         report_start(self.parts.model, self.context.device, self.train_loader, self.val_loader)
 
     def _begin(self) -> None:
