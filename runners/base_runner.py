@@ -14,10 +14,9 @@ from rich.console import Console
 from data import DataLoader
 from metrics import BaseMetric
 from monitor import SystemMonitor
-from runners.config import build, unknown_name
-from runners.contracts import check_directions
+from runners.config import build
+from runners.contracts import check_score
 from runners.distributed import AgreedStop, World
-from runners.errors import ConfigError, ConfigProblem
 from runners.evaluation import Batch, Task, count_batches, evaluate
 from runners.outputs.display import Display, PlainDisplay, Status, opened_display
 from runners.outputs.pictures import draw_batch
@@ -98,6 +97,8 @@ class BaseRunner(ABC):
         self.max_batches = max_batches_per_epoch
         self.predictions = predictions
         self.monitor: SystemMonitor | None = None
+        # Where a run needs it only at its end, built at its beginning: see `test`.
+        self.test_loader: DataLoader | None = None
         self.display: Display = PlainDisplay()
 
     @abstractmethod
@@ -121,12 +122,7 @@ class BaseRunner(ABC):
             ConfigError: it does not.
         """
         metric: BaseMetric = self.build("metric")
-        check_directions(metric)
-        if self.score not in metric.directions:
-            problem = unknown_name(f"{type(metric).__name__}", self.score, sorted(metric.directions))
-            raise ConfigError(
-                "configuration", [ConfigProblem("runner.args.score", repr(self.score), problem)]
-            )
+        check_score(metric, self.score)
         return metric
 
     def build_loader(self, split: str) -> DataLoader | None:
@@ -198,6 +194,8 @@ class BaseRunner(ABC):
     ) -> dict[str, Any] | None:
         """The test pass with the run's best weights; writes `test/test_results.json` and the pictures.
 
+        It takes the `test_loader`; where there is none, the configured one is built.
+
         Args:
             model: holds the weights to test.
             task, metric: how to predict and score.
@@ -206,7 +204,9 @@ class BaseRunner(ABC):
         Returns:
             The results as written, None where the configuration has no test data.
         """
-        loader = self.build_loader("test")
+        loader = self.test_loader
+        if loader is None:
+            loader = self.build_loader("test")
         if loader is None:
             return None
         started = time.monotonic()

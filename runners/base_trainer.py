@@ -25,7 +25,7 @@ from runners.outputs.report import mean_of_finite, report_epoch, report_scores, 
 from runners.outputs.step_log import Step, StepLog
 from runners.randomness import deterministic_kernels, seed_all
 from runners.resuming import resume
-from runners.retention import Retention
+from runners.retention import Retention, check_interval
 from runners.saving import Saver
 from runners.snapshots import capture
 from runners.stepping import Stepping
@@ -103,12 +103,8 @@ class BaseTrainer(BaseRunner):
         self.log_every_steps = log_every_steps
         self.scheduler_interval = scheduler_interval
         self.deterministic = deterministic
-        for name, value in (
-            ("checkpoint_every_steps", checkpoint_every_steps),
-            ("checkpoint_every_minutes", checkpoint_every_minutes),
-        ):
-            if value is not None and value <= 0:
-                raise ValueError(f"{name}: {value}, expected more than 0, or None")
+        check_interval("checkpoint_every_steps", checkpoint_every_steps)
+        check_interval("checkpoint_every_minutes", checkpoint_every_minutes)
         self.checkpoint_every_steps = checkpoint_every_steps
         self.checkpoint_every_minutes = checkpoint_every_minutes
         self.asynchronous_checkpoints = asynchronous_checkpoints
@@ -131,8 +127,9 @@ class BaseTrainer(BaseRunner):
             stack.enter_context(deterministic_kernels(self.deterministic))
             stack.enter_context(self.watched())
             self._build()
-            stack.callback(self.train_loader.close)
-            stack.callback(self.val_loader.close)
+            for loader in (self.train_loader, self.val_loader, self.test_loader):
+                if loader is not None:
+                    stack.callback(loader.close)
             found = resume(self.context, self._parts(), self._begin)
             self.progress = found or self.progress
             if self.context.world.writes:
@@ -175,7 +172,9 @@ class BaseTrainer(BaseRunner):
             deterministic=self.deterministic,
             dump=self._dump,
         )
-        self.train_loader, self.val_loader = build_loaders(self.build_loader)
+        self.train_loader, self.val_loader, self.test_loader = build_loaders(
+            self.build_loader, self.context.device
+        )
         report_start(self.parts.model, self.context.device, self.train_loader, self.val_loader)
 
     def _begin(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import torch
 
 from metrics import BaseMetric
+from runners.config import unknown_name
 from runners.errors import ConfigError, ConfigProblem, TrainingError
 
 T = TypeVar("T")
@@ -63,6 +64,18 @@ def checked_task(task: T, maker: str, methods: tuple[str, ...]) -> T:
             "a SupervisedSingleTask."
         )
     return task
+
+
+def check_score(metric: BaseMetric, score: str) -> None:
+    """See that a metric knows the score that a run is judged by.
+
+    Raises:
+        ConfigError: it does not, or says of none which way it is better.
+    """
+    check_directions(metric)
+    if score not in metric.directions:
+        problem = unknown_name(type(metric).__name__, score, sorted(metric.directions))
+        raise ConfigError("configuration", [ConfigProblem("runner.args.score", repr(score), problem)])
 
 
 def check_directions(metric: BaseMetric) -> None:

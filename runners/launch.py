@@ -33,6 +33,7 @@ from runners.errors import (
     RunDirectoryError,
 )
 from runners.logs import logging_to, warnings_of_rank
+from runners.rehearsal import rehearse
 from runners.run_directory import RunDirectory
 from runners.seeds import resolve_seeds
 from runners.signals import StopFlag
@@ -126,7 +127,7 @@ def run_config(
 
 
 def prepared_config(loaded: dict[str, Any], path: Path, options: Options) -> dict[str, Any]:
-    """Override, shorten for --debug and check a configuration; nothing is built or written.
+    """Override, check, rehearse and shorten for --debug a configuration; nothing is written.
 
     Args:
         loaded: what `load_config` gave.
@@ -140,6 +141,7 @@ def prepared_config(loaded: dict[str, Any], path: Path, options: Options) -> dic
     if options.work_dir is not None:
         config = {**config, "work_dir": str(options.work_dir)}
     check_config(config, source=path)
+    rehearse(config, source=path)
     if options.debug:
         config = debug_config(config)
     return config

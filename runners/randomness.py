@@ -51,6 +51,17 @@ class RandomState:
 
 
 @contextlib.contextmanager
+def generators_kept(device: torch.device) -> Iterator[None]:
+    """Put every generator, as in RandomState, where it was before the block."""
+    generators = RandomState(device)
+    former = generators.state_dict()
+    try:
+        yield
+    finally:
+        generators.load_state_dict(former)
+
+
+@contextlib.contextmanager
 def deterministic_kernels(enabled: bool) -> Iterator[None]:
     """Ask torch for deterministic kernels inside the block and restore its settings after it.
 

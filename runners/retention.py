@@ -66,6 +66,16 @@ class Retention:
         return self.every_steps is not None and global_step % self.every_steps == 0
 
 
+def check_interval(name: str, value: float | None) -> None:
+    """Refuse a trainer's interval between checkpoints, in steps or minutes, that is not above 0 or None.
+
+    Raises:
+        ValueError: with `name` and `value`.
+    """
+    if value is not None and value <= 0:
+        raise ValueError(f"{name}: {value}, expected more than 0, or None")
+
+
 def kept_epochs(
     policy: Retention,
     scores: Sequence[float | None],

@@ -20,6 +20,7 @@ from runners.config import apply_overrides, debug_config, load_config, problems_
 from runners.distributed import AgreedStop, World
 from runners.errors import ConfigError, ConfigProblem, PylonError
 from runners.launch import Options, Outcome, prepared_config, run_config
+from runners.rehearsal import rehearsal_problems
 from runners.signals import StopFlag
 from runners.weights import STAGE_PREFIX, path_beside
 
@@ -49,7 +50,7 @@ def run_stages_or_file(path: Path, options: Options, console: Console, world: Wo
 
 
 def prepared_stages(loaded: Config, path: Path, options: Options) -> dict[str, Config]:
-    """The stages' configurations: overridden, shortened for --debug, checked; nothing is built or written.
+    """The stages' configurations: overridden, checked, rehearsed, shortened for --debug; nothing is written.
 
     Args:
         loaded: what `load_config` gave, with 'stages' in it. A stage's own `work_dir` counts for nothing.
@@ -136,7 +137,7 @@ def _stage_problems(config: Config, name: str, earlier: list[str]) -> Iterator[C
             f"stages.{name}.work_dir", shown(stage["work_dir"]), "is given by the work_dir of all: remove it"
         )
     shared = {"work_dir": config["work_dir"]} if "work_dir" in config else {}
-    for problem in problems_of({**stage, **shared}):
+    for problem in list(problems_of({**stage, **shared})) or rehearsal_problems(stage):
         in_stage = problem.key_path != "work_dir"
         yield replace(problem, key_path=f"stages.{name}.{problem.key_path}") if in_stage else problem
     for argument, value in _references(stage):

@@ -13,7 +13,7 @@ from runners.contracts import checked_task
 from runners.distributed import AllGenerators, World
 from runners.errors import ConfigError, TrainingError
 from runners.evaluation import Task
-from runners.randomness import RandomState
+from runners.randomness import RandomState, generators_kept
 from runners.stepping import Stepper, Stepping
 
 
@@ -126,11 +126,17 @@ def build_parts(
     )
 
 
-def build_loaders(build_loader: Callable[[str], DataLoader | None]) -> tuple[DataLoader, DataLoader]:
-    """The training and the validation loader.
+def build_loaders(
+    build_loader: Callable[[str], DataLoader | None], device: torch.device
+) -> tuple[DataLoader, DataLoader, DataLoader | None]:
+    """The loaders of training, validation and test; the last one is None where none is configured.
+
+    Args:
+        build_loader: builds one by its split.
+        device: of the run.
 
     Raises:
-        TrainingError: one of them is configured as None.
+        TrainingError: one of the first two is configured as None.
         ConfigError: the training data make no batch.
     """
     loaders = {split: build_loader(split) for split in ("train", "val")}
@@ -145,4 +151,7 @@ def build_loaders(build_loader: Callable[[str], DataLoader | None]) -> tuple[Dat
                 "or drop_last=False: there would be no step in an epoch",
                 "configuration",
             )
-    return loaders["train"], loaders["val"]
+    # Needed last, and built now so that what is wrong with it is told before the first step.
+    with generators_kept(device):
+        test = build_loader("test")
+    return loaders["train"], loaders["val"], test

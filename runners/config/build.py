@@ -1,9 +1,15 @@
 """Data becomes objects: {'class': X, 'args': {...}} becomes X(**args), innermost first."""
 
+import re
 from typing import Any
 
-from runners.config.node import children, is_node
-from runners.errors import ConfigError, PylonError
+from runners.config.node import Node, children, is_node
+from runners.errors import ConfigError, ConfigProblem, PylonError
+
+# As in 'clip_norm: 0, expected more than 0, or None'; the name may go on inside the argument, by dots.
+_REFUSED = re.compile(
+    r"(?P<name>\w+)(?P<inside>(?:\.\w+)*): (?P<value>.+?), (?P<expected>expected .+)", re.DOTALL
+)
 
 
 class BuildError(ConfigError):
@@ -19,7 +25,8 @@ def build(node: Any, key_path: str = "config", **injected: object) -> Any:  # no
         **injected: arguments for the outermost class that no configuration can give, such as `dataset`.
 
     Raises:
-        BuildError: a constructor refused its arguments with a ValueError or TypeError.
+        BuildError: a constructor refused its arguments with a ValueError or TypeError. A ValueError of the
+            form `name: value, expected ...` is a problem of the argument of that name.
     """
     if not is_node(node):
         return _built_elements(node, key_path)
@@ -29,10 +36,17 @@ def build(node: Any, key_path: str = "config", **injected: object) -> Any:  # no
     except PylonError:
         raise
     except (TypeError, ValueError) as error:
-        name = node["class"].__name__
-        raise BuildError.single(
-            key_path, name, f"arguments that {name} accepts: {error}", "configuration"
-        ) from error
+        raise BuildError("configuration", [refusal(node, key_path, error)]) from error
+
+
+def refusal(node: Node, key_path: str, error: TypeError | ValueError) -> ConfigProblem:
+    """What `error` says against a node: of one argument where it names one, else of all of them."""
+    told = _REFUSED.fullmatch(str(error)) if isinstance(error, ValueError) else None
+    if told is not None and told["name"] in node["args"]:
+        argument = f"{key_path}.args.{told['name']}{told['inside']}"
+        return ConfigProblem(argument, told["value"], told["expected"])
+    name = node["class"].__name__
+    return ConfigProblem(key_path, repr(name), f"expected arguments that {name} accepts: {error}")
 
 
 def _built_elements(value: Any, key_path: str) -> Any:  # noqa: ANN401 - any configuration value

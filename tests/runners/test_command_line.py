@@ -35,6 +35,14 @@ def test_values_set_on_the_command_line_reach_the_run_and_its_record(toy: Toy) -
     ("arguments", "words"),
     [
         (["--set", "epochs=0", "model.args.chanels=3"], ["2 problems", "epochs is 0", "mean 'channels'"]),
+        (
+            ["--set", "runner.args.checkpoint_every_minutes=0", "val_dataset.args.split=valid"],
+            [
+                "2 problems",
+                "runner.args.checkpoint_every_minutes is 0: expected more",
+                "val_dataset.args.split",
+            ],
+        ),
         (["--set", "optimizr.args.lr=1"], ["did you mean 'optimizer'"]),
         (["--device", "tpu"], ["--device is 'tpu'", "auto, cpu, cuda or cuda:N"]),
         (["--device", "cuda:99"], ["--device is 'cuda:99'", "CUDA devices that torch finds here"]),

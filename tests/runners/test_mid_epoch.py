@@ -139,7 +139,7 @@ def test_directory_with_a_mid_epoch_checkpoint_belongs_to_its_configuration(toy:
 def test_interval_of_zero_is_refused(toy: Toy, name: str) -> None:
     from runners.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=f"{name}: 0, expected more than 0"):
+    with pytest.raises(ConfigError, match=rf"runner\.args\.{name} is 0: expected more than 0"):
         toy.run(
             f"runner={{'class': SupervisedSingleTaskTrainer, 'args': {{'score': 'f1_changed', {name!r}: 0}}}}"
         )

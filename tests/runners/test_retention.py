@@ -259,7 +259,10 @@ def test_checkpoints_of_every_second_step_stay_and_a_killed_run_goes_on_from_the
 
 
 def test_every_steps_between_the_checkpoints_is_a_configuration_error(toy: Toy) -> None:
-    with pytest.raises(ConfigError, match="every_steps: 2, expected a multiple of checkpoint_every_steps, 3"):
+    key_path = r"runner\.args\.retention\.args\.every_steps"
+    with pytest.raises(
+        ConfigError, match=f"{key_path} is 2: expected a multiple of checkpoint_every_steps, 3"
+    ):
         run_again(with_every_steps(toy, every=3))
 
 

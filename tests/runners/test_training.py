@@ -1,4 +1,6 @@
+import io
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,10 +8,14 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
+from data import DataLoader, DatasetNotFoundError
 from runners.errors import ConfigError, RunDirectoryError, TrainingError
+from runners.launch import Options, run_file
+from runners.training_parts import build_loaders
 from tests.runners.conftest import Toy
-from tests.runners.toy import ToyModel
+from tests.runners.toy import ToyDataset, ToyModel
 
 
 def read(path: Path) -> Any:
@@ -121,6 +127,52 @@ def test_score_that_the_metric_does_not_have_is_refused_before_the_first_epoch(t
     assert not (toy.work_dir / "metrics.jsonl").exists()
 
 
+TEST_DATASETS = """
+from data import DataLoader, DatasetNotFoundError
+class Absent(ToyDataset):
+    def _list_datapoints(self):
+        raise DatasetNotFoundError("the test images are not there")
+"""
+
+
+def with_test_dataset(toy: Toy, name: str, key: str = "class") -> Path:
+    path = toy.write()
+    change = f"config['test_dataset'][{key!r}] = {name}\n"
+    path.write_text(path.read_text() + TEST_DATASETS + change)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "error"),
+    [
+        ("Absent", "class", DatasetNotFoundError),
+        ("{'data_root': '.', 'split': 'test', 'indices': [99]}", "args", ConfigError),
+    ],
+)
+def test_wrong_test_dataset_is_told_before_the_first_step(
+    toy: Toy, name: str, key: str, error: type[Exception]
+) -> None:
+    path = with_test_dataset(toy, name, key)
+    with pytest.raises(error):
+        run_file(path, Options(device="cpu"), Console(file=io.StringIO()))
+    assert not (toy.work_dir / "metrics.jsonl").exists()
+    assert not (toy.work_dir / "epoch_0").exists()
+
+
+def test_building_the_test_data_leaves_the_random_generators_to_the_training() -> None:
+    def build_loader(split: str) -> DataLoader:
+        if split == "test":
+            torch.rand(7)
+            random.random()
+        return DataLoader(ToyDataset(".", split), batch_size=4)
+
+    before = torch.get_rng_state(), random.getstate()
+    loaders = build_loaders(build_loader, torch.device("cpu"))
+    assert [len(loader) for loader in loaders if loader is not None] == [3, 2, 2]
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+
+
 def test_batch_larger_than_the_training_data_is_refused_with_its_key(toy: Toy) -> None:
     loader = "{'class': DataLoader, 'args': {'batch_size': 13, 'drop_last': True}}"
     with pytest.raises(ConfigError, match=r"train_dataloader\.args\.batch_size is 13: expected at most 12"):
@@ -128,12 +180,6 @@ def test_batch_larger_than_the_training_data_is_refused_with_its_key(toy: Toy) -
 
 
 def test_resolved_config_runs_again_to_the_same_weights(toy: Toy, tmp_path: Path) -> None:
-    import io
-
-    from rich.console import Console
-
-    from runners.launch import Options, run_file
-
     toy.run()
     again = run_file(
         toy.work_dir / "config.json",
@@ -227,12 +273,6 @@ def test_evaluation_only_run_gives_the_trained_runs_test_scores(
         + "config['runner'] = {'class': SupervisedSingleTaskEvaluator, 'args': {'score': 'f1_changed', "
         + f"'checkpoint': {str(toy.work_dir / 'checkpoint_best.pt')!r}}}}}\n"
     )
-    import io
-
-    from rich.console import Console
-
-    from runners.launch import Options, run_file
-
     run_file(path, Options(device="cpu"), Console(file=io.StringIO()))
     trained, tested = (read(one.work_dir / "test" / "test_results.json") for one in (toy, evaluation))
     assert tested["aggregated"] == trained["aggregated"]

@@ -126,6 +126,33 @@ def test_constructor_that_refuses_is_named_with_its_key() -> None:
         build(node, key_path="optimizer", params=ToyModel().parameters())
 
 
+class Refusing:
+    """Refuses whatever it is given, in the words it is given."""
+
+    def __init__(self, words: str, rate: float = 0.0) -> None:
+        raise ValueError(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("rate: 2, expected 0 to 1, or None", "x.args.rate is 2: expected 0 to 1, or None"),
+        ("rate: [1, 2], expected one", "x.args.rate is [1, 2]: expected one"),
+        ("rate.args.low: 2, expected less", "x.args.rate.args.low is 2: expected less"),
+        (
+            "speed: 2, expected 0 to 1",
+            "x is 'Refusing': expected arguments that Refusing accepts: speed: 2",
+        ),
+        ("rate: 2 is too much", "x is 'Refusing': expected arguments that Refusing accepts: rate: 2 is too"),
+        ("rate and words: 2, expected 1", "x is 'Refusing': expected arguments that Refusing accepts: rate "),
+    ],
+)
+def test_argument_that_a_constructor_names_in_its_refusal_is_the_problem(words: str, problem: str) -> None:
+    with pytest.raises(BuildError) as raised:
+        build({"class": Refusing, "args": {"words": words, "rate": 2}}, key_path="x")
+    assert str(raised.value.problems[0]).startswith(problem)
+
+
 def test_building_does_not_change_the_configuration() -> None:
     config = toy_config(Path("run"))
     before = json.dumps(to_json(config))
