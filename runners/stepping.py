@@ -191,7 +191,7 @@ class Stepper:
             (share if self._scaler is None else self._scaler.scale(share)).backward()
         if last:
             check_averaged(self._replica)
-        return loss.detach() * weight
+        return loss.detach() if weight == 1 else loss.detach() * weight
 
     def _average_buffers(self, share: float) -> None:
         """Let running statistics be those of all ranks' batches, and counters the first rank's, everywhere.
