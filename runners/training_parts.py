@@ -137,21 +137,22 @@ def build_loaders(
 
     Raises:
         TrainingError: one of the first two is configured as None.
-        ConfigError: the training data make no batch.
+        ConfigError: one of them makes no batch.
     """
     loaders = {split: build_loader(split) for split in ("train", "val")}
     for split, loader in loaders.items():
         if loader is None:
             raise TrainingError(f"{split}_dataset: None, but training needs it.")
-        if split == "train" and len(loader) == 0:
-            raise ConfigError.single(
-                "train_dataloader.args.batch_size",
-                loader.batch_size,
-                f"at most {len(loader.dataset)}, the number of training datapoints, "
-                "or drop_last=False: there would be no step in an epoch",
-                "configuration",
-            )
     # Needed last, and built now so that what is wrong with it is told before the first step.
     with generators_kept(device):
-        test = build_loader("test")
-    return loaders["train"], loaders["val"], test
+        loaders["test"] = build_loader("test")
+    for split, loader in loaders.items():
+        if loader is not None and len(loader) == 0:
+            raise ConfigError.single(
+                f"{split}_dataloader.args.batch_size",
+                loader.batch_size,
+                f"at most {len(loader.dataset)}, the number of datapoints, or drop_last=False: "
+                "there would be no batch",
+                "configuration",
+            )
+    return loaders["train"], loaders["val"], loaders["test"]

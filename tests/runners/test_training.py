@@ -173,10 +173,14 @@ def test_building_the_test_data_leaves_the_random_generators_to_the_training() -
     assert random.getstate() == before[1]
 
 
-def test_batch_larger_than_the_training_data_is_refused_with_its_key(toy: Toy) -> None:
+@pytest.mark.parametrize(("split", "most"), [("train", 12), ("val", 5), ("test", 5)])
+def test_batch_larger_than_its_data_is_refused_with_its_key(toy: Toy, split: str, most: int) -> None:
     loader = "{'class': DataLoader, 'args': {'batch_size': 13, 'drop_last': True}}"
-    with pytest.raises(ConfigError, match=r"train_dataloader\.args\.batch_size is 13: expected at most 12"):
-        toy.run(f"train_dataloader={loader}")
+    with pytest.raises(
+        ConfigError, match=rf"{split}_dataloader\.args\.batch_size is 13: expected at most {most}"
+    ):
+        toy.run(f"{split}_dataloader={loader}")
+    assert not list(toy.work_dir.glob("epoch_*"))
 
 
 def test_resolved_config_runs_again_to_the_same_weights(toy: Toy, tmp_path: Path) -> None:
