@@ -8,9 +8,13 @@ DataError
 LoaderWorkerError             a worker died or hangs, which says nothing about the data: a RuntimeError
 """
 
+from typing import ClassVar
+
 
 class DataError(Exception):
     """Base of all errors of data; the text is meant for the user as it stands."""
+
+    exit_code: ClassVar[int] = 3
 
 
 class DatasetNotFoundError(DataError, FileNotFoundError):

@@ -29,10 +29,8 @@ def run_command(arguments: argparse.Namespace) -> int:
         device = select_device(options.device, local_rank=local_rank, ranks=ranks)
         with opened_world(device) as world:
             outcome = _run(arguments.config_filepath[0], options, world)
-    except PylonError as error:
+    except (PylonError, DataError) as error:
         return _say(error, error.exit_code)
-    except DataError as error:
-        return _say(error, 3)
     if arguments.outcome_file is not None:
         write_json(arguments.outcome_file, {"directory": str(outcome.directory), "result": outcome.result})
     return 0
@@ -45,7 +43,7 @@ def _run(path: Path, options: Options, world: World) -> Outcome:
     except (PylonError, DataError) as error:
         world.report(error)
         if world.is_said_by_writer(error):
-            raise EndedByPeerError(3 if isinstance(error, DataError) else error.exit_code) from error
+            raise EndedByPeerError(error.exit_code) from error
         raise
 
 

@@ -192,7 +192,7 @@ def _of_stage(attempt: Path, options: Options) -> RunDirectory:
 
 def _is_of_this_torchrun(directory: RunDirectory) -> bool:
     """Whether the directory's last launch is the one after which torchrun has started this one again."""
-    launches = (directory.read_json(directory.environment) or {"launches": []})["launches"]
+    launches = directory.launches()
     return bool(launches) and is_restart_of(launches[-1])
 
 
@@ -258,7 +258,7 @@ def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> Non
 
 
 def _warn_of_changed_files(directory: RunDirectory) -> None:
-    launches = (directory.read_json(directory.environment) or {"launches": []})["launches"]
+    launches = directory.launches()
     former = launches[-1].get("configuration_files", {}) if launches else {}
     changed = [path for path, digest in file_digests().items() if former.get(path, digest) != digest]
     if changed and directory.has_results():
@@ -273,9 +273,8 @@ def _write_header(
     directory: RunDirectory, config: dict[str, Any], device: torch.device, world: World
 ) -> None:
     write_json(directory.config, to_json(config))
-    launches = (directory.read_json(directory.environment) or {"launches": []})["launches"]
     launch = {**describe(device, world.size), "configuration_files": file_digests()}
-    write_json(directory.environment, {"launches": [*launches, launch]})
+    write_json(directory.environment, {"launches": [*directory.launches(), launch]})
 
 
 def _scores(result: dict[str, Any]) -> str:

@@ -170,6 +170,16 @@ class RunDirectory:
         content = self.read_json(self.state)
         return None if content is None else str(content.get("state"))
 
+    def launches(self) -> list[dict[str, Any]]:
+        """What `environment.json` says of each launch, the newest last.
+
+        Raises:
+            RunDirectoryError: see `read_json`.
+        """
+        content = self.read_json(self.environment)
+        launches: list[dict[str, Any]] = [] if content is None else content["launches"]
+        return launches
+
     def write_state(self, state: str, **details: object) -> None:
         """Write `state.json`: the state in one word, and what explains it."""
         write_json(self.state, {"state": state, **details})

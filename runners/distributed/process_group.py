@@ -248,9 +248,7 @@ def _agent_holds_store() -> bool:
 
 
 def _exit_code(error: BaseException) -> int:
-    if isinstance(error, DataError):
-        return 3
-    return error.exit_code if isinstance(error, PylonError) else 1
+    return error.exit_code if isinstance(error, PylonError | DataError) else 1
 
 
 def _is_of_transport(error: BaseException) -> bool:
