@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 3
 
 run:
 	@scripts/environment.sh
-	@.venv/bin/python -m data.change_detection.demo --root "$(PYLON_DATASETS)/demo_air_change"
+	@.venv/bin/python -m pylon.data.change_detection.demo --root "$(PYLON_DATASETS)/demo_air_change"
 	.venv/bin/python main.py --config-filepath configs/benchmarks/change_detection/demo/HANet_run_0.py
 
 test:

@@ -30,10 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if len(options.config_filepath) > 1:
-        from runners.several import run_each
+        from pylon.runners.launch.several import run_each
 
         return run_each(options.config_filepath, _forwarded(options), options.work_dir)
-    from runners.command import run_command
+    from pylon.runners.launch.command import run_command
 
     return run_command(options)
 

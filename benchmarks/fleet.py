@@ -17,8 +17,8 @@ from pathlib import Path
 
 from benchmarks.fleet_meter import Meter, spread
 from benchmarks.fleet_ways import compare_ways
-from monitor import SystemMonitor
-from monitor.collectors.remote import FrameDecoder, Tier, encode_request, far_script
+from pylon.monitor import SystemMonitor
+from pylon.monitor.remote.far import FrameDecoder, Tier, encode_request, far_script
 from tests.monitor.links import ShellLink
 from tests.monitor.ssh.fault_proxy import FaultProxy, Faults
 from tests.monitor.ssh.sshd import Sshd, make_key, many_addresses, public_line

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from monitor import SystemMonitor
+from pylon.monitor import SystemMonitor
 
 _LOOK_EVERY_S = 0.1
 

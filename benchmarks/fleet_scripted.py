@@ -18,8 +18,8 @@ from pathlib import Path
 import paramiko
 from paramiko.common import MSG_CHANNEL_DATA
 
-from monitor.transport.ssh.deadline import Deadline
-from monitor.transport.ssh.wire import SocketWire
+from pylon.monitor.ssh.deadline import Deadline
+from pylon.monitor.ssh.wire import SocketWire
 
 _REQUEST = re.compile(rb"^T ([0-9]+) (\S+)", re.MULTILINE)
 _FIRST_LINE = re.compile(rb"%PYLON ([0-9]+) [0-9]+ (.*)\n")

@@ -12,11 +12,11 @@ from pathlib import Path
 import paramiko
 import psutil
 
-from monitor.collectors.remote import FAR_COMMAND
-from monitor.remote.connection import KeptConnection
-from monitor.remote.gate import ConnectGate
-from monitor.remote.server import RemoteServer, Rhythm
-from monitor.transport.ssh import FarChannel, ServerName, SSHConfig, open_channel, resolve
+from pylon.monitor.remote.connection import KeptConnection
+from pylon.monitor.remote.far import FAR_COMMAND
+from pylon.monitor.remote.gate import ConnectGate
+from pylon.monitor.remote.server import RemoteServer, Rhythm
+from pylon.monitor.ssh import FarChannel, ServerName, SSHConfig, open_channel, resolve
 from tests.monitor.ssh.fault_proxy import FaultProxy, Faults
 from tests.monitor.ssh.sshd import Sshd
 

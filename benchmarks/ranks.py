@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from runners.distributed import AgreedStop, opened_world
-from runners.signals import StopFlag
+from pylon.runners.distributed import AgreedStop, opened_world
+from pylon.runners.signals import StopFlag
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from criteria.functional import checked_log_probabilities, dice_term, focal_term
+from pylon.criteria.functional import checked_log_probabilities, dice_term, focal_term
 
 
 class FocalLoss(nn.Module):

@@ -1,10 +1,11 @@
 """Data: datapoint -> dataset -> transforms -> sampler and loader; `change_detection/` has the data sets."""
 
-from data.cache import SharedImageCache
-from data.collate import collate
-from data.datapoint import IGNORE_INDEX, Datapoint
-from data.dataset import BaseDataset
-from data.errors import (
+from pylon import require_namespace as _require_namespace
+from pylon.data.cache import SharedImageCache
+from pylon.data.collate import collate
+from pylon.data.datapoint import IGNORE_INDEX, Datapoint
+from pylon.data.dataset import BaseDataset
+from pylon.data.errors import (
     DataError,
     DatasetContractError,
     DatasetDamagedError,
@@ -12,8 +13,8 @@ from data.errors import (
     LoaderWorkerError,
     TransformError,
 )
-from data.loader import DataLoader
-from data.seeding import SeededIndex
+from pylon.data.loader import DataLoader
+from pylon.data.seeding import SeededIndex
 
 __all__ = [
     "IGNORE_INDEX",
@@ -30,3 +31,5 @@ __all__ = [
     "TransformError",
     "collate",
 ]
+
+_require_namespace(__name__)

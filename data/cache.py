@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.process_lock import ProcessLock
+from pylon.data.process_lock import ProcessLock
 
 Arrays = tuple[npt.NDArray[np.uint8], ...]
 

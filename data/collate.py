@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from data.datapoint import Datapoint
-from data.errors import DatasetContractError
+from pylon.data.datapoint import Datapoint
+from pylon.data.errors import DatasetContractError
 
 
 def collate(datapoints: Sequence[Datapoint]) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from data.cache import Arrays, SharedImageCache
-from data.datapoint import Datapoint
-from data.errors import DataError, DatasetContractError, TransformError
-from data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
-from data.transforms.transform import Transform
-from data.worker_failure import WorkerFailure
+from pylon.data.cache import Arrays, SharedImageCache
+from pylon.data.datapoint import Datapoint
+from pylon.data.errors import DataError, DatasetContractError, TransformError
+from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
+from pylon.data.transforms.transform import Transform
+from pylon.data.worker_failure import WorkerFailure
 
 _INPUT = (torch.float32, 3, "(C, H, W)")
 _LABEL = (torch.int64, 2, "(H, W)")

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from data.collate import collate
-from data.dataset import BaseDataset
-from data.errors import LoaderWorkerError
-from data.sampler import EpochSampler
-from data.worker_failure import FailureAwareCollate, WorkerFailure
-from data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
-from data.worker_watch import POLL_S, WorkerWatch, child_signals_kept, end_workers
+from pylon.data.collate import collate
+from pylon.data.dataset import BaseDataset
+from pylon.data.errors import LoaderWorkerError
+from pylon.data.sampler import EpochSampler
+from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure
+from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
+from pylon.data.worker_watch import POLL_S, WorkerWatch, child_signals_kept, end_workers
 
 _TIMED_OUT = "DataLoader timed out"
 _OF_A_WORKER = "Original Traceback"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
-from data.seeding import SEED_LIMIT, SeededIndex, datapoint_seed
+from pylon.data.seeding import SEED_LIMIT, SeededIndex, datapoint_seed
 
 
 class EpochSampler(Sampler[SeededIndex]):

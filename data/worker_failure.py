@@ -6,8 +6,8 @@ from typing import Any
 
 from torch.utils.data import get_worker_info
 
-from data.datapoint import Datapoint
-from data.errors import DataError
+from pylon.data.datapoint import Datapoint
+from pylon.data.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from multiprocessing.process import BaseProcess
 
-from data.worker_life import end_with_parent
+from pylon.data.worker_life import end_with_parent
 
 # <sys/prctl.h>
 _PR_SET_PDEATHSIG = 1

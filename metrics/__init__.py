@@ -1,9 +1,10 @@
 """Scores: pure functions, metrics that score each datapoint and all together, and which way is better."""
 
-from metrics.base_metric import BaseMetric, Scores, Summary
-from metrics.buffer import DatapointBuffer, MetricBufferError
-from metrics.directions import Direction, is_better
-from metrics.semantic_segmentation import SemanticSegmentationMetric
+from pylon import require_namespace as _require_namespace
+from pylon.metrics.base_metric import BaseMetric, Scores, Summary
+from pylon.metrics.buffer import DatapointBuffer, MetricBufferError
+from pylon.metrics.directions import Direction, is_better
+from pylon.metrics.semantic_segmentation import SemanticSegmentationMetric
 
 __all__ = [
     "BaseMetric",
@@ -15,3 +16,5 @@ __all__ = [
     "Summary",
     "is_better",
 ]
+
+_require_namespace(__name__)

@@ -16,9 +16,9 @@ from typing import TypedDict
 
 import torch
 
-from metrics.buffer import DatapointBuffer
-from metrics.directions import Direction
-from storage import write_json
+from pylon.metrics.buffer import DatapointBuffer
+from pylon.metrics.directions import Direction
+from pylon.storage import write_json
 
 Scores = dict[str, float | None]
 

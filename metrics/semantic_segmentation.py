@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from metrics.base_metric import BaseMetric, Scores
-from metrics.directions import Direction
-from metrics.functional import (
+from pylon.metrics.base_metric import BaseMetric, Scores
+from pylon.metrics.directions import Direction
+from pylon.metrics.functional import (
     baseline_confusions,
     confusion_matrices,
     predicted_classes,

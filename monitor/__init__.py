@@ -1,23 +1,23 @@
 """Hardware monitors that share no thread, no lock and no fate with the run they watch.
 
+status/      what is known of a server, with its time, its origin, and the reason where it is not known
 collectors/  read the operating system and the driver
-process/     the processes they run in, and who watches whom
-transport/   how reports travel
-*_monitor    what a user holds: start, latest, health, stop
+ssh/         a server's name in, a channel to its shell out
+remote/      servers that are read over such a channel
+process/     the processes that monitors run in, and who watches whom
+base, cpu, gpu, system   what a user holds: start, latest, health, stop
+fleet/ views/ cli/       many servers, what is shown of them, and the commands
 """
 
-from monitor.base_monitor import BaseMonitor
-from monitor.cpu_monitor import CPUMonitor
-from monitor.errors import MonitorClassError, MonitorError, MonitorSettingError
-from monitor.failure import Failure, ProcessFailure
-from monitor.free import FreeGPUs, find_free_gpus
-from monitor.gpu_monitor import GPUMonitor
-from monitor.health import MonitorHealth, ServerHealth
-from monitor.limits import ResourceLimits
-from monitor.observation import Observation
-from monitor.process.states import MonitorState
-from monitor.remote_monitor import RemoteMonitor
-from monitor.status import (
+from pylon import require_namespace as _require_namespace
+from pylon.monitor.base import BaseMonitor
+from pylon.monitor.cpu import CPUMonitor
+from pylon.monitor.errors import MonitorClassError, MonitorError, MonitorSettingError
+from pylon.monitor.fleet.free import FreeGPUs, find_free_gpus
+from pylon.monitor.gpu import GPUMonitor
+from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.remote.monitor import RemoteMonitor
+from pylon.monitor.status import (
     Absence,
     CgroupSample,
     CPUSample,
@@ -33,8 +33,12 @@ from monitor.status import (
     TopProcess,
     WindowStats,
 )
-from monitor.status.remote import RemoteStatus
-from monitor.system_monitor import SystemMonitor, SystemSnapshot
+from pylon.monitor.status.failure import Failure, ProcessFailure
+from pylon.monitor.status.health import MonitorHealth, ServerHealth
+from pylon.monitor.status.observation import Observation
+from pylon.monitor.status.remote import RemoteStatus
+from pylon.monitor.status.states import MonitorState
+from pylon.monitor.system import SystemMonitor, SystemSnapshot
 
 __all__ = [
     "Absence",
@@ -71,3 +75,5 @@ __all__ = [
     "WindowStats",
     "find_free_gpus",
 ]
+
+_require_namespace(__name__)

@@ -2,7 +2,7 @@
 
 import sys
 
-from monitor.cli import main
+from pylon.monitor.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from monitor.errors import MonitorSettingError
+from pylon.monitor.errors import MonitorSettingError
 
 _MIB = 2**20
 

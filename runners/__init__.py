@@ -1,14 +1,15 @@
 """Runs: configuration to trainer or evaluator, checkpoints, the run directory, and what people see of it."""
 
-from runners.base_evaluator import BaseEvaluator
-from runners.base_runner import BaseRunner, RunContext
-from runners.base_trainer import BaseTrainer
-from runners.config import evaluation_of
-from runners.early_stopping import EarlyStopping
-from runners.evaluation import Batch, Task
-from runners.retention import Retention
-from runners.stepping import Stepping
-from runners.supervised import (
+from pylon import require_namespace as _require_namespace
+from pylon.runners.config import evaluation_of
+from pylon.runners.run_directory.retention import Retention
+from pylon.runners.training.base_evaluator import BaseEvaluator
+from pylon.runners.training.base_runner import BaseRunner, RunContext
+from pylon.runners.training.base_trainer import BaseTrainer
+from pylon.runners.training.early_stopping import EarlyStopping
+from pylon.runners.training.evaluation import Batch, Task
+from pylon.runners.training.stepping import Stepping
+from pylon.runners.training.supervised import (
     SupervisedSingleTask,
     SupervisedSingleTaskEvaluator,
     SupervisedSingleTaskTrainer,
@@ -29,3 +30,5 @@ __all__ = [
     "Task",
     "evaluation_of",
 ]
+
+_require_namespace(__name__)

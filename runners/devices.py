@@ -2,7 +2,7 @@
 
 import torch
 
-from runners.errors import ConfigError
+from pylon.runners.errors import ConfigError
 
 
 def select_device(name: str, *, local_rank: int = 0, ranks: int = 1) -> torch.device:

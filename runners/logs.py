@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from runners.outputs.display import console_handler
+from pylon.runners.outputs.display import console_handler
 
 # Of unexpected errors: for the run's file, not for the console.
-tracebacks = logging.getLogger("runners.tracebacks")
+tracebacks = logging.getLogger("pylon.runners.tracebacks")
 
 
 class _LogFile(WatchedFileHandler):

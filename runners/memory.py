@@ -4,8 +4,8 @@ import logging
 
 import torch
 
-from monitor import SystemMonitor
-from runners.errors import TrainingError
+from pylon.monitor import SystemMonitor
+from pylon.runners.errors import TrainingError
 
 _CPU_ALLOCATOR = "DefaultCPUAllocator"
 

@@ -67,6 +67,6 @@ log=.venv/install.log
 say "environment 2/3: installing torch $torch_release (the largest part, minutes on a slow line)"
 install "torch==$torch_release"
 say "environment 3/3: installing the other dependencies${extras:+ and the $extras tools}"
-install -e ".${extras:+[$extras]}"
+install -e ".[train${extras:+,$extras}]"
 printf '%s' "$fingerprint" > "$stamp"
 say "environment: ready"

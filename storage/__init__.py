@@ -1,6 +1,7 @@
 """Files that are complete or absent: the one writer behind every artefact of a run, and their checksums."""
 
-from storage.atomic import (
+from pylon import require_namespace as _require_namespace
+from pylon.storage.atomic import (
     atomic_path,
     remove_unfinished,
     replace_link,
@@ -8,7 +9,7 @@ from storage.atomic import (
     write_json,
     write_text,
 )
-from storage.manifest import DamagedFileError, describe_file, verify_manifest, write_manifest
+from pylon.storage.manifest import DamagedFileError, describe_file, verify_manifest, write_manifest
 
 __all__ = [
     "DamagedFileError",
@@ -22,3 +23,5 @@ __all__ = [
     "write_manifest",
     "write_text",
 ]
+
+_require_namespace(__name__)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from storage.atomic import write_json
+from pylon.storage.atomic import write_json
 
 _FORMAT = 1
 

@@ -57,7 +57,7 @@ class Pylon(Subject):
 
     def load(self) -> None:
         """Import the monitor package."""
-        from monitor import SystemMonitor
+        from pylon.monitor import SystemMonitor
 
         self._monitor = SystemMonitor(interval_s=INTERVAL_S)
         # No method between a step and the look that is measured.

@@ -13,8 +13,8 @@ from benchmarks.training import checkpoints, resume, steps, tables
 from benchmarks.training.contenders import CONTENDERS
 from benchmarks.training.launching import REPOSITORY, FailedProcessError
 from benchmarks.training.summary import Figures, summary_table
-from configs.common.datasets import dataset_root
-from data.change_detection.demo.write import write_demo
+from pylon.configs.common.datasets import dataset_root
+from pylon.data.change_detection.demo.write import write_demo
 
 _PARTS = ("steps", "checkpoints", "resume", "mid-epoch")
 _DISTRIBUTIONS = ("torch", "numpy", "lightning", "accelerate")

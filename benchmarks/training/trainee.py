@@ -9,11 +9,11 @@ from torch.utils.data import DataLoader
 
 from benchmarks.training import loops
 from benchmarks.training.workloads import PlainPairs, SmallPairs
-from data import collate
-from data.sampler import EpochSampler
-from runners.config import build, load_config
-from runners.randomness import seed_all
-from runners.seeds import resolve_seeds
+from pylon.data import collate
+from pylon.data.sampler import EpochSampler
+from pylon.runners.config import build, load_config
+from pylon.runners.randomness import seed_all
+from pylon.runners.seeds import resolve_seeds
 
 _LOOPS = {
     "hand-written": loops.hand_written,

@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from benchmarks.training.instrument import MeasuredCriterion
 from benchmarks.training.stopwatch import WatchedModel
-from configs.benchmarks.change_detection.demo.HANet_run_0 import config as demo
-from data import BaseDataset, DataLoader
-from models import HANet
+from pylon.configs.benchmarks.change_detection.demo.HANet_run_0 import config as demo
+from pylon.data import BaseDataset, DataLoader
+from pylon.models import HANet
 
 Node = dict[str, Any]
 

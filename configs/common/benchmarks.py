@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from configs.common.change_detection import AIR_CHANGE_WEIGHTS, change_detection
-from configs.common.datasets import air_change, dataset_root, levir_cd, loaders
+from pylon.configs.common.change_detection import AIR_CHANGE_WEIGHTS, change_detection
+from pylon.configs.common.datasets import air_change, dataset_root, levir_cd, loaders
 
 Node = dict[str, Any]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from criteria import FocalDiceLoss
-from metrics import SemanticSegmentationMetric
-from monitor import SystemMonitor
-from runners import SupervisedSingleTaskTrainer
+from pylon.criteria import FocalDiceLoss
+from pylon.metrics import SemanticSegmentationMetric
+from pylon.monitor import SystemMonitor
+from pylon.runners import SupervisedSingleTaskTrainer
 
 Node = dict[str, Any]
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data import DataLoader, SharedImageCache
-from data.change_detection import AirChangeDataset, LEVIRCDDataset
-from data.transforms import ColorJitter, Compose, Normalize, RandomCrop, RandomFlip, RandomRot90
+from pylon.data import DataLoader, SharedImageCache
+from pylon.data.change_detection import AirChangeDataset, LEVIRCDDataset
+from pylon.data.transforms import ColorJitter, Compose, Normalize, RandomCrop, RandomFlip, RandomRot90
 
 Node = dict[str, Any]
 

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from data import BaseDataset, DataLoader
-from metrics import BaseMetric
-from runners import Batch, RunContext, SupervisedSingleTask, SupervisedSingleTaskTrainer, Task
+from pylon.data import BaseDataset, DataLoader
+from pylon.metrics import BaseMetric
+from pylon.runners import Batch, RunContext, SupervisedSingleTask, SupervisedSingleTaskTrainer, Task
 
 
 class Discs(BaseDataset):

@@ -2,9 +2,9 @@
 
 import torch
 
-from configs.examples.own_classes import MirrorTrainer
-from configs.examples.own_classes import config as training
-from runners import SupervisedSingleTaskEvaluator, evaluation_of
+from pylon.configs.examples.own_classes import MirrorTrainer
+from pylon.configs.examples.own_classes import config as training
+from pylon.runners import SupervisedSingleTaskEvaluator, evaluation_of
 
 how = {"score": "wrong", "mirror_weight": 0.0, "initial_checkpoint": "stage:pretrain"}
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from data.cache import SharedImageCache
-from data.change_detection.air_change_crops import (
+from pylon.data.cache import SharedImageCache
+from pylon.data.change_detection.air_change_crops import (
     IMAGE_HEIGHT,
     IMAGE_WIDTH,
     Window,
@@ -21,10 +21,10 @@ from data.change_detection.air_change_crops import (
     draw_crops,
     published_test_window,
 )
-from data.change_detection.air_change_files import CASES, find_files
-from data.change_detection.image_files import check_header, read_triple, to_change_map, to_image
-from data.dataset import BaseDataset
-from data.transforms.transform import Transform
+from pylon.data.change_detection.air_change_files import CASES, find_files
+from pylon.data.change_detection.image_files import check_header, read_triple, to_change_map, to_image
+from pylon.data.dataset import BaseDataset
+from pylon.data.transforms.transform import Transform
 
 
 class AirChangeDataset(BaseDataset):

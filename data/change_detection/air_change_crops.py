@@ -11,7 +11,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.seeding import datapoint_seed
+from pylon.data.seeding import datapoint_seed
 
 IMAGE_WIDTH, IMAGE_HEIGHT = 952, 640
 TEST_WIDTH, TEST_HEIGHT = 784, 448

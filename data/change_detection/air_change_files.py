@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.errors import DatasetDamagedError, DatasetNotFoundError
+from pylon.data.errors import DatasetDamagedError, DatasetNotFoundError
 
 CASES = tuple(f"Szada/{number}" for number in range(1, 8)) + tuple(
     f"Tiszadob/{number}" for number in range(1, 6)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from data.errors import DatasetDamagedError
+from pylon.data.errors import DatasetDamagedError
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from data.change_detection.image_files import read_triple, to_change_map, to_image
-from data.dataset import BaseDataset
-from data.errors import DatasetDamagedError, DatasetNotFoundError
+from pylon.data.change_detection.image_files import read_triple, to_change_map, to_image
+from pylon.data.dataset import BaseDataset
+from pylon.data.errors import DatasetDamagedError, DatasetNotFoundError
 
 _PARTS = ("A", "B", "label")
 

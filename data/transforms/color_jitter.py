@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from data.datapoint import Datapoint
-from data.transforms.transform import chance, check_probability
+from pylon.data.datapoint import Datapoint
+from pylon.data.transforms.transform import chance, check_probability
 
 # Luma of ITU-R BT.601 (1982), the weights of grey in Pillow and OpenCV.
 _LUMA = (0.299, 0.587, 0.114)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from data.datapoint import Datapoint
-from data.transforms.transform import Transform
+from pylon.data.datapoint import Datapoint
+from pylon.data.transforms.transform import Transform
 
 
 class Compose:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from data.datapoint import Datapoint
+from pylon.data.datapoint import Datapoint
 
 
 class Normalize:

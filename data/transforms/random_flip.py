@@ -2,8 +2,8 @@
 
 import torch
 
-from data.datapoint import Datapoint
-from data.transforms.transform import chance, check_probability, map_jointly
+from pylon.data.datapoint import Datapoint
+from pylon.data.transforms.transform import chance, check_probability, map_jointly
 
 
 class RandomFlip:

@@ -2,8 +2,8 @@
 
 import torch
 
-from data.datapoint import Datapoint
-from data.transforms.transform import map_jointly
+from pylon.data.datapoint import Datapoint
+from pylon.data.transforms.transform import map_jointly
 
 
 class RandomRot90:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import torch
 
-from data.datapoint import Datapoint
+from pylon.data.datapoint import Datapoint
 
 TensorMap = Callable[[torch.Tensor], torch.Tensor]
 

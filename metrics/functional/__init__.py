@@ -1,8 +1,8 @@
 """Pure tensor functions behind the metrics: counting, scoring, baselines."""
 
-from metrics.functional.baselines import baseline_confusions, constant_prediction, random_prediction
-from metrics.functional.confusion import confusion_matrices, predicted_classes
-from metrics.functional.segmentation import score_names, segmentation_scores
+from pylon.metrics.functional.baselines import baseline_confusions, constant_prediction, random_prediction
+from pylon.metrics.functional.confusion import confusion_matrices, predicted_classes
+from pylon.metrics.functional.segmentation import score_names, segmentation_scores
 
 __all__ = [
     "baseline_confusions",

@@ -1,5 +1,5 @@
 """FC-EF, FC-Siam-conc and FC-Siam-diff (Daudt, Le Saux, Boulch 2018)."""
 
-from models.fc_siam.networks import FCEF, FCSiamConc, FCSiamDiff
+from pylon.models.fc_siam.networks import FCEF, FCSiamConc, FCSiamDiff
 
 __all__ = ["FCEF", "FCSiamConc", "FCSiamDiff"]

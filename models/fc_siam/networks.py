@@ -11,8 +11,8 @@ The authors' networks end in a log-softmax; these give logits, as every model he
 import torch
 from torch import nn
 
-from models.fc_siam.blocks import Decoder, Encoder
-from models.image_pair import check_image_pair
+from pylon.models.fc_siam.blocks import Decoder, Encoder
+from pylon.models.image_pair import check_image_pair
 
 MINIMUM_SIDE = 16  # four poolings of 2x2 leave nothing of a smaller image
 

@@ -1,5 +1,5 @@
 """HANet (Han et al. 2023)."""
 
-from models.hanet.hanet import HANet
+from pylon.models.hanet.hanet import HANet
 
 __all__ = ["HANet"]

@@ -11,10 +11,10 @@ DOI 10.1109/JSTARS.2023.3264802.
 import torch
 from torch import nn
 
-from models.hanet.decoder import Decoder
-from models.hanet.encoder import Encoder
-from models.hanet.hierarchical_attention import HierarchicalAttention
-from models.image_pair import check_image_pair
+from pylon.models.hanet.decoder import Decoder
+from pylon.models.hanet.encoder import Encoder
+from pylon.models.hanet.hierarchical_attention import HierarchicalAttention
+from pylon.models.image_pair import check_image_pair
 
 
 class HANet(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from models.hanet.attention import AxialAttention, ChannelAttention
+from pylon.models.hanet.attention import AxialAttention, ChannelAttention
 
 DILATIONS = (1, 2, 3, 4)
 

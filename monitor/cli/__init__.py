@@ -10,12 +10,12 @@ import logging
 import math
 import sys
 
-from monitor.cli.free import NONE_FREE, free
-from monitor.cli.once import once
-from monitor.cli.options import Chosen, add_server_options
-from monitor.cli.signals import Signals
-from monitor.cli.watch import watch
-from monitor.errors import MonitorSettingError
+from pylon.monitor.cli.free import NONE_FREE, free
+from pylon.monitor.cli.once import once
+from pylon.monitor.cli.options import Chosen, add_server_options
+from pylon.monitor.cli.signals import Signals
+from pylon.monitor.cli.watch import watch
+from pylon.monitor.errors import MonitorSettingError
 
 _EXIT_CODES = f"""exit codes:
   0    shown, or found

@@ -5,13 +5,13 @@ import json
 import sys
 from typing import Any
 
-from monitor.cli.options import Chosen
-from monitor.cli.signals import Signals
-from monitor.cli.waiting import wait_for_all
-from monitor.free import FreeGPUs, find_free_gpus, free_bytes, unknown_servers
-from monitor.system_monitor import SystemSnapshot
-from monitor.views.table import trouble_lines
-from monitor.views.text import gib, printable
+from pylon.monitor.cli.options import Chosen
+from pylon.monitor.cli.signals import Signals
+from pylon.monitor.cli.waiting import wait_for_all
+from pylon.monitor.fleet.free import FreeGPUs, find_free_gpus, free_bytes, unknown_servers
+from pylon.monitor.system import SystemSnapshot
+from pylon.monitor.views.table import trouble_lines
+from pylon.monitor.views.text import gib, printable
 
 NONE_FREE = 3
 

@@ -4,14 +4,14 @@ import argparse
 import json
 import sys
 
-from monitor.cli.options import LOCALHOST, Chosen
-from monitor.cli.signals import Signals
-from monitor.cli.waiting import two_readings, wait_for_all
-from monitor.health import MonitorHealth
-from monitor.system_monitor import SystemSnapshot
-from monitor.views.host import host_lines
-from monitor.views.plain import origins_record, snapshot_record
-from monitor.views.table import table_lines, trouble_lines
+from pylon.monitor.cli.options import LOCALHOST, Chosen
+from pylon.monitor.cli.signals import Signals
+from pylon.monitor.cli.waiting import two_readings, wait_for_all
+from pylon.monitor.status.health import MonitorHealth
+from pylon.monitor.system import SystemSnapshot
+from pylon.monitor.views.host import host_lines
+from pylon.monitor.views.plain import origins_record, snapshot_record
+from pylon.monitor.views.table import table_lines, trouble_lines
 
 # Two readings are needed. A fleet is not asked twice a second for them.
 _SHORTEST_INTERVAL_S = 0.5

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from monitor.errors import MonitorSettingError
-from monitor.system_monitor import SystemMonitor
+from pylon.monitor.errors import MonitorSettingError
+from pylon.monitor.system import SystemMonitor
 
 LOCALHOST = "localhost"
 
@@ -46,7 +46,7 @@ class Chosen:
         self.settings: dict[str, Any] = {}
         if options.servers_file is not None:
             # Imported here: a look at this machine alone needs no file and no ssh_config.
-            from monitor.fleet import Fleet  # noqa: PLC0415
+            from pylon.monitor.fleet.file import Fleet  # noqa: PLC0415
 
             fleet = Fleet.load(options.servers_file)
             fleet = fleet.with_tags(options.tag) if options.tag else fleet

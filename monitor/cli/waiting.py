@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from monitor.cli.signals import Signals
-from monitor.failure import Failure
-from monitor.system_monitor import SystemMonitor, SystemSnapshot
-from monitor.views.table import server_health
+from pylon.monitor.cli.signals import Signals
+from pylon.monitor.status.failure import Failure
+from pylon.monitor.system import SystemMonitor, SystemSnapshot
+from pylon.monitor.views.table import server_health
 
 _LOOK_EVERY_S = 0.02
 
@@ -47,7 +47,7 @@ def two_readings(first_s: Mapping[str, float]) -> Answered:
 
 def _is_permanent(failure: Failure | None) -> bool:
     """Whether a server has refused us in a way that waiting does not mend."""
-    from monitor.transport import ssh  # noqa: PLC0415 - a look at this machine alone needs none of it
+    from pylon.monitor import ssh  # noqa: PLC0415 - a look at this machine alone needs none of it
 
     found = None if failure is None else getattr(ssh, failure.kind, None)
     return bool(getattr(found, "permanent", False)) or (

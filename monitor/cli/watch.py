@@ -6,11 +6,11 @@ import shutil
 import sys
 import time
 
-from monitor.cli.options import Chosen
-from monitor.cli.signals import Signals
-from monitor.system_monitor import SystemMonitor
-from monitor.views.plain import snapshot_record
-from monitor.views.table import table_lines
+from pylon.monitor.cli.options import Chosen
+from pylon.monitor.cli.signals import Signals
+from pylon.monitor.system import SystemMonitor
+from pylon.monitor.views.plain import snapshot_record
+from pylon.monitor.views.table import table_lines
 
 _INTERVAL_S = 2.0
 _PICTURE_S = 1.0

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 import psutil
 
-from monitor.status.values import Absence
+from pylon.monitor.status.values import Absence
 
 Value = TypeVar("Value")
 Key = TypeVar("Key", bound=Hashable)

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from monitor.collectors.cgroup import CgroupReader
-from monitor.collectors.counters import Pace, known
-from monitor.collectors.cpu_host import HostReader, Swap
-from monitor.collectors.process_pss import PssReader
-from monitor.collectors.process_tree import ProcessTree
-from monitor.collectors.top_processes import TopProcesses
-from monitor.status.cpu import CPUSample, ProcessTreeSample, TopProcess
-from monitor.status.values import Absence
+from pylon.monitor.collectors.cgroup.local import CgroupReader
+from pylon.monitor.collectors.counters import Pace, known
+from pylon.monitor.collectors.host import HostReader, Swap
+from pylon.monitor.collectors.processes.pss import PssReader
+from pylon.monitor.collectors.processes.top import TopProcesses
+from pylon.monitor.collectors.processes.tree import ProcessTree
+from pylon.monitor.status.cpu import CPUSample, ProcessTreeSample, TopProcess
+from pylon.monitor.status.values import Absence
 
 _NEW_MEMBERS_EVERY_S = 5.0
 

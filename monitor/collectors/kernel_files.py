@@ -3,8 +3,8 @@
 import os
 from typing import NamedTuple
 
-from monitor.collectors.counters import reason
-from monitor.status.values import Absence
+from pylon.monitor.collectors.counters import reason
+from pylon.monitor.status.values import Absence
 
 _MOST_BYTES = 65536
 _MOST_DIGITS = 20

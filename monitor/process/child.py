@@ -10,13 +10,13 @@ from collections.abc import Callable
 from multiprocessing.context import ForkContext
 from typing import Any
 
-from monitor.failure import Failure, ProcessFailure
-from monitor.limits import ResourceLimits
-from monitor.process.backoff import Backoff
-from monitor.process.heartbeat import Heartbeat
-from monitor.process.messages import ProcessReport
-from monitor.process.resources import Restraint
-from monitor.process.states import MonitorState, moved
+from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.process.backoff import Backoff
+from pylon.monitor.process.heartbeat import Heartbeat
+from pylon.monitor.process.messages import ProcessReport
+from pylon.monitor.process.resources import Restraint
+from pylon.monitor.status.failure import Failure, ProcessFailure
+from pylon.monitor.status.states import MonitorState, moved
 
 # Time between asking, SIGTERM, SIGKILL and giving up on a process that does not end.
 _STEP_S = 0.5

@@ -11,11 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from monitor.failure import Failure, ProcessFailure
-from monitor.limits import ResourceLimits
-from monitor.process.backoff import Backoff
-from monitor.process.host_process import HostProcess
-from monitor.process.messages import (
+from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.process.backoff import Backoff
+from pylon.monitor.process.messages import (
     HEALTH_EVERY_S,
     RELEASE,
     RESUME,
@@ -25,9 +23,11 @@ from monitor.process.messages import (
     MonitorSpec,
     ProcessReport,
 )
-from monitor.process.newest import NewestReports, Reports, log_health_changes
-from monitor.process.states import MonitorState, moved
-from monitor.process.waker import Waker
+from pylon.monitor.process.reports import NewestReports, Reports, log_health_changes
+from pylon.monitor.process.supervisor_handle import HostProcess
+from pylon.monitor.process.waker import Waker
+from pylon.monitor.status.failure import Failure, ProcessFailure
+from pylon.monitor.status.states import MonitorState, moved
 
 # A host that is alive tells its health every 0.5 s.
 _SILENT_AFTER_S = 6 * HEALTH_EVERY_S

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from monitor.failure import ProcessFailure
-from monitor.process.child import Child
+from pylon.monitor.process.child import Child
+from pylon.monitor.status.failure import ProcessFailure
 
 _STARTING_WITHIN_S = 20.0
 # The first reading may load a driver: without persistence mode that takes seconds per GPU.

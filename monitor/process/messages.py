@@ -9,10 +9,10 @@ import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
-from monitor.failure import Failure
-from monitor.limits import ResourceLimits
-from monitor.process.pipes import PipeEnd
-from monitor.process.states import MonitorState
+from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.process.pipes import PipeEnd
+from pylon.monitor.status.failure import Failure
+from pylon.monitor.status.states import MonitorState
 
 # Where the host finds its pipes to the training process.
 HEALTH_DESCRIPTOR, DATA_DESCRIPTOR = 3, 4

@@ -7,11 +7,11 @@ import os
 import select
 import time
 
-from monitor.failure import ProcessFailure
-from monitor.process.heartbeat import Notices
-from monitor.process.messages import FrameWriter
-from monitor.process.worker import Surroundings, shall_end
-from monitor.transport.manager import ManagerGoneError, ManagerReports
+from pylon.monitor.process.heartbeat import Notices
+from pylon.monitor.process.manager import ManagerGoneError, ManagerReports
+from pylon.monitor.process.messages import FrameWriter
+from pylon.monitor.process.worker import Surroundings, shall_end
+from pylon.monitor.status.failure import ProcessFailure
 
 # Soon after the start every report is passed on at once; later at most one copy per interval.
 _EAGER_FOR_S = 2.0

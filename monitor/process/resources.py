@@ -8,8 +8,8 @@ import os
 import resource
 from pathlib import Path
 
-from monitor.limits import ResourceLimits
-from monitor.process.heartbeat import Heartbeat
+from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.process.heartbeat import Heartbeat
 
 _LOOK_EVERY_S = 1.0
 # Starting costs more than running: modules are read, a driver is opened.

@@ -4,7 +4,7 @@ import contextlib
 import os
 import select
 
-from monitor.process.pipes import PipeEnd
+from pylon.monitor.process.pipes import PipeEnd
 
 
 class Waker:

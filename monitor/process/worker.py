@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Protocol
 
-from monitor.failure import Failure
-from monitor.process.heartbeat import Heartbeat, Notices
-from monitor.process.messages import MonitorSpec, ServerReport
-from monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
-from monitor.transport.manager import ManagerAddress, ManagerReports
+from pylon.monitor.process.heartbeat import Heartbeat, Notices
+from pylon.monitor.process.manager import ManagerAddress, ManagerReports
+from pylon.monitor.process.messages import MonitorSpec, ServerReport
+from pylon.monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
+from pylon.monitor.status.failure import Failure
 
 _STEPS_PER_INTERVAL = 4
 # Somewhat less than one, so that a step that comes a moment early is not left out.

@@ -5,10 +5,10 @@ import threading
 import time
 from typing import Protocol
 
-from monitor.errors import MonitorSettingError
-from monitor.process.backoff import pause_s
-from monitor.remote.errors import ClosedHereError, ConnectingError
-from monitor.remote.gate import ConnectGate
+from pylon.monitor.errors import MonitorSettingError
+from pylon.monitor.process.backoff import pause_s
+from pylon.monitor.remote.errors import ClosedHereError, ConnectingError
+from pylon.monitor.remote.gate import ConnectGate
 
 # A connection that held so long was a good one: the next failure counts as the first.
 _HEALTHY_AFTER_S = 60.0

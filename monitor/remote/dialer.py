@@ -4,10 +4,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from monitor.collectors.remote import FAR_COMMAND
-from monitor.remote.changes import Stamp, stamps
-from monitor.remote.connection import Link
-from monitor.transport.ssh import (
+from pylon.monitor.remote.changes import Stamp, stamps
+from pylon.monitor.remote.connection import Link
+from pylon.monitor.remote.far import FAR_COMMAND
+from pylon.monitor.ssh import (
     HostKeyPolicy,
     LoginRefusedError,
     ServerName,
@@ -16,7 +16,7 @@ from monitor.transport.ssh import (
     open_channel,
     resolve,
 )
-from monitor.transport.ssh.ssh_config import SYSTEM_CONFIG, Line
+from pylon.monitor.ssh.ssh_config import SYSTEM_CONFIG, Line
 
 _CONNECT_WITHIN_S = 15.0
 

@@ -8,7 +8,7 @@ RemoteError
 └── ClosedHereError          this monitor is ending
 """
 
-from monitor.errors import MonitorError
+from pylon.monitor.errors import MonitorError
 
 
 class RemoteError(MonitorError):

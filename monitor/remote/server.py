@@ -5,7 +5,10 @@ import threading
 import time
 from dataclasses import dataclass
 
-from monitor.collectors.remote import (
+from pylon.monitor.errors import MonitorError
+from pylon.monitor.remote.connection import KeptConnection, Link
+from pylon.monitor.remote.errors import FloodError, NoAnswerError, RejectedAnswerError
+from pylon.monitor.remote.far import (
     HEARTBEAT,
     Frame,
     FrameDecoder,
@@ -15,10 +18,7 @@ from monitor.collectors.remote import (
     encode_request,
     far_script,
 )
-from monitor.errors import MonitorError
-from monitor.remote.connection import KeptConnection, Link
-from monitor.remote.errors import FloodError, NoAnswerError, RejectedAnswerError
-from monitor.status.remote import RemoteStatus
+from pylon.monitor.status.remote import RemoteStatus
 
 # A whole answer is some kilobytes. Who sends so much in one reading does not speak our language.
 _MOST_BYTES_PER_READING = 2 * 2**20

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monitor.errors import MonitorSettingError
-from monitor.remote_monitor import RemoteMonitor, addresses
+from pylon.monitor.errors import MonitorSettingError
+from pylon.monitor.remote.monitor import RemoteMonitor, addresses
 
 LOCALHOST = "localhost"
 # All servers of a process share one report; and one that dies takes so many readings along.

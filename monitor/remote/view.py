@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from monitor.observation import Observation, observations
-from monitor.process.messages import ServerReport
-from monitor.status import CPUStatus, GPUStatus
-from monitor.status.remote import RemoteStatus
+from pylon.monitor.process.messages import ServerReport
+from pylon.monitor.status import CPUStatus, GPUStatus
+from pylon.monitor.status.observation import Observation, observations
+from pylon.monitor.status.remote import RemoteStatus
 
 
 @dataclass(frozen=True, slots=True)

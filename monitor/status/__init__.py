@@ -1,8 +1,8 @@
 """What monitors say: frozen values with their time, their origin, and a reason where one is absent."""
 
-from monitor.status.cpu import CgroupSample, CPUSample, CPUStatus, ProcessTreeSample, TopProcess
-from monitor.status.gpu import GPUProcess, GPUSample, GPUStatus, MIGInstance
-from monitor.status.values import (
+from pylon.monitor.status.cpu import CgroupSample, CPUSample, CPUStatus, ProcessTreeSample, TopProcess
+from pylon.monitor.status.gpu import GPUProcess, GPUSample, GPUStatus, MIGInstance
+from pylon.monitor.status.values import (
     Absence,
     Origin,
     Reading,

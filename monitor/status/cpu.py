@@ -8,7 +8,7 @@ nothing, None is the answer itself, and the field's text tells what it means.
 
 from dataclasses import dataclass, field
 
-from monitor.status.values import Absence, Scope, WindowStats, measured
+from pylon.monitor.status.values import Absence, Scope, WindowStats, measured
 
 _HOST, _CGROUP, _PROCESS = Scope.HOST, Scope.CGROUP, Scope.PROCESS
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from monitor.status.values import Absence, Scope, WindowStats, measured
+from pylon.monitor.status.values import Absence, Scope, WindowStats, measured
 
 
 @dataclass(frozen=True, slots=True)

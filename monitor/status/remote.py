@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from monitor.status.cpu import CPUStatus
-from monitor.status.gpu import GPUStatus
+from pylon.monitor.status.cpu import CPUStatus
+from pylon.monitor.status.gpu import GPUStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """One server in full."""
 
-from monitor.status import CPUStatus, GPUSample, GPUStatus
-from monitor.system_monitor import SystemSnapshot
-from monitor.views.text import gib, number, percent, printable
+from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
+from pylon.monitor.system import SystemSnapshot
+from pylon.monitor.views.text import gib, number, percent, printable
 
 
 def host_lines(snapshot: SystemSnapshot, server: str) -> list[str]:

@@ -5,9 +5,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
-from monitor.health import MonitorHealth
-from monitor.observation import Observation
-from monitor.status import (
+from pylon.monitor.status import (
     CgroupSample,
     CPUSample,
     GPUProcess,
@@ -17,7 +15,9 @@ from monitor.status import (
     TopProcess,
     origins,
 )
-from monitor.system_monitor import SystemSnapshot
+from pylon.monitor.status.health import MonitorHealth
+from pylon.monitor.status.observation import Observation
+from pylon.monitor.system import SystemSnapshot
 
 _SAMPLES = (CPUSample, CgroupSample, ProcessTreeSample, TopProcess, GPUStatus, GPUSample, GPUProcess)
 

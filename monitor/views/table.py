@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from monitor.health import MonitorHealth, ServerHealth
-from monitor.status import GPUStatus
-from monitor.system_monitor import SystemSnapshot
-from monitor.views.host import gpu_line
-from monitor.views.text import gib, number, percent, printable, seconds
+from pylon.monitor.status import GPUStatus
+from pylon.monitor.status.health import MonitorHealth, ServerHealth
+from pylon.monitor.system import SystemSnapshot
+from pylon.monitor.views.host import gpu_line
+from pylon.monitor.views.text import gib, number, percent, printable, seconds
 
 _HEADS = ("server", "state", "age", "CPU", "load", "memory GiB", "GPU", "GPU memory GiB", "")
 

@@ -4,16 +4,16 @@ load ──> overrides ──> check ──> (debug) ──> build
                          └──> resolve: JSON that can be run again
 """
 
-from runners.config.build import build, refusal
-from runners.config.check import check_config, problems_of
-from runners.config.debug import debug_config
-from runners.config.evaluation import evaluation_of
-from runners.config.files import file_digests
-from runners.config.load import load_config
-from runners.config.node import Node, children, is_node
-from runners.config.overrides import apply_overrides
-from runners.config.resolve import differences, to_json
-from runners.config.signatures import shown, unknown_name
+from pylon.runners.config.build import build, refusal
+from pylon.runners.config.check import check_config, problems_of
+from pylon.runners.config.debug import debug_config
+from pylon.runners.config.evaluation import evaluation_of
+from pylon.runners.config.files import file_digests
+from pylon.runners.config.load import load_config
+from pylon.runners.config.node import Node, children, is_node
+from pylon.runners.config.overrides import apply_overrides
+from pylon.runners.config.resolve import differences, to_json
+from pylon.runners.config.signatures import shown, unknown_name
 
 __all__ = [
     "Node",

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from runners.config.node import Node, children, is_node
-from runners.errors import ConfigError, ConfigProblem, PylonError
+from pylon.runners.config.node import Node, children, is_node
+from pylon.runners.errors import ConfigError, ConfigProblem, PylonError
 
 # As in 'clip_norm: 0, expected more than 0, or None'; the name may go on inside the argument, by dots.
 _REFUSED = re.compile(

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from data import BaseDataset, DataLoader
-from metrics import BaseMetric
-from runners.config.node import children
-from runners.config.signatures import argument_problems, shown, unknown_name
-from runners.errors import ConfigError, ConfigProblem
-from runners.seeds import SEED_KEYS
+from pylon.data import BaseDataset, DataLoader
+from pylon.metrics import BaseMetric
+from pylon.runners.config.node import children
+from pylon.runners.config.signatures import argument_problems, shown, unknown_name
+from pylon.runners.errors import ConfigError, ConfigProblem
+from pylon.runners.seeds import SEED_KEYS
 
 # What the runner gives to a class beside its configured arguments, by top-level key.
 _INJECTED = {

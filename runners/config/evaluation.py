@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from runners.config.node import is_node, unshared
-from runners.config.signatures import parameters_of
+from pylon.runners.config.node import is_node, unshared
+from pylon.runners.config.signatures import parameters_of
 
 _SEEDS = frozenset({"seed", "init_seed", "test_seed"})
 

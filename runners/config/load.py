@@ -6,10 +6,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from runners.config import files
-from runners.config.node import unshared
-from runners.config.resolve import from_json
-from runners.errors import ConfigError, ConfigProblem
+from pylon.runners.config import files
+from pylon.runners.config.node import unshared
+from pylon.runners.config.resolve import from_json
+from pylon.runners.errors import ConfigError, ConfigProblem
 
 
 def load_config(path: Path) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runners.config.node import is_node, unshared
-from runners.config.resolve import find_class
-from runners.errors import ConfigError, ConfigProblem
+from pylon.runners.config.node import is_node, unshared
+from pylon.runners.config.resolve import find_class
+from pylon.runners.errors import ConfigError, ConfigProblem
 
 
 def apply_overrides(config: dict[str, Any], overrides: Sequence[str], source: Path | str) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runners.config import files
-from runners.config.node import children, is_node
-from runners.errors import ConfigError, ConfigProblem
-from runners.seeds import with_recorded_seeds
+from pylon.runners.config import files
+from pylon.runners.config.node import children, is_node
+from pylon.runners.errors import ConfigError, ConfigProblem
+from pylon.runners.seeds import with_recorded_seeds
 
 # They say where a run is, how it is watched, how its data are fetched and what of it is kept, and cannot
 # change a number of it.

@@ -10,8 +10,8 @@ from typing import Any
 
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
-from runners.config.node import children, is_node
-from runners.errors import ConfigProblem
+from pylon.runners.config.node import children, is_node
+from pylon.runners.errors import ConfigProblem
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 

@@ -5,9 +5,9 @@ import os
 import signal
 from collections.abc import Callable
 
-from runners.distributed.world import World
-from runners.errors import RunStopped
-from runners.signals import StopFlag
+from pylon.runners.distributed.world import World
+from pylon.runners.errors import RunStopped
+from pylon.runners.signals import StopFlag
 
 
 class AgreedStop:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from data.seeding import datapoint_seed
-from runners.distributed.world import World
-from runners.randomness import RandomState
+from pylon.data.seeding import datapoint_seed
+from pylon.runners.distributed.world import World
+from pylon.runners.randomness import RandomState
 
 
 def rank_seed(seed: int, rank: int) -> int:

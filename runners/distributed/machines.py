@@ -4,7 +4,7 @@ import platform
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from runners.distributed.world import World
+from pylon.runners.distributed.world import World
 
 
 class Snapshot(Protocol):

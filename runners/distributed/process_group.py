@@ -17,11 +17,11 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from data.errors import DataError, LoaderWorkerError
-from runners.distributed.meeting import own_store
-from runners.distributed.reports import Reports
-from runners.distributed.world import World
-from runners.errors import ConfigError, EndedByPeerError, PeerLostError, PylonError, RunStopped
+from pylon.data.errors import DataError, LoaderWorkerError
+from pylon.runners.distributed.meeting import own_store
+from pylon.runners.distributed.reports import Reports
+from pylon.runners.distributed.world import World
+from pylon.runners.errors import ConfigError, EndedByPeerError, PeerLostError, PylonError, RunStopped
 
 T = TypeVar("T")
 

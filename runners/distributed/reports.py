@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.distributed import Store
 
-from runners.errors import PeerLostError
+from pylon.runners.errors import PeerLostError
 
 _WITHIN_S = 2.0
 _REPORT = "ended/{}"

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from runners.errors import TrainingError
+from pylon.runners.errors import TrainingError
 
 T = TypeVar("T")
 

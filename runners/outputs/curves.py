@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from storage import atomic_path
+from pylon.storage import atomic_path
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import os
 import threading
 from pathlib import Path
 
-from storage import atomic_path
+from pylon.storage import atomic_path
 
 _PIECE_BYTES = 1 << 20
 

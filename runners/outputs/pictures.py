@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
-from storage import atomic_path
+from pylon.storage import atomic_path
 
 _CAPTION_HEIGHT = 16
 _GAP = 4

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from data import DataLoader
+from pylon.data import DataLoader
 
 logger = logging.getLogger(__name__)
 

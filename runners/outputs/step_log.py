@@ -9,9 +9,9 @@ from typing import Any, Protocol, Self
 
 import torch
 
-from runners.errors import TrainingError
-from runners.outputs.line_file import LineFile, NoFile
-from storage import atomic_path
+from pylon.runners.errors import TrainingError
+from pylon.runners.outputs.line_file import LineFile, NoFile
+from pylon.storage import atomic_path
 
 
 class MonitorSnapshot(Protocol):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runners.config import check_config, differences, load_config, to_json
-from runners.config.resolve import from_json
+from pylon.runners.config import check_config, differences, load_config, to_json
+from pylon.runners.config.resolve import from_json
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "configs" / "benchmarks"
 FILES = sorted(path for path in BENCHMARKS.rglob("*_run_*.py"))

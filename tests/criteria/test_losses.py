@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from criteria import DiceLoss, FocalDiceLoss, FocalLoss
+from pylon.criteria import DiceLoss, FocalDiceLoss, FocalLoss
 
 Array = NDArray[np.float64]
 LOSSES = [FocalLoss(), FocalLoss(gamma=0.5), DiceLoss(), FocalDiceLoss(), FocalDiceLoss([0.2, 1.0, 1.8])]

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data import BaseDataset, DatasetDamagedError
-from data.change_detection.air_change_files import CASES
+from pylon.data import BaseDataset, DatasetDamagedError
+from pylon.data.change_detection.air_change_files import CASES
 
 WIDTH, HEIGHT = 952, 640
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from data import DataLoader, DatasetDamagedError, DatasetNotFoundError, SharedImageCache
-from data.change_detection import AirChangeDataset
-from data.change_detection.air_change_crops import corner_window, crop_origins, draw_crops
-from data.change_detection.air_change_files import CASES
+from pylon.data import DataLoader, DatasetDamagedError, DatasetNotFoundError, SharedImageCache
+from pylon.data.change_detection import AirChangeDataset
+from pylon.data.change_detection.air_change_crops import corner_window, crop_origins, draw_crops
+from pylon.data.change_detection.air_change_files import CASES
 from tests.data.samples import mask, place_of
 
 Replace = Callable[[Path, bytes], None]

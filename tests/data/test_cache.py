@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import data.cache
-from data import SharedImageCache
+import pylon.data.cache as data_cache
+from pylon.data import SharedImageCache
 
 METHODS = ["fork", "forkserver", "spawn"]
 
@@ -142,7 +142,7 @@ def put_and_expect_refusal(cache: SharedImageCache) -> None:
     records: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("data.cache").addHandler(handler)
+    logging.getLogger("pylon.data.cache").addHandler(handler)
     refused = [cache.put(key, (image(1, 900),)) for key in "bde"] == [False] * 3
     told = len(records) == 1 and "full with 1 entries" in records[0] and "of 1200 bytes" in records[0]
     os._exit(0 if refused and told else 1)
@@ -191,7 +191,7 @@ def test_python_without_memfd_shares_all_the_same(
 
 
 def test_keys_of_the_same_digest_are_not_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data.cache, "_digest", lambda key: 7)
+    monkeypatch.setattr(data_cache, "_digest", lambda key: 7)
     cache = SharedImageCache(10_000)
     assert cache.put("a", (image(0),))
     assert not cache.put("b", (image(1),))
@@ -201,7 +201,7 @@ def test_keys_of_the_same_digest_are_not_mixed_up(monkeypatch: pytest.MonkeyPatc
 
 def test_keys_that_meet_in_the_table_are_all_found(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = SharedImageCache(10_000, max_entries=8)
-    monkeypatch.setattr(data.cache, "_digest", lambda key: int(key) * cache._rows_in_table - 1)
+    monkeypatch.setattr(data_cache, "_digest", lambda key: int(key) * cache._rows_in_table - 1)
     for number in range(8):
         assert cache.put(str(number), (image(number, 10),))
     for number in range(8):
@@ -256,7 +256,7 @@ def test_entry_of_a_writer_that_died_is_a_miss(monkeypatch: pytest.MonkeyPatch) 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(data.cache, "_pack", die)
+        patched.setattr(data_cache, "_pack", die)
         with pytest.raises(KeyboardInterrupt):
             cache.put("a", (image(0),))
     assert cache.get("a") is None

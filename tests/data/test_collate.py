@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data import Datapoint, DatasetContractError, collate
+from pylon.data import Datapoint, DatasetContractError, collate
 from tests.data.samples import SampleDataset, UnevenDataset
 
 

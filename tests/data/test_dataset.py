@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from data import Datapoint, DatasetContractError, SeededIndex, TransformError
-from data.transforms import ColorJitter, Compose, RandomCrop
+from pylon.data import Datapoint, DatasetContractError, SeededIndex, TransformError
+from pylon.data.transforms import ColorJitter, Compose, RandomCrop
 from tests.data.samples import GloballyRandomDataset, SampleDataset
 
 AUGMENT = Compose([RandomCrop(16), ColorJitter(0.5, 0.5, 0.5, 0.1)])

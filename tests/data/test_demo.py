@@ -13,10 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from data import DataError, SharedImageCache
-from data.change_detection import AirChangeDataset
-from data.change_detection.air_change_files import find_files
-from data.change_detection.demo import Scene, draw_scene, write, write_demo
+from pylon.data import DataError, SharedImageCache
+from pylon.data.change_detection import AirChangeDataset
+from pylon.data.change_detection.air_change_files import find_files
+from pylon.data.change_detection.demo import Scene, draw_scene, write, write_demo
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,7 +40,7 @@ def flat_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def command(root: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "data.change_detection.demo", "--root", str(root), *arguments]
+    return [sys.executable, "-m", "pylon.data.change_detection.demo", "--root", str(root), *arguments]
 
 
 def content(root: Path) -> dict[str, str]:
@@ -192,7 +192,7 @@ def test_sigkill_leaves_no_half_data_set_and_the_next_call_cleans_up(
 def test_concurrent_callers_build_once_and_both_find_it_whole(tmp_path: Path) -> None:
     code = (
         "import sys, time, numpy, pathlib\n"
-        "from data.change_detection.demo import write, Scene\n"
+        "from pylon.data.change_detection.demo import write, Scene\n"
         "def draw(width, height, generator):\n"
         "    time.sleep(0.02)\n"
         "    image = numpy.zeros((height, width, 3), numpy.uint8)\n"

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from data import DataLoader, DatasetDamagedError, DatasetNotFoundError, SharedImageCache
-from data.change_detection import LEVIRCDDataset
+from pylon.data import DataLoader, DatasetDamagedError, DatasetNotFoundError, SharedImageCache
+from pylon.data.change_detection import LEVIRCDDataset
 
 
 def write_pairs(folder: Path, *names: str) -> None:

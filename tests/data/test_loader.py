@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import (
+from pylon.data import (
     DataError,
     DataLoader,
     DatasetContractError,
@@ -23,7 +23,7 @@ from data import (
     LoaderWorkerError,
     SharedImageCache,
 )
-from data.transforms import ColorJitter, Compose, Normalize, RandomCrop, RandomFlip, RandomRot90, Resize
+from pylon.data.transforms import ColorJitter, Compose, Normalize, RandomCrop, RandomFlip, RandomRot90, Resize
 from tests.data.samples import (
     CountedDataset,
     DamagedDataset,
@@ -273,7 +273,7 @@ def test_worker_in_the_middle_of_a_datapoint_dies_with_its_killed_run(tmp_path: 
     program = tmp_path / "program.py"
     program.write_text(
         "import os, signal, time\n"
-        "from data import DataLoader\n"
+        "from pylon.data import DataLoader\n"
         "from tests.data.samples import SampleDataset\n"
         "class Slow(SampleDataset):\n"
         "    def _load_datapoint(self, annotation):\n"
@@ -308,7 +308,7 @@ def test_worker_that_hangs_is_gone_after_close_and_at_the_interpreters_exit(tmp_
     program = tmp_path / "program.py"
     program.write_text(
         "import os, signal, sys, time\n"
-        "from data import DataLoader\n"
+        "from pylon.data import DataLoader\n"
         "from tests.data.samples import SampleDataset\n"
         "loader = DataLoader(SampleDataset('', 'train'), batch_size=1, num_workers=1)\n"
         "batch = next(iter(loader))\n"
@@ -367,7 +367,7 @@ def test_epoch_begun_at_a_batch_gives_the_rest_of_the_whole_one(shuffle: bool, n
 
 
 def test_batches_before_the_first_one_asked_for_are_not_loaded() -> None:
-    from data.sampler import EpochSampler
+    from pylon.data.sampler import EpochSampler
 
     sampler = EpochSampler(10, shuffle=True)
     sampler.set_epoch_seed(3)

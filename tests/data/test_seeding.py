@@ -4,13 +4,13 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.seeding import datapoint_seed
+from pylon.data.seeding import datapoint_seed
 
 SEEDS = st.integers(0, 2**63 - 1)
 
 
 def test_datapoint_seed_is_the_same_in_every_process() -> None:
-    code = "from data.seeding import datapoint_seed; print(datapoint_seed(20230801, 17))"
+    code = "from pylon.data.seeding import datapoint_seed; print(datapoint_seed(20230801, 17))"
     results = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import Datapoint
-from data.transforms import (
+from pylon.data import Datapoint
+from pylon.data.transforms import (
     ColorJitter,
     Compose,
     Normalize,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data import DataLoader, LoaderWorkerError
+from pylon.data import DataLoader, LoaderWorkerError
 from tests.data.samples import HungDataset, SampleDataset, StoppedDataset
 from tests.faults.harness import wait_until
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from monitor import BaseMonitor
+from pylon.monitor import BaseMonitor
 
 
 class OddError(Exception):

@@ -2,7 +2,7 @@
 
 import time
 
-import monitor
+from pylon import monitor
 
 # Set by the training process before the monitor is made; travels as the argument's default would not.
 READING_S = 0.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from monitor import BaseMonitor
+from pylon.monitor import BaseMonitor
 
 
 class Deaf(BaseMonitor[int]):

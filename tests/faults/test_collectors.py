@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from monitor import Absence, MonitorState, ResourceLimits
+from pylon.monitor import Absence, MonitorState, ResourceLimits
 from tests.faults.harness import wait_until
 from tests.faults.misbehaving import ERRORS, Scripted, Ticker, TwoServers
 

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from monitor import MonitorState, SystemMonitor
+from pylon.monitor import MonitorState, SystemMonitor
 from tests.faults.environments.own_monitors import AlwaysSeven
 from tests.faults.environments.running import Program, run, wait_until
 from tests.faults.harness import _MARK, marked

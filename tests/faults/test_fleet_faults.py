@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor import Absence, ServerHealth, SystemMonitor
+from pylon.monitor import Absence, ServerHealth, SystemMonitor
 from tests.faults.harness import wait_until
 from tests.monitor.ssh.fault_proxy import FaultProxy, Faults
 from tests.monitor.ssh.scripted_server import Behaviour, serving

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from monitor import MonitorState, SystemMonitor
+from pylon.monitor import MonitorState, SystemMonitor
 from tests.faults.harness import REPOSITORY, Trainer, wait_until
 from tests.faults.misbehaving import Scripted
 from tests.faults.stubborn import Deaf, LockHolder
@@ -193,13 +193,15 @@ def test_host_that_fails_says_its_traceback_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # A bug of the supervisor, made in a copy of the package that only the host imports.
-    shutil.copytree(REPOSITORY / "monitor", tmp_path / "monitor")
-    host = tmp_path / "monitor/process/host.py"
+    (tmp_path / "pylon").mkdir()
+    shutil.copy(REPOSITORY / "pylon" / "__init__.py", tmp_path / "pylon")
+    shutil.copytree(REPOSITORY / "monitor", tmp_path / "pylon" / "monitor")
+    host = tmp_path / "pylon/monitor/process/supervisor.py"
     sound = host.read_text()
     broken = sound.replace("def _step(self, now: float)", "def _gone(self, now: float)")
     assert broken != sound
     host.write_text(broken)
-    monkeypatch.setattr("monitor.process.host_process._PACKAGE_ROOT", str(tmp_path))
+    monkeypatch.setattr("pylon.monitor.process.supervisor_handle._PACKAGE_ROOT", str(tmp_path))
     with SystemMonitor(interval_s=0.1, join_timeout_s=1.0) as monitor:
         wait_until(lambda: "AttributeError" in caplog.text, 10, "the traceback is in the log")
         assert monitor.health()["CPUMonitor"].state is not MonitorState.OK

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import monitor.system_monitor
-from monitor import CPUMonitor, SystemMonitor, SystemSnapshot
-from storage import write_json
+import pylon.monitor.system
+from pylon.monitor import CPUMonitor, SystemMonitor, SystemSnapshot
+from pylon.storage import write_json
 from tests.faults import slow
 
 ENDINGS = ("normal", "exception", "sys.exit", "os._exit", "unstopped")
@@ -34,7 +34,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if options.slow_cpu:
         slow.READING_S = options.slow_cpu
-        monitor.system_monitor.CPUMonitor = slow.CPUMonitor  # type: ignore[attr-defined]
+        pylon.monitor.system.CPUMonitor = slow.CPUMonitor  # type: ignore[attr-defined]
     watch = SystemMonitor(interval_s=options.interval, timeout_s=1.0, join_timeout_s=1.0)
     started = time.perf_counter()
     if not options.unwatched:

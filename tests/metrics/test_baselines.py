@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from metrics.functional import (
+from pylon.metrics.functional import (
     baseline_confusions,
     confusion_matrices,
     constant_prediction,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import DatapointBuffer, MetricBufferError
+from pylon.metrics import DatapointBuffer, MetricBufferError
 
 
 @given(st.permutations(range(20)), st.integers(1, 7))

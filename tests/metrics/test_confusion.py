@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from metrics.functional import confusion_matrices, predicted_classes
+from pylon.metrics.functional import confusion_matrices, predicted_classes
 
 
 @settings(max_examples=40, deadline=None)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from metrics import Direction, is_better
+from pylon.metrics import Direction, is_better
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from metrics.functional import confusion_matrices, score_names, segmentation_scores
+from pylon.metrics.functional import confusion_matrices, score_names, segmentation_scores
 
 ORACLES: dict[str, Callable[..., torch.Tensor]] = {
     "iou": multiclass_jaccard_index,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_f1_score, multiclass_jaccard_index
 
-from metrics import BaseMetric, Direction, MetricBufferError, SemanticSegmentationMetric
+from pylon.metrics import BaseMetric, Direction, MetricBufferError, SemanticSegmentationMetric
 
 
 def make_data(count: int = 7, side: int = 12) -> tuple[torch.Tensor, torch.Tensor]:

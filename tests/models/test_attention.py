@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.hanet.attention import AxialAttention, ChannelAttention
+from pylon.models.hanet.attention import AxialAttention, ChannelAttention
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from criteria import FocalDiceLoss
-from models import FCEF, FCSiamConc, FCSiamDiff
+from pylon.criteria import FocalDiceLoss
+from pylon.models import FCEF, FCSiamConc, FCSiamDiff
 
 Model = type[FCEF] | type[FCSiamConc] | type[FCSiamDiff]
 MODELS = [FCEF, FCSiamConc, FCSiamDiff]

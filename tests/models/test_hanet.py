@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from criteria import FocalDiceLoss
-from models import HANet
-from models.hanet.attention import AxialAttention, ChannelAttention
-from models.hanet.decoder import Decoder
+from pylon.criteria import FocalDiceLoss
+from pylon.models import HANet
+from pylon.models.hanet.attention import AxialAttention, ChannelAttention
+from pylon.models.hanet.decoder import Decoder
 
 
 def image_pair(*size: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from models import FCSiamDiff, HANet, tiled_logits
+from pylon.models import FCSiamDiff, HANet, tiled_logits
 
 
 class LocalModel(nn.Module):

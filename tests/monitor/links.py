@@ -7,8 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from monitor.collectors.remote import FAR_COMMAND
-from monitor.transport.ssh import ConnectionClosedError
+from pylon.monitor.remote.far import FAR_COMMAND
+from pylon.monitor.ssh import ConnectionClosedError
 
 
 def frame(

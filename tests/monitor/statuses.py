@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from monitor import (
+from pylon.monitor import (
     CPUSample,
     CPUStatus,
     GPUProcess,

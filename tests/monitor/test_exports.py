@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-import monitor
-from monitor import BaseMonitor, CPUMonitor, GPUMonitor, SystemMonitor
+from pylon import monitor
+from pylon.monitor import BaseMonitor, CPUMonitor, GPUMonitor, SystemMonitor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = [one for name in monitor.__all__ if inspect.isclass(one := getattr(monitor, name))]
@@ -33,11 +33,13 @@ def test_list_is_sorted_and_without_doubles() -> None:
 
 def test_everything_listed_can_be_imported() -> None:
     names: dict[str, Any] = {}
-    exec("from monitor import *", names)
+    exec("from pylon.monitor import *", names)
     assert set(monitor.__all__) <= set(names)
 
 
-@pytest.mark.parametrize("package", ["monitor", "monitor.status", "monitor.collectors", "monitor.transport"])
+@pytest.mark.parametrize(
+    "package", ["pylon.monitor", "pylon.monitor.status", "pylon.monitor.collectors", "pylon.monitor.ssh"]
+)
 def test_every_list_of_a_package_names_what_is_there(package: str) -> None:
     module = importlib.import_module(package)
     listed = getattr(module, "__all__", [])
@@ -108,7 +110,7 @@ def test_what_a_subclass_must_say_is_how_a_server_is_read() -> None:
 
 def test_package_can_be_imported_without_warnings_and_starts_nothing() -> None:
     code = (
-        "import sys, threading, monitor;"
+        "import sys, threading, pylon.monitor;"
         "sys.exit(threading.active_count() - 1 + ('multiprocessing.resource_tracker' in sys.modules"
         " and sys.modules['multiprocessing.resource_tracker']._resource_tracker._pid is not None))"
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from runners.launch import Options, Outcome, run_file
+from pylon.runners.launch.run import Options, Outcome, run_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -10,17 +10,17 @@ from typing import Any
 
 from rich.console import Console
 
-from runners import stages
-from runners.distributed import World
-from runners.launch import Options, Outcome
+from pylon.runners.distributed import World
+from pylon.runners.launch import stages
+from pylon.runners.launch.run import Options, Outcome
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY
-from tests.runners.test_interrupted import numbers
+from tests.runners.run_directory.test_interrupted import numbers
 
 # Stage 2 has a criterion that sends its process a signal, or raises, where the environment says so.
 FILE = """
 import os, signal
 from tests.runners.toy import *
-from runners import SupervisedSingleTaskEvaluator, evaluation_of
+from pylon.runners import SupervisedSingleTaskEvaluator, evaluation_of
 
 class Ending(ToyCriterion):
     def forward(self, logits, target):

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.seeds import Seeds, derive_seed, resolve_seeds, with_recorded_seeds
+from pylon.runners.seeds import Seeds, derive_seed, resolve_seeds, with_recorded_seeds
 
 seeds = st.integers(0, 2**63 - 1)
 purposes = st.sampled_from(["init", "train", "val", "test"])

@@ -3,8 +3,8 @@ import signal
 
 import pytest
 
-from runners.errors import RunStopped
-from runners.signals import StopFlag
+from pylon.runners.errors import RunStopped
+from pylon.runners.signals import StopFlag
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from data import BaseDataset, DataLoader
-from data.transforms import Compose, RandomFlip
-from metrics import SemanticSegmentationMetric
-from runners import SupervisedSingleTaskTrainer
+from pylon.data import BaseDataset, DataLoader
+from pylon.data.transforms import Compose, RandomFlip
+from pylon.metrics import SemanticSegmentationMetric
+from pylon.runners import SupervisedSingleTaskTrainer
 
 
 class ToyDataset(BaseDataset):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from tests.distributed.ranks import Ranks
+from tests.runners.distributed.ranks import Ranks
 
 # torchrun's: time between asking the ranks that are left to end, and killing them.
 _AGENT_WAITS_S = 30.0

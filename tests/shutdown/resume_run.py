@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from data import BaseDataset, DataLoader
-from data.transforms import ColorJitter, Compose, RandomCrop, RandomFlip, RandomRot90
-from metrics import SemanticSegmentationMetric
-from runners import SupervisedSingleTaskTrainer
+from pylon.data import BaseDataset, DataLoader
+from pylon.data.transforms import ColorJitter, Compose, RandomCrop, RandomFlip, RandomRot90
+from pylon.metrics import SemanticSegmentationMetric
+from pylon.runners import SupervisedSingleTaskTrainer
 
 
 class NoisyPairs(BaseDataset):

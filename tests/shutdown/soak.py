@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from monitor import SystemMonitor
+from pylon.monitor import SystemMonitor
 from tests.monitor.nvml_stand_in import StandIn
 
 STEP_S = 0.005

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import atomic_path, replace_link, write_json, write_text
+from pylon.storage import atomic_path, replace_link, write_json, write_text
 
 
 def test_exception_while_writing_keeps_the_former_file_and_leaves_no_temporary(tmp_path: Path) -> None:
@@ -35,7 +35,8 @@ def test_nan_is_refused_and_the_former_json_survives(tmp_path: Path) -> None:
 
 
 def test_new_file_is_readable_by_the_group_as_the_umask_says(tmp_path: Path) -> None:
-    code = f"import os, storage; os.umask(0o027); storage.write_text({str(tmp_path / 'a')!r}, 'x')"
+    path = str(tmp_path / "a")
+    code = f"import os; from pylon import storage; os.umask(0o027); storage.write_text({path!r}, 'x')"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
 
@@ -44,7 +45,7 @@ def test_sigkill_between_write_and_rename_keeps_the_former_file(tmp_path: Path) 
     target = tmp_path / "scores.json"
     write_text(target, "old")
     code = (
-        "import os, signal, storage\n"
+        "import os, signal; from pylon import storage\n"
         f"with storage.atomic_path({str(target)!r}) as temporary:\n"
         "    temporary.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import DamagedFileError, describe_file, verify_manifest, write_manifest
+from pylon.storage import DamagedFileError, describe_file, verify_manifest, write_manifest
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@
 So the class, the decoder and the crops that read the real benchmark read the demo too.
 """
 
-from data.change_detection.demo.scene import Scene, draw_scene
-from data.change_detection.demo.write import write_demo
+from pylon.data.change_detection.demo.scene import Scene, draw_scene
+from pylon.data.change_detection.demo.write import write_demo
 
 __all__ = ["Scene", "draw_scene", "write_demo"]

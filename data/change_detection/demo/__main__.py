@@ -1,4 +1,4 @@
-"""`python -m data.change_detection.demo --root DIR [--seed S]`: write the demo data set, if it is not there.
+"""`python -m pylon.data.change_detection.demo --root DIR [--seed S]`: write the demo data set.
 
 Exit codes: 0 it is there, 2 the command line is wrong, 3 it could not be written.
 """
@@ -8,8 +8,8 @@ import logging
 import sys
 from pathlib import Path
 
-from data.change_detection.demo.write import write_demo
-from data.errors import DataError
+from pylon.data.change_detection.demo.write import write_demo
+from pylon.data.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m data.change_detection.demo",
+        prog="python -m pylon.data.change_detection.demo",
         description="Write a made-up data set of twelve image pairs in AirChange's layout.",
     )
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the data set")

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from data.change_detection.demo.camera import photograph
-from data.change_detection.demo.places import (
+from pylon.data.change_detection.demo.camera import photograph
+from pylon.data.change_detection.demo.places import (
     Building,
     Colour,
     Point,
@@ -21,7 +21,7 @@ from data.change_detection.demo.places import (
     Settlement,
     draw_settlement,
 )
-from data.change_detection.demo.terrain import draw_terrain, paint_terrain
+from pylon.data.change_detection.demo.terrain import draw_terrain, paint_terrain
 
 _FINE = 2  # objects are drawn so many times finer than the image, for smooth edges
 _CARS, _TREES = 60, 260

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from data.change_detection.air_change_crops import IMAGE_HEIGHT, IMAGE_WIDTH
-from data.change_detection.air_change_files import CASES
-from data.change_detection.demo.scene import draw_scene
-from data.errors import DataError
-from storage import write_bytes, write_json
+from pylon.data.change_detection.air_change_crops import IMAGE_HEIGHT, IMAGE_WIDTH
+from pylon.data.change_detection.air_change_files import CASES
+from pylon.data.change_detection.demo.scene import draw_scene
+from pylon.data.errors import DataError
+from pylon.storage import write_bytes, write_json
 
 MANIFEST = "demo.json"
 

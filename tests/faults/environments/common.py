@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from monitor import MonitorState, SystemMonitor
-from storage import write_json
+from pylon.monitor import MonitorState, SystemMonitor
+from pylon.storage import write_json
 
 FOLDER = Path(os.environ["PYLON_TEST_FOLDER"])
 WATCHED = "PYLON_TEST_UNWATCHED" not in os.environ

@@ -7,7 +7,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from monitor import BaseMonitor, MonitorClassError
+from pylon.monitor import BaseMonitor, MonitorClassError
 from tests.faults.environments.common import descriptors, new_monitor, ready, say, watch
 from tests.faults.environments.own_monitors import AlwaysSeven
 

@@ -1,6 +1,6 @@
 """A user's monitor in a module of its own."""
 
-from monitor import BaseMonitor
+from pylon.monitor import BaseMonitor
 
 
 class AlwaysSeven(BaseMonitor[int]):

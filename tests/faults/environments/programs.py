@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from monitor import MonitorState
+from pylon.monitor import MonitorState
 from tests.faults.environments import common
 from tests.faults.environments.common import hold, new_monitor, newer, ready, say, state, wait_for, watch
 

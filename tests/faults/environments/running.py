@@ -120,7 +120,7 @@ class Program(Trainer):
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             return False
-        return b"monitor.process.host" in command
+        return b"pylon.monitor.process.supervisor" in command
 
 
 def run(

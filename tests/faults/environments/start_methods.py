@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from monitor import SystemMonitor
+from pylon.monitor import SystemMonitor
 from tests.faults.environments.common import WATCHED, newer, ready, say, watch
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
-from monitor.status import GPUStatus
+from pylon.monitor.status import GPUStatus
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -87,8 +87,8 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """The child: a thread reads, as in a worker; the main thread is never in the driver but to close it."""
     import threading
 
-    from monitor.collectors.nvml import NVMLCollector
-    from monitor.collectors.process_ids import ProcessTable, RunProcesses
+    from pylon.monitor.collectors.nvml.collector import NVMLCollector
+    from pylon.monitor.collectors.processes.ids import ProcessTable, RunProcesses
 
     clock_s = 1000.0
     lock = threading.Lock()

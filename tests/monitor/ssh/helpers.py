@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from monitor.transport.ssh import (
+from pylon.monitor.ssh import (
     HostKeyPolicy,
     ServerName,
     SSHConfig,

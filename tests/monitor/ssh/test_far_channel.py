@@ -9,8 +9,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from monitor.errors import MonitorSettingError
-from monitor.transport.ssh import ConnectionClosedError, open_channel
+from pylon.monitor.errors import MonitorSettingError
+from pylon.monitor.ssh import ConnectionClosedError, open_channel
 from tests.monitor.ssh.helpers import nothing_left, settings_for
 from tests.monitor.ssh.sshd import Sshd
 
@@ -160,7 +160,7 @@ def test_deadline_out_of_range(value, settings) -> None:
 
 def test_paramiko_is_loaded_by_the_first_connection_and_not_before() -> None:
     code = (
-        "import sys, monitor, monitor.transport.ssh as ssh; assert 'paramiko' not in sys.modules\n"
+        "import sys, pylon.monitor, pylon.monitor.ssh as ssh; assert 'paramiko' not in sys.modules\n"
         "import dataclasses\n"
         "try: ssh.open_channel(ssh.SSHSettings('x', '127.0.0.1', 1, 'x'), b'')\n"
         "except ssh.UnreachableError: pass\n"
@@ -170,7 +170,7 @@ def test_paramiko_is_loaded_by_the_first_connection_and_not_before() -> None:
 
 def test_nothing_is_written_to_standard_error_by_a_failure() -> None:
     code = (
-        "import socket, monitor.transport.ssh as ssh\n"
+        "import socket, pylon.monitor.ssh as ssh\n"
         "listener = socket.create_server(('127.0.0.1', 0))\n"
         "settings = ssh.SSHSettings('x', '127.0.0.1', listener.getsockname()[1], 'x')\n"
         "try: ssh.open_channel(settings, b'', deadline_s=0.3)\n"
@@ -185,7 +185,7 @@ def test_nothing_is_written_to_standard_error_by_a_failure() -> None:
 def test_process_ends_at_once_after_a_failed_greeting() -> None:
     # paramiko's timer of the greeting would keep it for 15 s.
     code = (
-        "import socket, threading, time, monitor.transport.ssh as ssh\n"
+        "import socket, threading, time, pylon.monitor.ssh as ssh\n"
         "listener = socket.create_server(('127.0.0.1', 0))\n"
         "def serve():\n"
         "    end = listener.accept()[0]; end.sendall(b'SSH-2.0-x\\r\\n'); time.sleep(60)\n"

@@ -5,7 +5,7 @@ import time
 import paramiko
 import pytest
 
-from monitor.transport.ssh import (
+from pylon.monitor.ssh import (
     ChannelRefusedError,
     ConnectionClosedError,
     DeadlineError,

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from monitor.transport.ssh import (
+from pylon.monitor.ssh import (
     HostKeyChangedError,
     HostKeyPolicy,
     HostKeyUnknownError,
     SSHSettings,
     open_channel,
 )
-from monitor.transport.ssh.host_keys import HostKeyCheck
-from monitor.transport.ssh.known_hosts import HostKey, known_keys, note
+from pylon.monitor.ssh.host_keys import HostKeyCheck
+from pylon.monitor.ssh.known_hosts import HostKey, known_keys, note
 from tests.monitor.ssh.helpers import failure, nothing_left, settings_for
 from tests.monitor.ssh.sshd import Sshd, make_key, public_line, require_sshd
 

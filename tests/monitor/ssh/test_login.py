@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.transport.ssh import LoginRefusedError, open_channel
-from monitor.transport.ssh.deadline import Deadline
-from monitor.transport.ssh.identities import MOST_OFFERED, identities, public_half
+from pylon.monitor.ssh import LoginRefusedError, open_channel
+from pylon.monitor.ssh.deadline import Deadline
+from pylon.monitor.ssh.identities import MOST_OFFERED, identities, public_half
 from tests.monitor.ssh.helpers import failure, nothing_left, plain_settings, settings_for
 from tests.monitor.ssh.sshd import Sshd, make_key, public_line, require_sshd
 
@@ -223,7 +223,7 @@ def test_agent_that_will_not_sign_leaves_the_next_key(shared_sshd, agent, tmp_pa
     settings = settings_for(shared_sshd.client_config())
     settings = replace(settings, agent=agent.path, identity_files=(stranger, shared_sshd.client_key))
 
-    from monitor.transport.ssh.agent import Agent, AgentError
+    from pylon.monitor.ssh.agent import Agent, AgentError
 
     def refuse(*_: object) -> bytes:
         raise AgentError("the agent does not sign")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.errors import MonitorSettingError
-from monitor.transport.ssh import ServerName
+from pylon.monitor.errors import MonitorSettingError
+from pylon.monitor.ssh import ServerName
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.errors import MonitorSettingError
-from monitor.transport.ssh import ServerName, SSHConfig, SSHSettings, resolve
-from monitor.transport.ssh.ssh_config_lookup import pattern_list_matches
+from pylon.monitor.errors import MonitorSettingError
+from pylon.monitor.ssh import ServerName, SSHConfig, SSHSettings, resolve
+from pylon.monitor.ssh.ssh_config_lookup import pattern_list_matches
 from tests.monitor.ssh.sshd import require_sshd
 
 HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)

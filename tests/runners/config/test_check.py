@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from metrics import BaseMetric
-from runners.config import check_config
-from runners.errors import ConfigError
+from pylon.metrics import BaseMetric
+from pylon.runners.config import check_config
+from pylon.runners.errors import ConfigError
 from tests.runners.toy import ToyCriterion, ToyDataset, ToyModel, toy_config
 
 
@@ -165,7 +165,7 @@ def test_nested_class_must_fit_the_annotation() -> None:
     class Owner:
         def __init__(self, part: torch.nn.Module) -> None: ...
 
-    from runners.config.signatures import argument_problems
+    from pylon.runners.config.signatures import argument_problems
 
     fits = argument_problems(Owner, {"part": {"class": ToyModel, "args": {}}}, frozenset(), "owner.args")
     assert list(fits) == []
@@ -177,7 +177,7 @@ def test_nested_class_must_fit_the_annotation() -> None:
 
 def test_list_stands_for_a_tuple_and_an_int_for_a_float() -> None:
     def accepts(annotation: Any, value: Any) -> bool:
-        from runners.config.signatures import type_problem
+        from pylon.runners.config.signatures import type_problem
 
         return type_problem(value, annotation) is None
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from runners.config import apply_overrides, build, debug_config, differences, load_config, to_json
-from runners.config.build import BuildError
-from runners.config.overrides import parse_value
-from runners.errors import ConfigError
-from runners.seeds import derive_seed, resolve_seeds
+from pylon.runners.config import apply_overrides, build, debug_config, differences, load_config, to_json
+from pylon.runners.config.build import BuildError
+from pylon.runners.config.overrides import parse_value
+from pylon.runners.errors import ConfigError
+from pylon.runners.seeds import derive_seed, resolve_seeds
 from tests.runners.toy import ToyModel, toy_config
 
 

@@ -1,6 +1,6 @@
 """Pylon's SystemMonitor in the same training run."""
 
-from monitor import SystemMonitor
+from pylon.monitor import SystemMonitor
 from tests.shutdown.subjects.training import HUNG_AFTER_S, INTERVAL_S, options, train
 
 

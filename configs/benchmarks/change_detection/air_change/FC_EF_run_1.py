@@ -1,6 +1,6 @@
 """FC-EF on AirChange, run 1 of 3."""
 
-from configs.common.benchmarks import air_change_run
-from models import FCEF
+from pylon.configs.common.benchmarks import air_change_run
+from pylon.models import FCEF
 
 config = air_change_run(FCEF, run=1)

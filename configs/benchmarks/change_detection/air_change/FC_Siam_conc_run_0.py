@@ -1,6 +1,6 @@
 """FC-Siam-conc on AirChange, run 0 of 3."""
 
-from configs.common.benchmarks import air_change_run
-from models import FCSiamConc
+from pylon.configs.common.benchmarks import air_change_run
+from pylon.models import FCSiamConc
 
 config = air_change_run(FCSiamConc, run=0)

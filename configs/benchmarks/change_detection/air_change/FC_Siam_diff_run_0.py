@@ -1,6 +1,6 @@
 """FC-Siam-diff on AirChange, run 0 of 3."""
 
-from configs.common.benchmarks import air_change_run
-from models import FCSiamDiff
+from pylon.configs.common.benchmarks import air_change_run
+from pylon.models import FCSiamDiff
 
 config = air_change_run(FCSiamDiff, run=0)

@@ -1,6 +1,6 @@
 """HANet on AirChange, run 2 of 3."""
 
-from configs.common.benchmarks import air_change_run
-from models import HANet
+from pylon.configs.common.benchmarks import air_change_run
+from pylon.models import HANet
 
 config = air_change_run(HANet, run=2)

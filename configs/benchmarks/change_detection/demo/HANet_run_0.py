@@ -2,9 +2,9 @@
 
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from configs.common.change_detection import change_detection
-from configs.common.datasets import air_change, dataset_root, loaders
-from models import HANet
+from pylon.configs.common.change_detection import change_detection
+from pylon.configs.common.datasets import air_change, dataset_root, loaders
+from pylon.models import HANet
 
 _EPOCHS = 5
 

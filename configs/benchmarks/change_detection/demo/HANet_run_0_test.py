@@ -1,7 +1,7 @@
 """The test pass of the demo run alone, with the weights of its best epoch."""
 
-from configs.benchmarks.change_detection.demo.HANet_run_0 import config as training
-from runners import SupervisedSingleTaskEvaluator, evaluation_of
+from pylon.configs.benchmarks.change_detection.demo.HANet_run_0 import config as training
+from pylon.runners import SupervisedSingleTaskEvaluator, evaluation_of
 
 config = evaluation_of(
     training,

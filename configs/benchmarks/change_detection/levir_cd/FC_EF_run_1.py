@@ -1,6 +1,6 @@
 """FC-EF on LEVIR-CD, run 1 of 3."""
 
-from configs.common.benchmarks import levir_cd_run
-from models import FCEF
+from pylon.configs.common.benchmarks import levir_cd_run
+from pylon.models import FCEF
 
 config = levir_cd_run(FCEF, run=1)

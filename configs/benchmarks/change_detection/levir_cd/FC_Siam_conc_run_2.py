@@ -1,6 +1,6 @@
 """FC-Siam-conc on LEVIR-CD, run 2 of 3."""
 
-from configs.common.benchmarks import levir_cd_run
-from models import FCSiamConc
+from pylon.configs.common.benchmarks import levir_cd_run
+from pylon.models import FCSiamConc
 
 config = levir_cd_run(FCSiamConc, run=2)

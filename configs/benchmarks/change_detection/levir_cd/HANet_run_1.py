@@ -1,6 +1,6 @@
 """HANet on LEVIR-CD, run 1 of 3."""
 
-from configs.common.benchmarks import levir_cd_run
-from models import HANet
+from pylon.configs.common.benchmarks import levir_cd_run
+from pylon.models import HANet
 
 config = levir_cd_run(HANet, run=1)

@@ -5,9 +5,9 @@ The pairs are demonstration crops, not a random sample: scores on them say that 
 
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from configs.common.change_detection import change_detection
-from configs.common.datasets import dataset_root, levir_cd, loaders
-from models import HANet
+from pylon.configs.common.change_detection import change_detection
+from pylon.configs.common.datasets import dataset_root, levir_cd, loaders
+from pylon.models import HANet
 
 # By name: test_102 test_121 test_2_0000_0000 test_2_0000_0512 test_55 test_7 test_77 train_36
 # train_386 train_412 val_27. The two pairs of scene test_2 stay on one side.

@@ -1,0 +1,1 @@
+"""The GPU driver through NVML: the only place that imports pynvml."""

@@ -1,0 +1,248 @@
+"""GPUs through NVML: when they are read, in tiers and within a budget of calls into the driver.
+
+nvml           when: sessions, tiers, budget        nvml_fields     what is asked
+nvml_roster    which GPUs, found again by UUID      nvml_processes  who uses them
+nvml_device    one GPU and its fields               nvml_mig        into what they are divided
+nvml_driver    the door to pynvml
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pylon.monitor.collectors.nvml.driver import Driver, DriverError
+from pylon.monitor.collectors.nvml.fields import FAST
+from pylon.monitor.collectors.nvml.inventory import Roster
+from pylon.monitor.collectors.nvml.processes import Watchers
+from pylon.monitor.collectors.processes.ids import ProcessTable
+from pylon.monitor.status import Absence, GPUSample, GPUStatus
+
+FAST_CALLS_PER_GPU = len(FAST)
+DEFAULT_SLOW_INTERVAL_S = 10.0
+DEFAULT_MAX_CALLS_PER_TICK = 96
+
+_LOOK_FOR_DRIVER_EVERY_S = 10.0
+# Opening the driver again and again leaks in it or upsets it (NVIDIA/cuCascade#138), and some
+# faults are not cured by it: so there are pauses, and longer ones as long as it does not help.
+_SHORTEST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why there is no session; both None where there is one."""
+
+    absence: Absence | None = None
+    words: str | None = None
+
+
+class NVMLCollector:
+    """Reads the GPUs of this machine.
+
+    Utilisation, memory, temperature, power, energy and clocks are read at every `collect`: at most
+    FAST_CALLS_PER_GPU calls each. All else is read every `slow_interval_s`, one GPU after the other
+    as far as `max_calls_per_tick` allows, and one GPU at least. So a tick takes no more calls than
+    that, or than the fast ones and one GPU's slow ones, whichever is more; opening the driver comes
+    on top where it happens. If the budget is small, slow fields come later rather than more calls
+    in one tick.
+
+    Args:
+        is_of_run: whether a pid belongs to the watched run, to tell its share of a GPU from others'.
+        visible_devices: value of CUDA_VISIBLE_DEVICES; None: not set.
+        window_size: readings that statistics go over.
+        slow_interval_s: seconds between readings of the slow fields.
+        max_calls_per_tick: calls into the driver.
+        table: knows processes.
+        clock, wall_clock: seconds.
+    """
+
+    def __init__(
+        self,
+        is_of_run: Callable[[int], bool],
+        visible_devices: str | None,
+        window_size: int,
+        *,
+        slow_interval_s: float = DEFAULT_SLOW_INTERVAL_S,
+        max_calls_per_tick: int = DEFAULT_MAX_CALLS_PER_TICK,
+        table: ProcessTable | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._slow_interval_s = slow_interval_s
+        self._max_calls_per_tick = max_calls_per_tick
+        self._watchers = Watchers(is_of_run, table or ProcessTable())
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._driver = Driver()
+        self._roster = Roster(self._driver, visible_devices, window_size)
+        self._versions: tuple[str | None, str | None] = (None, None)
+        self._open_from_s = float("-inf")
+        self._pause_s = _SHORTEST_PAUSE_S
+        self._trouble = _Trouble()
+        self._released = False
+        self._close_asked = False
+        # Held by whoever is in the driver. `collect` alone waits for it: see `close`.
+        self._turn = threading.Lock()
+
+    def collect(self) -> GPUStatus:
+        """One reading of all GPUs; the first one opens the driver.
+
+        Never raises for what the driver does. A field that cannot be read is absent with its reason
+        and costs no other; so does a GPU. Without a driver the status is empty and says why, and the
+        driver is looked for again every 10 s.
+        """
+        with self._turn:
+            try:
+                return self._collect()
+            finally:
+                if self._close_asked or self._released:
+                    self._close()
+
+    def close(self) -> None:
+        """Let go of the driver; the next `collect` opens it again.
+
+        Does not wait for a reading that is under way, in whose place the driver may hang: the driver
+        is then let go of at its end.
+        """
+        self._close_asked = True
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            self._close()
+        finally:
+            self._turn.release()
+
+    def release(self) -> None:
+        """Let go of the driver until `resume`, so that a GPU can be reset or divided.
+
+        Returns at once: the driver is closed by the reading that is under way, or by the next one.
+        Until `resume`, `collect` gives a status that says 'released' and calls nothing.
+        """
+        self._released = True
+
+    def resume(self) -> None:
+        """Read again from the next `collect` on."""
+        self._released = False
+
+    def _close(self) -> None:
+        self._close_asked = False
+        self._end_session(_Trouble(Absence.UNREACHABLE, "closed on request"))
+        # Somebody asked for it: opening again is no vain attempt.
+        self._open_from_s, self._pause_s = float("-inf"), _SHORTEST_PAUSE_S
+
+    def _collect(self) -> GPUStatus:
+        now, before = self._clock(), self._driver.calls
+        if self._released:
+            return GPUStatus(now, self._wall_clock(), absence=Absence.UNREACHABLE, released=True)
+        if self._roster.hides_all:
+            # The run uses no GPU: an open driver would only keep them awake.
+            return GPUStatus(now, self._wall_clock())
+        # A driver that has forgotten us is opened once more in the same tick, if it is time for that.
+        if not (self._opened(now) and self._read(now)) and self._opened(now):
+            self._read(now)
+        samples = [device.sample(self._trouble.absence) for device in self._roster.shown]
+        return self._status(now, samples, self._driver.calls - before)
+
+    def _opened(self, now: float) -> bool:
+        """Whether there is a session; begins one if there is none and it is time for that."""
+        if self._driver.is_open:
+            return True
+        if now < self._open_from_s:
+            return False
+        self._open_from_s = now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        try:
+            self._driver.open()
+            self._roster.enumerate()
+            self._versions = (self._driver_version(), self._cuda_version())
+        except DriverError as error:
+            self._driver.close()
+            absence = error.absence
+            if error.no_driver:
+                self._open_from_s = now + _LOOK_FOR_DRIVER_EVERY_S
+                self._pause_s = _SHORTEST_PAUSE_S
+                absence = Absence.LOST if self._roster.shown else Absence.UNSUPPORTED
+            self._trouble = _Trouble(absence, str(error))
+            return False
+        self._trouble = _Trouble()
+        return True
+
+    def _read(self, now: float) -> bool:
+        """Read the GPUs; False where the session has ended over it."""
+        before = self._driver.calls
+        try:
+            self._look_for_missing(now)
+            devices = self._roster.shown
+            for device in devices:
+                if device.handle is not None:
+                    device.read_fast()
+            if any(device.handle_bad for device in devices):
+                if now >= self._open_from_s:
+                    self._end_session(_Trouble(Absence.UNREACHABLE, "handles are not good any more"))
+                    return False
+            else:
+                self._pause_s = _SHORTEST_PAUSE_S
+            self._read_slowly(now, before)
+        except DriverError as error:
+            self._end_session(_Trouble(error.absence, str(error)))
+            return False
+        return True
+
+    def _look_for_missing(self, now: float) -> None:
+        """Ask for one GPU that the driver counts and gave no handle for, if there is one, now and then."""
+        for device in list(self._roster.shown):
+            if device.handle is None and device.index is not None and now >= device.slow_due_s:
+                self._roster.look_again(device)
+                if device.handle is None:
+                    device.slow_due_s = now + self._slow_interval_s
+                return
+
+    def _read_slowly(self, now: float, calls_before: int) -> None:
+        due = [device for device in self._roster.shown if device.answering and now >= device.slow_due_s]
+        for place, device in enumerate(sorted(due, key=lambda one: one.slow_due_s)):
+            spent = self._driver.calls - calls_before
+            if place and spent + device.slow_calls > self._max_calls_per_tick:
+                return
+            device.read_slow(now, self._slow_interval_s, self._watchers)
+
+    def _end_session(self, trouble: _Trouble) -> None:
+        self._driver.close()
+        self._trouble = trouble
+
+    def _driver_version(self) -> str | None:
+        try:
+            return str(self._driver.call("nvmlSystemGetDriverVersion"))
+        except DriverError as error:
+            if error.session_over:
+                raise
+            return None
+
+    def _cuda_version(self) -> str | None:
+        try:
+            version = self._driver.call("nvmlSystemGetCudaDriverVersion")
+        except DriverError as error:
+            if error.session_over:
+                raise
+            return None
+        return f"{version // 1000}.{version % 1000 // 10}"
+
+    def _status(self, now: float, samples: list[GPUSample], calls: int) -> GPUStatus:
+        windows = {
+            sample.uuid: device.add_to_windows(sample)
+            for device, sample in zip(self._roster.shown, samples, strict=True)
+        }
+        return GPUStatus(
+            monotonic_s=now,
+            wall_time_s=self._wall_clock(),
+            gpus=tuple(samples),
+            utilization_percent={uuid: one.utilization_percent for uuid, one in windows.items()},
+            memory_used_bytes={uuid: one.memory_used_bytes for uuid, one in windows.items()},
+            temperature_c={uuid: one.temperature_c for uuid, one in windows.items()},
+            power_w={uuid: one.power_w for uuid, one in windows.items()},
+            driver_version=self._versions[0],
+            cuda_version=self._versions[1],
+            absence=self._trouble.absence,
+            error=self._trouble.words,
+            driver_calls=calls,
+        )

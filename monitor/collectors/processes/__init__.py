@@ -1,0 +1,1 @@
+"""Processes of this machine: the run's tree, its memory, and the busiest ones."""

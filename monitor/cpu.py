@@ -1,0 +1,67 @@
+"""The monitor of processors, memory, disks, network and the run's own processes."""
+
+import os
+
+from pylon.monitor.base import BaseMonitor, check_positive
+from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.status import CPUStatus
+from pylon.monitor.status.window import Window
+
+
+class CPUMonitor(BaseMonitor[CPUStatus]):
+    """Watches this machine and the run on it.
+
+    Args:
+        run_pid: process of the run; None: the process that starts the monitor.
+        window_size: readings that statistics go over, at least 1.
+        slow_interval_s: seconds between readings of what costs more or changes rarely (limits, swap,
+            descriptors, proportional set sizes, top processes), above 0.
+        interval_s, timeout_s, join_timeout_s, limits: see BaseMonitor.
+    """
+
+    def __init__(
+        self,
+        run_pid: int | None = None,
+        *,
+        window_size: int = 10,
+        slow_interval_s: float = 10.0,
+        interval_s: float = 1.0,
+        timeout_s: float = 5.0,
+        join_timeout_s: float = 2.0,
+        limits: ResourceLimits | None = None,
+    ) -> None:
+        super().__init__(
+            interval_s=interval_s, timeout_s=timeout_s, join_timeout_s=join_timeout_s, limits=limits
+        )
+        check_positive("window_size", window_size)
+        check_positive("slow_interval_s", slow_interval_s)
+        self._run_pid = run_pid
+        self._slow_interval_s = slow_interval_s
+        self._window_size = int(window_size)
+
+    def _init_status_structures(self) -> None:
+        # Imported here: psutil is of no use in the training process.
+        from pylon.monitor.collectors.cpu import CPUCollector  # noqa: PLC0415
+        from pylon.monitor.collectors.processes.ids import parent_of  # noqa: PLC0415
+
+        host_pid = os.getppid()
+        self._collector = CPUCollector(
+            self._run_pid or parent_of(host_pid),
+            left_out_pid=host_pid,
+            slow_interval_s=self._slow_interval_s,
+        )
+        self._cpu_percent = Window(self._window_size)
+        self._memory_used_bytes = Window(self._window_size)
+        self._run_cpu_percent = Window(self._window_size)
+        self._run_rss_bytes = Window(self._window_size)
+
+    def _update_single_server(self, server: str) -> CPUStatus:  # noqa: ARG002 - there is one server
+        sample = self._collector.collect()
+        run = sample.run
+        return CPUStatus(
+            sample,
+            self._cpu_percent.add(sample.cpu_percent),
+            self._memory_used_bytes.add(sample.memory_used_bytes),
+            self._run_cpu_percent.add(None if run is None else run.cpu_percent),
+            self._run_rss_bytes.add(None if run is None else run.rss_bytes),
+        )

@@ -1,0 +1,84 @@
+"""The monitor of NVIDIA GPUs."""
+
+import os
+from typing import TYPE_CHECKING
+
+from pylon.monitor.base import BaseMonitor, check_positive
+from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.status import GPUStatus
+
+if TYPE_CHECKING:
+    from pylon.monitor.collectors.nvml.collector import NVMLCollector
+
+
+class GPUMonitor(BaseMonitor[GPUStatus]):
+    """Watches the GPUs that the run may use; quiet where there is no driver.
+
+    Args:
+        run_pid: process of the run, to tell its share of a GPU from others'; None: the process
+            that starts the monitor.
+        window_size: readings that statistics go over, at least 1.
+        slow_interval_s: seconds between readings of what costs the driver much or changes little:
+            processes, PCIe throughput, ECC, fan, MIG, limits. Above 0.
+        max_calls_per_tick: calls into the driver that one reading may take, at least 1. The 8 per
+            GPU that each reading needs, and the slow ones of one GPU, are made in any case.
+        interval_s, timeout_s, join_timeout_s, limits: see BaseMonitor.
+    """
+
+    def __init__(
+        self,
+        run_pid: int | None = None,
+        *,
+        window_size: int = 10,
+        slow_interval_s: float = 10.0,
+        max_calls_per_tick: int = 96,
+        interval_s: float = 1.0,
+        timeout_s: float = 5.0,
+        join_timeout_s: float = 2.0,
+        limits: ResourceLimits | None = None,
+    ) -> None:
+        super().__init__(
+            interval_s=interval_s, timeout_s=timeout_s, join_timeout_s=join_timeout_s, limits=limits
+        )
+        check_positive("window_size", window_size)
+        check_positive("slow_interval_s", slow_interval_s)
+        check_positive("max_calls_per_tick", max_calls_per_tick)
+        self._run_pid = run_pid
+        self._window_size = int(window_size)
+        self._slow_interval_s = slow_interval_s
+        self._max_calls_per_tick = int(max_calls_per_tick)
+        self._released = False
+        self._collector: NVMLCollector | None = None
+
+    def _init_status_structures(self) -> None:
+        # Imported here: the training process never loads the driver's library for its monitors.
+        from pylon.monitor.collectors.nvml.collector import NVMLCollector  # noqa: PLC0415
+        from pylon.monitor.collectors.processes.ids import RunProcesses, parent_of  # noqa: PLC0415
+
+        self._collector = NVMLCollector(
+            RunProcesses(self._run_pid or parent_of(os.getppid())).owns,
+            os.environ.get("CUDA_VISIBLE_DEVICES"),
+            self._window_size,
+            slow_interval_s=self._slow_interval_s,
+            max_calls_per_tick=self._max_calls_per_tick,
+        )
+        self._set_released(self._released)
+
+    def _update_single_server(self, server: str) -> GPUStatus:  # noqa: ARG002 - there is one server
+        if self._collector is None:
+            raise RuntimeError("a GPU is read before _init_status_structures.")
+        return self._collector.collect()
+
+    def _set_released(self, released: bool) -> None:
+        """Let go of the driver at the next reading at the latest, or take it up again; returns at once."""
+        self._released = released
+        if self._collector is None:
+            return
+        if released:
+            self._collector.release()
+        else:
+            self._collector.resume()
+
+    def _close(self) -> None:
+        if self._collector is not None:
+            self._collector.close()

@@ -1,0 +1,254 @@
+"""The host process: starts Manager, relay and workers, watches their heartbeats, replaces what fails.
+
+It has one thread, no torch and no driver, so its children are forked from it: each shares its
+memory and starts in milliseconds. It makes no call that another process could hold up.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import traceback
+from functools import partial
+from multiprocessing import connection, get_context
+from typing import Any
+
+from pylon.monitor.process.child import Child, stop_all
+from pylon.monitor.process.heartbeat import Heartbeat, Notices
+from pylon.monitor.process.judgement import Verdict, blame, trouble
+from pylon.monitor.process.manager import ManagerAddress, serve_reports
+from pylon.monitor.process.messages import (
+    DATA_DESCRIPTOR,
+    HEALTH_DESCRIPTOR,
+    HEALTH_EVERY_S,
+    RELEASE,
+    RESUME,
+    STOP,
+    UNCHANGED,
+    FrameWriter,
+    HealthReport,
+    HostSpec,
+    MonitorSpec,
+    read_one,
+)
+from pylon.monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
+from pylon.monitor.process.relay import relay
+from pylon.monitor.process.resources import cap_memory
+from pylon.monitor.process.worker import Surroundings, prepare_child, work
+from pylon.monitor.status.failure import ProcessFailure
+from pylon.monitor.status.states import MonitorState
+
+# Beside the standard streams and its pipes a host has inherited nothing that it wants.
+_OWN_DESCRIPTORS = 5
+_SHORTEST_STEP_S = 0.05
+_GAP_S = 2.0
+_STALE_INTERVALS = 3
+# Workers get most of the budget; Manager and relay are ended by SIGKILL, which takes moments.
+_WORKERS_SHARE = 0.8
+# Once the run has died nobody waits for us: everything is gone within two seconds of it.
+_LONGEST_STOP_WITHOUT_RUN_S = 1.5
+
+
+class Host:
+    """The supervisor.
+
+    Args:
+        spec: what to run.
+        lifeline: readable when the training process asks for the end, or is gone.
+        health_descriptor, data_descriptor: pipes to the training process.
+    """
+
+    def __init__(self, spec: HostSpec, lifeline: int, health_descriptor: int, data_descriptor: int) -> None:
+        self._spec = spec
+        self._pid = os.getpid()
+        self._lifeline = lifeline
+        self._run_watch = ProcessWatch(spec.parent_pid)
+        self._health_descriptor = health_descriptor
+        self._data_descriptor = data_descriptor
+        self._health = FrameWriter(health_descriptor)
+        self._notices = Notices()
+        self._address = ManagerAddress.new()
+        context = get_context("fork")
+        self._manager = Child("pylon-manager", context, self._start_manager, spec.limits)
+        self._relay = Child("pylon-relay", context, self._start_relay, spec.limits)
+        self._workers = {
+            one.name: Child(f"pylon-{one.name}", context, partial(self._start_worker, one), spec.limits)
+            for one in spec.monitors
+        }
+        self._monitors = {one.name: one for one in spec.monitors}
+        self._judge_from_s = 0.0
+        self._told_s = 0.0
+        self._told: HealthReport | None = None
+
+    def run(self) -> None:
+        """Supervise until the lifeline ends or the run does, then end everything within the budget."""
+        looked_s = time.monotonic()
+        while not self._woken():
+            now = time.monotonic()
+            if now - looked_s > _GAP_S:
+                # This process was itself stopped, and perhaps all of them: they get time to show life.
+                self._judge_from_s = now + _GAP_S
+            looked_s = now
+            self._step(now)
+            self._tell(now)
+        self._stop()
+
+    def _woken(self) -> bool:
+        """Wait until something ends or the next look is due; whether the end is asked for."""
+        step_s = max(_SHORTEST_STEP_S, min(self._spec.interval_s / 4, HEALTH_EVERY_S))
+        descriptors = [self._lifeline, self._run_watch.descriptor]
+        descriptors += [child.sentinel for child in self._everybody()]
+        ready = connection.wait([one for one in descriptors if one is not None], step_s)
+        if self._lifeline in ready and self._asked_to_stop():
+            return True
+        return self._run_watch.ended() or os.getppid() != self._spec.parent_pid
+
+    def _asked_to_stop(self) -> bool:
+        """Follow what the training process has asked for on the lifeline."""
+        asked = os.read(self._lifeline, 4096)
+        for request in asked:
+            if request in {RELEASE, RESUME}:
+                self._notices.released = float(request == RELEASE)
+        return not asked or STOP in asked
+
+    def _step(self, now: float) -> None:
+        served = self._manager.running
+        self._manager.step(now)
+        if served and not self._manager.running:
+            # A dead Manager is for good, and so is everybody's connection to it.
+            for child in self._clients():
+                child.end(now, ProcessFailure.MANAGER_GONE, f"the Manager: {self._manager.error}")
+            self._address = ManagerAddress.new()
+        for child in self._clients():
+            child.step(now, may_start=self._manager.running)
+        for child in (self._manager, self._relay):
+            if child.running and child.state is MonitorState.STARTING and child.heartbeat.alive_s:
+                child.move(MonitorState.OK)
+        if now >= self._judge_from_s:
+            self._judge(now)
+
+    def _judge(self, now: float) -> None:
+        relay_limit_s = max(self._spec.timeout_s, _STALE_INTERVALS * self._spec.interval_s)
+        _follow(self._relay, trouble(self._relay, now, relay_limit_s, self._spec.timeout_s), now)
+        for name, worker in self._workers.items():
+            stale_after_s = _STALE_INTERVALS * self._monitors[name].interval_s * worker.heartbeat.slowdown
+            timeout_s = self._monitors[name].timeout_s
+            _follow(worker, trouble(worker, now, max(timeout_s, stale_after_s), timeout_s), now)
+            if worker.running:
+                _note_success(worker, now, stale_after_s)
+        if (over := self._manager.restrain(now)) is not None:
+            self._manager.end(now, ProcessFailure.OVER_LIMIT, over)
+        culprit = blame(self._manager, self._clients(), now, self._spec.timeout_s)
+        if culprit is not None:
+            culprit.end(now, ProcessFailure.SILENT, f"gave no answer for {self._spec.timeout_s:g} s")
+
+    def _tell(self, now: float) -> None:
+        """Tell the health when it has changed, and now and then as a sign of life."""
+        reports = {name: worker.report() for name, worker in self._workers.items()}
+        report = HealthReport(reports | {"manager": self._manager.report(), "relay": self._relay.report()})
+        unchanged = report == self._told
+        if unchanged and now - self._told_s < HEALTH_EVERY_S:
+            return
+        try:
+            if self._health.write(UNCHANGED if unchanged else report):
+                self._told, self._told_s = report, now
+        except OSError:
+            # Nobody reads: the lifeline ends in the same moment.
+            return
+
+    def _stop(self) -> None:
+        """End all, workers first; then go without waiting for anything that is left."""
+        budget_s = self._spec.stop_budget_s
+        if self._run_watch.ended():
+            budget_s = min(budget_s, _LONGEST_STOP_WITHOUT_RUN_S)
+        stop_all(list(self._workers.values()), budget_s * _WORKERS_SHARE)
+        # Neither of these two holds a driver: nothing is lost by ending them at once.
+        for child in (self._relay, self._manager):
+            child.send(signal.SIGKILL)
+        stop_all([self._relay, self._manager], budget_s * (1 - _WORKERS_SHARE) / 2)
+        left = {child.name: child.pid for child in self._everybody() if child.pid is not None}
+        if left:
+            with contextlib.suppress(OSError):
+                self._health.write(HealthReport(left_behind=left))
+
+    def _clients(self) -> list[Child]:
+        """Those that talk to the Manager."""
+        return [self._relay, *self._workers.values()]
+
+    def _everybody(self) -> list[Child]:
+        return [self._manager, *self._clients()]
+
+    def _surroundings(self, event: Any, heartbeat: Heartbeat) -> Surroundings:  # noqa: ANN401 - an Event
+        """What a forked child is told; closes in it what only the host uses."""
+        os.close(self._health_descriptor)
+        return Surroundings(self._pid, self._run_watch, event, self._address, heartbeat)
+
+    def _start_manager(self, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401 - an Event
+        prepare_child("pylon-manager", self._surroundings(event, heartbeat), signal.SIGKILL)
+        os.close(self._data_descriptor)
+        serve_reports(self._address)
+
+    def _start_relay(self, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401 - an Event
+        around = self._surroundings(event, heartbeat)
+        prepare_child("pylon-relay", around, signal.SIGKILL)
+        relay(FrameWriter(self._data_descriptor), self._spec.interval_s, self._notices, around)
+
+    def _start_worker(self, spec: MonitorSpec, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401
+        os.close(self._data_descriptor)
+        work(spec, self._notices, self._surroundings(event, heartbeat))
+
+
+def _follow(child: Child, verdict: Verdict | None, now: float) -> None:
+    if verdict is not None:
+        child.end(now, *verdict)
+
+
+def _note_success(worker: Child, now: float, stale_after_s: float) -> None:
+    if worker.heartbeat.success_s and now - worker.heartbeat.success_s <= stale_after_s:
+        worker.move(MonitorState.OK)
+    elif worker.overdue(now, stale_after_s):
+        worker.move(MonitorState.STALE)
+
+
+def main(parent_pid: int) -> None:
+    """Be the host; the spec comes as one frame on standard input, which then is the lifeline.
+
+    Args:
+        parent_pid: the training process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _close_inherited()
+    # There is nothing to put in order yet. The lifeline may not tell that the run has ended: a process
+    # that the run has forked may hold its other end.
+    die_with_parent(parent_pid, signal.SIGKILL)
+    call_process("pylon-host")
+    lifeline = sys.stdin.fileno()
+    try:
+        # Requests may stand behind the spec already: they stay in the pipe, for Host to follow.
+        spec: HostSpec = read_one(lifeline)
+    except EOFError:
+        # The run ended before it had told what to do.
+        os._exit(0)
+    # Inherited by all that is started from here.
+    cap_memory(spec.limits)
+    # SIGCONT: a host that somebody has stopped wakes up, sees the end of the run, and ends all in order.
+    die_with_parent(spec.parent_pid, signal.SIGCONT)
+    exit_code = 1
+    try:
+        Host(spec, lifeline, HEALTH_DESCRIPTOR, DATA_DESCRIPTOR).run()
+        exit_code = 0
+    except Exception:  # noqa: BLE001 - whatever it is, the training process's log shall tell it
+        with contextlib.suppress(OSError):
+            FrameWriter(HEALTH_DESCRIPTOR).write(HealthReport(last_word=traceback.format_exc()))
+    # multiprocessing's own exit waits for every child without limit, an unkillable one included.
+    os._exit(exit_code)
+
+
+def _close_inherited() -> None:
+    """Close what libraries of the run have left open for every child: the other end may wait for us."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is needed
+        if int(name) >= _OWN_DESCRIPTORS:
+            # The listing's own descriptor is gone already.
+            with contextlib.suppress(OSError):
+                os.close(int(name))

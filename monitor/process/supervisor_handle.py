@@ -1,0 +1,213 @@
+"""The host as the training process holds it: started, heard, and ended with all that it has started."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pylon.monitor.process.messages import (
+    DATA_DESCRIPTOR,
+    HEALTH_DESCRIPTOR,
+    STOP,
+    FrameReader,
+    HealthReport,
+    HostSpec,
+    encode,
+)
+from pylon.monitor.process.pipes import PipeEnd
+
+_BOOT = (
+    "import sys; sys.path[:] = {path!r}; from pylon.monitor.process.supervisor import main; main({parent})"
+)
+_PACKAGE_ROOT = str(Path(__file__).absolute().parents[3])
+# From here on `stop` ends with force what has not ended by itself, within the grace of 0.5 s.
+_FORCE_AFTER_S = 0.1
+_REAP_WITHIN_S = 0.2
+# A worker that holds a driver ends by itself within a second of its host's death.
+_WORKERS_GRACE_S = 1.3
+_LOOK_EVERY_S = 0.005
+
+logger = logging.getLogger("monitor")
+
+
+class HostProcess:
+    """A running host. It leads a process group of its own, in which all that it starts stays.
+
+    So Ctrl-C of a terminal, which goes to the foreground group, reaches none of them.
+
+    Args:
+        spec: what it shall run.
+
+    Attributes:
+        pid: process id, and that of the group.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, spec: HostSpec) -> None:
+        with contextlib.ExitStack() as stack:
+            # What the host uses is closed here in any case, what we use only where it does not start.
+            with contextlib.ExitStack() as of_host:
+                lifeline = _pipe(of_host, stack)
+                health, data = _pipe(stack, of_host), _pipe(stack, of_host)
+                self.pid = _launch(lifeline[0].number, health[1].number, data[1].number)
+            self._descriptors = stack.pop_all()
+        self._reaped = False
+        self._lifeline = lifeline[1]
+        self.health = FrameReader(health[0].number)
+        self.data = FrameReader(data[0].number)
+        self.ask_bytes(encode(spec))
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """What becomes readable when it has something to say, or ends."""
+        return self.health.descriptor, self.data.descriptor
+
+    def ask(self, request: int) -> None:
+        """Write one request into its lifeline."""
+        self.ask_bytes(bytes([request]))
+
+    def ask_bytes(self, content: bytes) -> None:
+        """Write into its lifeline; a host that has ended does not mind."""
+        with contextlib.suppress(OSError):
+            while content:
+                content = content[os.write(self._lifeline.checked(), content) :]
+
+    def how_it_ended(self) -> str | None:
+        """Exit code or signal; None while it runs, or where somebody else has waited for it."""
+        # It stays a zombie: as long as it does, no stranger gets its process id, which is the group's.
+        until_s = time.monotonic() + _FORCE_AFTER_S
+        while time.monotonic() < until_s:
+            try:
+                ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            except ChildProcessError:
+                return None
+            if ended is not None:
+                code = ended.si_status
+                return f"with exit code {code}" if ended.si_code == os.CLD_EXITED else f"by signal {code}"
+            # Its pipes close a moment before it can be waited for.
+            time.sleep(_LOOK_EVERY_S)
+        return None
+
+    def kill(self) -> None:
+        """SIGKILL to the host alone; its children notice."""
+        if not self._reaped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def end_in_order(self, join_timeout_s: float) -> None:
+        """Ask it to end everything, wait, then end it and its group by force."""
+        # A byte, not only the end of the pipe: a forked loader worker may hold a copy of it.
+        self.ask(STOP)
+        self._close_lifeline()
+        deadline_s = time.monotonic() + join_timeout_s + _FORCE_AFTER_S
+        if not self._ended_by(deadline_s):
+            self._end_by_force(time.sleep, _FORCE_AFTER_S)
+        self._tell_of_left_behind()
+        self._descriptors.close()
+        self._reap_adopted()
+
+    def end_now(self, wait: Callable[[float], object]) -> None:
+        """End what is left of a host that has failed.
+
+        Args:
+            wait: waits so many seconds, or less where a stop is asked for meanwhile.
+        """
+        self._close_lifeline()
+        self._end_by_force(wait, _WORKERS_GRACE_S)
+        self._descriptors.close()
+        self._reap_adopted()
+
+    def _end_by_force(self, wait: Callable[[float], object], grace_s: float) -> None:
+        self.kill()
+        # Its children get SIGTERM or SIGKILL from the kernel now; one that is stopped takes neither.
+        self._signal_group(signal.SIGTERM)
+        wait(grace_s)
+        self._signal_group(signal.SIGKILL)
+        if not self._ended_by(time.monotonic() + _REAP_WITHIN_S):
+            logger.error("monitor: host process %d cannot be killed; it is left behind", self.pid)
+
+    def _ended_by(self, deadline_s: float) -> bool:
+        while not self._reaped:
+            try:
+                self._reaped = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+            except ChildProcessError:
+                # The kernel reaps where SIGCHLD is ignored, and a run may wait for any child of its own.
+                self._reaped = True
+            if not self._reaped:
+                if time.monotonic() > deadline_s:
+                    return False
+                time.sleep(_LOOK_EVERY_S)
+        return True
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def _tell_of_left_behind(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            for report in self.health.read():
+                left = report.left_behind if isinstance(report, HealthReport) else {}
+                for name, pid in left.items():
+                    logger.error("monitor: %s (process %d) cannot be killed; it is left behind", name, pid)
+
+    def _reap_adopted(self) -> None:
+        """Where this process is PID 1 or a subreaper, the host's orphans have become its children."""
+        until_s = time.monotonic() + _REAP_WITHIN_S
+        with contextlib.suppress(ChildProcessError):
+            # One that SIGKILL has just hit takes a moment to end.
+            while os.waitpid(-self.pid, os.WNOHANG)[0] or time.monotonic() < until_s:
+                time.sleep(_LOOK_EVERY_S)
+
+    def _close_lifeline(self) -> None:
+        self._lifeline.close()
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[PipeEnd, PipeEnd]:
+    ends = PipeEnd.pair()
+    for stack, end in zip((reader, writer), ends, strict=True):
+        stack.callback(end.close)
+    return ends
+
+
+def _launch(lifeline: int, health: int, data: int) -> int:
+    """Start a host with these as its standard input and further descriptors; its process id."""
+    boot = _BOOT.format(path=_search_path(), parent=os.getpid())
+    # Not subprocess: it waits for a pipe of its own to close, and a process that another thread forks
+    # in that moment, such as a loader worker, keeps it open for all its life.
+    return os.posix_spawn(
+        sys.executable,
+        # -S and -I: neither site nor the user's Python settings run in the host; it gets our path as it is.
+        [sys.executable, "-I", "-S", "-c", boot],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, lifeline, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, health, HEALTH_DESCRIPTOR),
+            (os.POSIX_SPAWN_DUP2, data, DATA_DESCRIPTOR),
+        ],
+        setpgroup=0,
+        # A run may ignore or block what the host must hear: the end of its children, and SIGTERM.
+        setsigmask=(),
+        setsigdef=(signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ),
+    )
+
+
+def _search_path() -> list[str]:
+    """The run's, without what its interpreter passes over too."""
+    entries = [_PACKAGE_ROOT, *(entry or _here() for entry in sys.path if isinstance(entry, str))]
+    return [entry for entry in dict.fromkeys(entries) if entry]
+
+
+def _here() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        # It was removed.
+        return ""

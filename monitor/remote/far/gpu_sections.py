@@ -1,0 +1,116 @@
+"""What stands in the sections of a frame about GPUs: how nvidia-smi is, and what it has said."""
+
+from dataclasses import dataclass, field
+
+from pylon.monitor.remote.far.sections import Lines, MalformedError, decimal, whole
+from pylon.monitor.remote.far.smi import GPUFigures, gpu_figures, gpu_process, mig_instances
+from pylon.monitor.status.gpu import GPUProcess, MIGInstance
+from pylon.monitor.status.values import Absence
+
+_PROCESSES_STALE_S = 60.0
+
+
+@dataclass(slots=True)
+class GPUSection:
+    """The section 'gpu', as it stands in a frame.
+
+    Attributes:
+        state: off, starting, missing, started, running or ended.
+        since_s: uptime at which nvidia-smi was started, or ended.
+        interval_s: how often it is to look.
+        run: tells one start of it from the others.
+        queried: what it was asked for; told when that has changed and now and then.
+        lines: the newest of each GPU, with its uptime.
+        words_s, words: the newest of what it said that is no such line.
+    """
+
+    state: str
+    since_s: float | None
+    interval_s: float
+    run: str
+    queried: tuple[str, ...] = ()
+    lines: list[tuple[float | None, str]] = field(default_factory=list)
+    words_s: float | None = None
+    words: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GPUUsers:
+    """The section 'apps'.
+
+    Attributes:
+        processes: by UUID of the GPU, or of a part of one.
+        parts: of each GPU that is divided, by its UUID.
+    """
+
+    processes: dict[str, list[GPUProcess]]
+    parts: dict[str, tuple[MIGInstance, ...]]
+
+
+def gpu_section(lines: Lines) -> GPUSection:
+    """The section as it stands there. Raises MalformedError."""
+    head = lines[0].split() if lines else []
+    if len(head) != 5 or head[0] != "state":
+        raise MalformedError("gpu")
+    section = GPUSection(head[1], _clock(head[2]), whole(head[3]) / 1000, head[4])
+    for line in lines[1:]:
+        name, _, rest = line.partition(" ")
+        at, _, content = rest.partition(" ")
+        if name == "fields":
+            section.queried = tuple(rest.split(","))
+        elif name == "gpu":
+            section.lines.append((_clock(at), content))
+        elif name == "words":
+            section.words_s, section.words = _clock(at), content or None
+    return section
+
+
+def _clock(word: str) -> float | None:
+    return None if word == "-" else decimal(word)
+
+
+def figures_of(section: GPUSection) -> tuple[list[tuple[float, GPUFigures]], str | None]:
+    """The lines that can be read, and what is wrong with another."""
+    found: dict[str, tuple[float, GPUFigures]] = {}
+    nonsense = None
+    for at_s, line in section.lines:
+        if at_s is None:
+            continue
+        try:
+            figures = gpu_figures(section.queried, line)
+        except MalformedError as error:
+            nonsense = f"nvidia-smi: a line that is none of its own: {error}"
+            continue
+        # A GPU that has got another number stands there twice: the older line is the former one's.
+        if figures.uuid not in found or found[figures.uuid][0] < at_s:
+            found[figures.uuid] = (at_s, figures)
+    return list(found.values()), nonsense
+
+
+def gpu_users(lines: Lines | None, uptime_s: float) -> GPUUsers | Absence:
+    """Who uses GPUs, or why that is not known."""
+    if lines is None:
+        return Absence.STARTING
+    processes: dict[str, list[GPUProcess]] = {}
+    listed: list[str] = []
+    try:
+        head = lines[0].split() if lines else []
+        if len(head) != 2 or head[0] != "at":
+            return Absence.UNREACHABLE
+        at_s = _clock(head[1])
+        for line in lines[1:]:
+            if line.startswith("mig\t"):
+                listed.append(line.removeprefix("mig\t"))
+                continue
+            said = line.rpartition("\t")[2].lower()
+            if "no running processes" in said:
+                continue
+            if "not supported" in said or "not a valid field" in said:
+                return Absence.UNSUPPORTED
+            uuid, process = gpu_process(line)
+            processes.setdefault(uuid, []).append(process)
+    except MalformedError:
+        return Absence.UNREACHABLE
+    if at_s is None or uptime_s - at_s > _PROCESSES_STALE_S:
+        return Absence.HUNG
+    return GPUUsers(processes, mig_instances(listed))

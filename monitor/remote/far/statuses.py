@@ -1,0 +1,80 @@
+"""Frames as statuses: the same fields, units and reasons for absence as a local monitor's."""
+
+import time
+
+from pylon.monitor.remote.far.frames import Frame
+from pylon.monitor.remote.far.gpus import RemoteGPUs
+from pylon.monitor.remote.far.host import RemoteHost
+from pylon.monitor.remote.far.sections import parsed, system
+from pylon.monitor.status.cpu import CPUStatus
+from pylon.monitor.status.remote import RemoteStatus
+from pylon.monitor.status.values import Absence
+from pylon.monitor.status.window import Window
+
+
+class RemoteStatuses:
+    """One server's frames, compared with each other, over all connections to it.
+
+    Args:
+        window_size: readings that statistics go over.
+    """
+
+    def __init__(self, window_size: int) -> None:
+        self._cpu_percent = Window(window_size)
+        self._memory_used_bytes = Window(window_size)
+        self._run_cpu_percent = Window(window_size)
+        self._run_rss_bytes = Window(window_size)
+        self._host = RemoteHost()
+        self._gpus = RemoteGPUs(window_size)
+        self._uptime_s: float | None = None
+        self._system: dict[str, str] = {}
+
+    def build(
+        self,
+        frame: Frame,
+        received_monotonic_s: float,
+        *,
+        received_wall_s: float | None = None,
+        sent_monotonic_s: float | None = None,
+    ) -> RemoteStatus:
+        """The server's status after `frame`.
+
+        Args:
+            frame: the newest.
+            received_monotonic_s: when it came in: the time of the samples.
+            received_wall_s: the same on the wall clock; None: now.
+            sent_monotonic_s: when it was asked for; without it there is no round trip, and the clock
+                offset contains the way back.
+        """
+        wall_s = time.time() if received_wall_s is None else received_wall_s
+        self._notice_restart(frame)
+        trip_s = None if sent_monotonic_s is None else max(0.0, received_monotonic_s - sent_monotonic_s)
+        offset_s = None if frame.wall_time_s is None else frame.wall_time_s - wall_s + (trip_s or 0.0) / 2
+        sample = self._host.sample(frame, received_monotonic_s, wall_s)
+        cpu = CPUStatus(
+            sample,
+            self._cpu_percent.add(sample.cpu_percent),
+            self._memory_used_bytes.add(sample.memory_used_bytes),
+            self._run_cpu_percent.add(None),
+            self._run_rss_bytes.add(None),
+        )
+        return RemoteStatus(
+            cpu=cpu,
+            gpu=self._gpus.status(frame, received_monotonic_s, wall_s),
+            clock_offset_s=offset_s,
+            far_uptime_s=frame.uptime_s,
+            round_trip_s=trip_s,
+            hostname=self._system.get("hostname"),
+            kernel=self._system.get("kernel"),
+        )
+
+    def _notice_restart(self, frame: Frame) -> None:
+        """Begin anew where the machine did: its counters have nothing to do with those of before."""
+        told = parsed(frame.sections.get("system"), system)
+        told = {} if isinstance(told, Absence) else told
+        other = "boot" in told and told["boot"] != self._system.get("boot", told["boot"])
+        back = None not in (frame.uptime_s, self._uptime_s) and (frame.uptime_s or 0) < (self._uptime_s or 0)
+        if other or back:
+            self._host = RemoteHost()
+        self._system |= told
+        self._uptime_s = frame.uptime_s

@@ -1,0 +1,71 @@
+"""What can go wrong on the way to a server, as a tree.
+
+SSHError
+├── UnreachableError        no address, nobody answers there, no way to it
+├── DeadlineError           it took longer than it may
+├── HostKeyUnknownError   * the server's key is not among the known ones
+├── HostKeyChangedError   * the server shows another key than the known one, or a revoked one
+├── LoginRefusedError     * the server accepts none of our keys, or we have none that can be used
+├── ChannelRefusedError     logged in, but the server does not run our command or let us through
+├── ConnectionClosedError   the other side, or we, ended the connection
+├── ProtocolError           what is there does not speak SSH as we do, or floods us
+└── ProxyError              the ProxyCommand could not be run or failed
+
+Those with * are permanent: trying again changes nothing, and can lock the user out.
+"""
+
+from typing import ClassVar
+
+from pylon.monitor.errors import MonitorError
+
+
+class SSHError(MonitorError):
+    """Base of all errors of a connection.
+
+    Attributes:
+        permanent: it stays so until the user acts; not to be tried again before.
+    """
+
+    permanent: ClassVar[bool] = False
+
+
+class UnreachableError(SSHError):
+    """There is no address for the name, nobody answers at it, or no route leads there."""
+
+
+class DeadlineError(SSHError):
+    """It took longer than it may; the text says how far it came."""
+
+
+class HostKeyUnknownError(SSHError):
+    """The server's host key is not known, and new ones are not accepted or cannot be noted."""
+
+    permanent = True
+
+
+class HostKeyChangedError(SSHError):
+    """The server shows another host key than the known one, or one that was revoked."""
+
+    permanent = True
+
+
+class LoginRefusedError(SSHError):
+    """The server accepts none of our keys, or there is none that can be used without a person."""
+
+    permanent = True
+
+
+class ChannelRefusedError(SSHError):
+    """The server let us in, but does not run the command or does not let us through to the next."""
+
+
+class ConnectionClosedError(SSHError):
+    """The connection ended; the text says by whom, and the last words of the far side."""
+
+
+class ProtocolError(SSHError):
+    """What answers there does not speak SSH, has no algorithm in common with us, or floods us."""
+
+
+class ProxyError(SSHError):
+    """The ProxyCommand could not be run or failed; the text has its own last words."""

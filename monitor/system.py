@@ -1,0 +1,255 @@
+"""All monitors of this machine and of others behind one object: what a training run holds."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from pylon.monitor.base import BaseMonitor, check_not_negative, check_positive
+from pylon.monitor.cpu import CPUMonitor
+from pylon.monitor.errors import MonitorSettingError
+from pylon.monitor.gpu import GPUMonitor
+from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.process.client import ClientSettings, MonitorClient
+from pylon.monitor.process.messages import MonitorSpec
+from pylon.monitor.remote.monitor import RemoteMonitor, host_key_policy
+from pylon.monitor.remote.shards import LOCALHOST, MOST_HOSTS_PER_PROCESS, named_servers, remote_monitors
+from pylon.monitor.remote.view import RemoteView
+from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
+from pylon.monitor.status.health import MonitorHealth, monitor_health
+from pylon.monitor.status.observation import STALE_INTERVALS, Observation, observations
+
+_TWINS_NAMED = 5
+_TWINS_LOG_SPACING_S = 60.0
+
+logger = logging.getLogger("monitor")
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSnapshot:
+    """Everything that was known at one moment; it never changes, it only ages.
+
+    Attributes:
+        sequence: grows by one with each refresh; 0 before the first.
+        cpu, gpu: observations by server. Each knows its age and is current or not.
+        others: by class name and server, what further monitors have seen.
+        same_machine: of each server that seems to be another one under a second name, that name:
+            both show the same host key and call themselves alike.
+    """
+
+    sequence: int = 0
+    cpu: Mapping[str, Observation[CPUStatus]] = field(default_factory=dict)
+    gpu: Mapping[str, Observation[GPUStatus]] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, Observation[Any]]] = field(default_factory=dict)
+    same_machine: Mapping[str, str] = field(default_factory=dict)
+
+    def as_record(self) -> dict[str, Any]:
+        """The figures of this machine for one log line, JSON-ready; None where unknown or not current.
+
+        Returns:
+            cpu_percent, memory_used_bytes, memory_total_bytes, run_cpu_percent (of one core),
+            run_rss_bytes, age_s, and in the order of the GPUs the lists gpu_util_percent,
+            gpu_memory_used_bytes, gpu_memory_total_bytes, gpu_power_w, gpu_temperature_c.
+        """
+        seen_cpu, seen_gpu = self.cpu.get(LOCALHOST), self.gpu.get(LOCALHOST)
+        cpu = None if seen_cpu is None else seen_cpu.current
+        gpu = None if seen_gpu is None else seen_gpu.current
+        gpus: Sequence[GPUSample] = () if gpu is None else gpu.gpus
+        sample = None if cpu is None else cpu.sample
+        run = None if sample is None else sample.run
+        age = None if seen_cpu is None else seen_cpu.age_s
+        return {
+            "cpu_percent": None if sample is None else sample.cpu_percent,
+            "memory_used_bytes": None if sample is None else sample.memory_used_bytes,
+            "memory_total_bytes": None if sample is None else sample.memory_total_bytes,
+            "run_cpu_percent": None if run is None else run.cpu_percent,
+            "run_rss_bytes": None if run is None else run.rss_bytes,
+            "age_s": None if age is None else round(age, 3),
+            "gpu_util_percent": [one.utilization_percent for one in gpus],
+            "gpu_memory_used_bytes": [one.memory_used_bytes for one in gpus],
+            "gpu_memory_total_bytes": [one.memory_total_bytes for one in gpus],
+            "gpu_power_w": [one.power_w for one in gpus],
+            "gpu_temperature_c": [one.temperature_c for one in gpus],
+        }
+
+
+class SystemMonitor:
+    """Watches processors, memory and GPUs beside a run, in processes of their own.
+
+    A copy is inert, see BaseMonitor.
+
+    Args:
+        servers: what to watch: 'localhost', and others as `ssh` takes them, `[user@]host[:port]`; or
+            such by names of your choice.
+        interval_s: seconds between readings, above 0.
+        timeout_s: how long one reading may take, above 0. Beyond it a local monitor's process is
+            replaced; a reading of another machine has failed.
+        window_size: readings that statistics go over, at least 1.
+        join_timeout_s: time that `stop` gives the processes to end by themselves, from 0 on.
+        gpu: watch GPUs too. False opens no driver: for reset and MIG changes, which an open
+            client blocks, and for machines whose driver must not be polled.
+        slow_interval_s: seconds between readings of what is costly to read: process lists, ECC
+            counters, proportional memory; above 0.
+        limits: what each process may use; None: the defaults of ResourceLimits.
+        others: further monitors, not started, to run beside these two: with the interval and
+            timeout of their own, but under one supervisor and within one budget for `stop`.
+        hosts_per_process: most servers, this machine aside, that one process reads; 1 to 250.
+        ssh_config: file to look other servers up in; None: ~/.ssh/config.
+        host_keys: 'strict': a server whose host key is not known is refused; 'accept-new': its key
+            is noted. A changed key is refused in any case.
+
+    Raises:
+        MonitorSettingError: an argument is out of range, or two monitors have the same name.
+        MonitorClassError: see BaseMonitor.
+    """
+
+    def __init__(  # noqa: PLR0917 - the documented signature
+        self,
+        servers: Sequence[str] | Mapping[str, str] = (LOCALHOST,),
+        interval_s: float = 1.0,
+        timeout_s: float = 5.0,
+        window_size: int = 10,
+        join_timeout_s: float = 2.0,
+        gpu: bool = True,
+        slow_interval_s: float = 10.0,
+        limits: ResourceLimits | None = None,
+        others: Sequence[BaseMonitor[Any]] = (),
+        hosts_per_process: int = 64,
+        ssh_config: Path | str | None = None,
+        host_keys: str = "strict",
+    ) -> None:
+        check_positive("interval_s", interval_s)
+        check_positive("timeout_s", timeout_s)
+        check_positive("window_size", window_size)
+        check_positive("slow_interval_s", slow_interval_s)
+        check_not_negative("join_timeout_s", join_timeout_s)
+        if not (isinstance(hosts_per_process, int) and 1 <= hosts_per_process <= MOST_HOSTS_PER_PROCESS):
+            raise MonitorSettingError(
+                f"hosts_per_process: {hosts_per_process!r}, expected 1 to {MOST_HOSTS_PER_PROCESS}."
+            )
+        host_key_policy(host_keys)
+        self._servers = named_servers(servers)
+        self._hosts_per_process = hosts_per_process
+        self._ssh: dict[str, Any] = {"ssh_config": ssh_config, "host_keys": host_keys}
+        self._settings = ClientSettings(interval_s, timeout_s, join_timeout_s, limits or ResourceLimits())
+        self._window_size = int(window_size)
+        self._slow_interval_s = slow_interval_s
+        self._gpu = gpu
+        # No run_pid: in its process a monitor takes the one that started the host.
+        self._others = tuple(others)
+        self._remote: list[RemoteMonitor] = []
+        self._specs = self._all_specs()
+        self._remote_view = RemoteView(list(self._servers), STALE_INTERVALS * interval_s, gpu=gpu)
+        self._told_twins: set[str] = set()
+        self._tell_twins_from_s = 0.0
+        self._released = False
+        self._snapshot = SystemSnapshot()
+        self._client: MonitorClient | None = None
+
+    def start(self) -> None:
+        """Start the processes; returns at once. A stopped monitor is not started again."""
+        if self._client is None:
+            self._client = MonitorClient(self._specs, self._settings, self._refresh)
+            if self._released:
+                self._client.release(released=True)
+        self._client.start()
+
+    def release(self) -> None:
+        """Have this machine's GPU driver closed, so that a GPU can be reset or divided; returns at once.
+
+        It is closed within an interval, unless a call into it hangs: then GPUStatus.released stays False.
+        """
+        self._set_released(True)
+
+    def resume(self) -> None:
+        """Have the GPU driver opened again after `release`; returns at once."""
+        self._set_released(False)
+
+    def latest(self) -> SystemSnapshot:
+        """The newest snapshot: a look at an attribute."""
+        return self._snapshot
+
+    def health(self) -> dict[str, MonitorHealth]:
+        """How each monitor itself is, by its name, and the Manager under 'manager'.
+
+        Servers but this machine are spread over RemoteMonitor-0, -1, ...
+        """
+        names = [*(spec.name for spec in self._specs), "manager"]
+        return {name: monitor_health(self._client, name) for name in names}
+
+    def stop(self) -> None:
+        """End all processes within `join_timeout_s` + 0.5 s; from any thread, any number of times.
+
+        `latest` goes on to show the last snapshot, which ages.
+        """
+        if self._client is not None:
+            self._client.stop()
+
+    def __enter__(self) -> Self:
+        """Started."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stopped."""
+        self.stop()
+
+    def _all_specs(self) -> tuple[MonitorSpec, ...]:
+        arguments: dict[str, Any] = {
+            "window_size": self._window_size,
+            "slow_interval_s": self._slow_interval_s,
+            "interval_s": self._settings.interval_s,
+            "timeout_s": self._settings.timeout_s,
+        }
+        local: list[BaseMonitor[Any]] = []
+        if LOCALHOST in self._servers:
+            local.append(CPUMonitor(**arguments))
+            if self._gpu:
+                local.append(GPUMonitor(**arguments))
+        self._remote = remote_monitors(
+            self._servers, self._hosts_per_process, {**arguments, **self._ssh, "gpu": self._gpu}
+        )
+        specs = tuple(monitor.spec() for monitor in (*local, *self._remote, *self._others))
+        names = [spec.name for spec in specs]
+        if len(set(names)) < len(names):
+            raise MonitorSettingError(
+                f"others: the monitors {names}, expected one of each name: reports go by it."
+            )
+        return specs
+
+    def _set_released(self, released: bool) -> None:
+        self._released = released
+        if self._client is not None:
+            self._client.release(released=released)
+
+    def _refresh(self) -> None:
+        if self._client is None:
+            return
+        reports = self._client.reports
+        remote = self._remote_view.take([reports.get(one.name, {}) for one in self._remote])
+        self._tell_of_twins(remote.same_machine)
+        self._snapshot = SystemSnapshot(
+            self._snapshot.sequence + 1,
+            self._seen("CPUMonitor", self._settings.interval_s) | remote.cpu,
+            self._seen("GPUMonitor", self._settings.interval_s) | remote.gpu,
+            {one.name: self._seen(one.name, one.interval_s) for one in self._others},
+            remote.same_machine,
+        )
+
+    def _tell_of_twins(self, same_machine: Mapping[str, str]) -> None:
+        new = sorted(same_machine.keys() - self._told_twins)
+        now = time.monotonic()
+        # Servers connect one after the other: one line for many of them.
+        if not new or now < self._tell_twins_from_s:
+            return
+        self._tell_twins_from_s = now + _TWINS_LOG_SPACING_S
+        self._told_twins |= set(new)
+        named = ", ".join(f"{server} ({same_machine[server]})" for server in new[:_TWINS_NAMED])
+        more = f" and {len(new) - _TWINS_NAMED} more" if len(new) > _TWINS_NAMED else ""
+        logger.warning("monitor: servers that seem to be others under a second name: %s%s", named, more)
+
+    def _seen(self, name: str, interval_s: float) -> dict[str, Observation[Any]]:
+        reports = {} if self._client is None else self._client.reports.get(name, {})
+        return observations(reports, STALE_INTERVALS * interval_s)

@@ -1,1 +1,0 @@
-"""How reports travel: the Manager dict between the processes of one host."""

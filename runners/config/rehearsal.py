@@ -1,0 +1,149 @@
+"""Values that only their class can judge: what is cheap to build is built once before any run begins.
+
+What it makes is thrown away. Models, datasets, loaders and monitors may be large, or touch files and
+processes: they are built when their run begins, and so is whatever has one of them in its arguments.
+"""
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from pylon.data import BaseDataset
+from pylon.monitor import SystemMonitor
+from pylon.runners.config import Node, build, children, is_node, refusal
+from pylon.runners.config.contracts import check_score
+from pylon.runners.errors import ConfigError, ConfigProblem
+from pylon.runners.randomness import generators_kept
+from pylon.runners.run_directory.retention import Retention, check_interval
+from pylon.runners.training.base_runner import BaseRunner
+from pylon.runners.training.base_trainer import BaseTrainer
+
+_HEAVY = (torch.nn.Module, Dataset, DataLoader, SystemMonitor)
+_INTERVALS = ("checkpoint_every_steps", "checkpoint_every_minutes")
+
+
+def rehearse(config: dict[str, Any], source: Path | str) -> None:
+    """Find the values that a checked configuration's classes refuse; generators are left as they were.
+
+    Args:
+        config: what `check_config` has passed.
+        source: the file, for the error.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    problems = rehearsal_problems(config)
+    if problems:
+        raise ConfigError(source, problems)
+
+
+def rehearsal_problems(config: dict[str, Any]) -> list[ConfigProblem]:
+    """The values that a checked configuration's classes refuse; generators are left as they were."""
+    problems = list(_split_problems(config))
+    # The run itself gives the warnings.
+    with generators_kept(torch.device("cpu")), warnings.catch_warnings(action="ignore"):
+        _rehearse_runner(config["runner"], problems)
+        _rehearse_metric(config, problems)
+        _built(config.get("criterion"), "criterion", problems)
+        _rehearse_optimizer(config, problems)
+    return problems
+
+
+def _rehearse_runner(runner: Node, problems: list[ConfigProblem]) -> None:
+    """What is inside its arguments, and those that a trainer's constructor refuses."""
+    cls, arguments = runner["class"], runner["args"]
+    built = {
+        name: _built(value, f"runner.args.{name}", problems)
+        for name, value in arguments.items()
+        if not _holds(value, _HEAVY)
+    }
+    if not issubclass(cls, BaseTrainer):
+        return
+    before = len(problems)
+    for name in _INTERVALS:
+        _collected(lambda: _judged(runner, lambda: check_interval(name, arguments.get(name))), problems)  # noqa: B023 - called at once
+    retention = built.get("retention")
+    if len(problems) == before and isinstance(retention, Retention):
+        _collected(lambda: _judged(runner, lambda: _check_retention(retention, cls, arguments)), problems)
+
+
+def _check_retention(retention: Retention, cls: type, arguments: dict[str, Any]) -> None:
+    steps = inspect.signature(cls).parameters.get(_INTERVALS[0])
+    # A class that hands its arguments on may give this one itself; only its constructor can tell then.
+    if steps is not None:
+        retention.check_against(arguments.get(steps.name, steps.default))
+
+
+def _judged(node: Node, check: Callable[[], None]) -> None:
+    """Let `check` judge the arguments of the runner as its constructor would."""
+    try:
+        check()
+    except (TypeError, ValueError) as error:
+        raise ConfigError("configuration", [refusal(node, "runner", error)]) from error
+
+
+def _rehearse_metric(config: dict[str, Any], problems: list[ConfigProblem]) -> None:
+    runner = config["runner"]
+    metric, score = _built(config.get("metric"), "metric", problems), runner["args"].get("score")
+    if metric is not None and isinstance(score, str) and issubclass(runner["class"], BaseRunner):
+        _collected(lambda: check_score(metric, score), problems)
+
+
+def _rehearse_optimizer(config: dict[str, Any], problems: list[ConfigProblem]) -> None:
+    """The optimizer on one parameter that stands for the model's, and the scheduler on it."""
+    node = config.get("optimizer")
+    if node is None:
+        return
+    found: list[ConfigProblem] = []
+    parameter = torch.nn.Parameter(torch.zeros(1, 1))
+    optimizer = _built(node, "optimizer", found, params=iter([parameter]))
+    if optimizer is not None:
+        _built(config.get("scheduler"), "scheduler", found, optimizer=optimizer)
+    # An optimizer of one's own may refuse the one parameter, or group parameters by what they are: then
+    # only what is said of a configured argument is true of the model's parameters too.
+    general = node["class"].__module__.partition(".")[0] == "torch"
+    problems.extend(one for one in found if general or one.key_path not in {"optimizer", "scheduler"})
+
+
+def _built(node: Any, key_path: str, problems: list[ConfigProblem], **injected: object) -> Any:  # noqa: ANN401 - any configured class
+    """The node, built; None where there is none, it was refused, or something in its arguments is heavy."""
+    if _holds(node["args"] if is_node(node) else node, _HEAVY):
+        return None
+    return _collected(lambda: build(node, key_path, **injected), problems)
+
+
+def _collected(action: Callable[[], Any], problems: list[ConfigProblem]) -> Any:  # noqa: ANN401 - any result
+    """What `action` gives; None where it fails, with the problems of a ConfigError added to `problems`."""
+    try:
+        return action()
+    except ConfigError as error:
+        problems.extend(error.problems)
+    except Exception:  # noqa: BLE001 - of any class, such as for a file that an earlier stage makes; the run tells
+        return None
+    return None
+
+
+def _holds(value: object, kinds: tuple[type, ...]) -> bool:
+    """Whether `value` is, or has in it, a node of one of `kinds`."""
+    if is_node(value) and issubclass(value["class"], kinds):
+        return True
+    return any(_holds(element, kinds) for _, element in children(value))
+
+
+def _split_problems(config: dict[str, Any]) -> Iterator[ConfigProblem]:
+    for key in ("train_dataset", "val_dataset", "test_dataset"):
+        node = config.get(key)
+        if node is None:
+            continue
+        cls, split = node["class"], node["args"].get("split")
+        splits = getattr(cls, "SPLITS", None) if issubclass(cls, BaseDataset) else None
+        if isinstance(split, str) and isinstance(splits, tuple | list) and split not in splits:
+            names = ", ".join(map(str, splits))
+            yield ConfigProblem(
+                f"{key}.args.split", repr(split), f"expected a split of {cls.__name__}: {names}"
+            )

@@ -1,0 +1,90 @@
+"""How a run ended, for people: in `state.json`, in the log, and as an error that can be read."""
+
+import contextlib
+import errno
+import logging
+import traceback
+from collections.abc import Iterator
+
+from pylon.data.errors import DataError
+from pylon.runners.distributed import World
+from pylon.runners.errors import (
+    EndedByPeerError,
+    PeerLostError,
+    PylonError,
+    RunDirectoryError,
+    RunStopped,
+    TrainingError,
+)
+from pylon.runners.logs import tracebacks
+from pylon.runners.run_directory.directory import RunDirectory
+
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def state_noted(directory: RunDirectory, world: World) -> Iterator[None]:
+    """Keep `state.json` true: running inside the block, and after it how the run ended.
+
+    What the run did not expect (a bug in a dataset, out of memory, a full disk) becomes an error
+    of our own; its traceback goes to the run's log.
+    """
+    world.on_writer(lambda: directory.write_state("running"))
+    try:
+        yield
+    except KeyboardInterrupt:
+        _note(directory, world, "preempted", signal="SIGINT")
+        raise
+    except RunStopped as stopped:
+        _note(directory, world, "preempted", signal=stopped.signal_name)
+        if directory.is_debug:
+            stopped = RunStopped(stopped.signal_name, "a --debug run begins anew each time")
+        if world.writes:
+            logger.warning("%s: %s", directory.root, stopped)
+        raise stopped from None
+    except EndedByPeerError:
+        raise
+    except Exception as error:
+        said = _understood(world.explain(error), directory)
+        unexpected = "".join(traceback.format_exception(error)) if said is not error else ""
+        if isinstance(said, PeerLostError):
+            unexpected += said.traceback
+        if unexpected:
+            tracebacks.debug("unexpected error\n%s", unexpected)
+        _note(directory, world, "failed", error=str(said).partition("\nThe traceback is in ")[0])
+        if said is error:
+            raise
+        raise said from error
+
+
+def _understood(error: BaseException, directory: RunDirectory) -> BaseException:
+    """An error that the user can read."""
+    if isinstance(error, PylonError | DataError):
+        return error
+    if isinstance(error, OSError) and _is_of_the_disk(error, directory):
+        return RunDirectoryError(
+            f"{error}. The last finished epoch is kept: make room and repeat the command."
+        )
+    return TrainingError(f"{type(error).__name__}: {_last_line(error)}\nThe traceback is in {directory.log}")
+
+
+def _is_of_the_disk(error: OSError, directory: RunDirectory) -> bool:
+    return error.errno in _DISK_ERRORS or str(error.filename).startswith(str(directory.root))
+
+
+def _last_line(error: BaseException) -> str:
+    """What the error says; of a loader worker's, whose text is the worker's whole traceback, its end."""
+    text = str(error).strip()
+    return text.splitlines()[-1] if "Original Traceback" in text else text
+
+
+def _note(directory: RunDirectory, world: World, state: str, **details: object) -> None:
+    if not world.writes:
+        return
+    try:
+        directory.write_state(state, **details)
+    except OSError as error:
+        # The error that is on its way explains more than a full disk that keeps it from being noted.
+        logger.warning("%s: could not be written: %s", directory.state, error)

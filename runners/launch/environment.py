@@ -1,0 +1,96 @@
+"""What a run ran on: versions, code state and hardware, one record for every launch."""
+
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+_PACKAGES = ("torch", "numpy", "pillow", "psutil", "nvidia-ml-py", "rich", "matplotlib", "typeguard")
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def describe(device: torch.device, ranks: int) -> dict[str, Any]:
+    """A JSON-ready record of this launch: time, command, versions, git state, hardware.
+
+    Args:
+        device: of this process.
+        ranks: how many processes the run has.
+    """
+    return {
+        "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": [sys.executable, *sys.argv],
+        "working_directory": str(Path.cwd()),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "git": _git(),
+        "device": str(device),
+        "ranks": ranks,
+        "torchrun": torchrun_id(),
+        "hardware": {
+            "cpu": _cpu_name(),
+            "cpu_cores": psutil.cpu_count(),
+            "torch_threads": torch.get_num_threads(),
+            "memory_total_bytes": psutil.virtual_memory().total,
+            "cuda_devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        },
+    }
+
+
+def torchrun_id() -> str | None:
+    """What tells this process's torchrun from all others, the same after its restarts; None without it."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    # The name may be anybody's: by default it is 'none'.
+    return None if name is None else f"{name} {platform.node()} {os.getppid()}"
+
+
+def is_restart_of(launch: dict[str, Any]) -> bool:
+    """Whether torchrun has started this process again after a launch that is noted as `launch`."""
+    count = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return count != "0" and launch.get("torchrun") == torchrun_id()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    commit = _git_output("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _git_output("status", "--porcelain")
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def _git_output(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(_REPOSITORY), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_name() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)

@@ -1,0 +1,286 @@
+"""One configuration file to one finished run: check, claim the directory, build, run, note how it ended."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from pylon.data.errors import DataError
+from pylon.runners.config import (
+    apply_overrides,
+    build,
+    check_config,
+    debug_config,
+    differences,
+    file_digests,
+    load_config,
+    to_json,
+)
+from pylon.runners.config.rehearsal import rehearse
+from pylon.runners.devices import select_device
+from pylon.runners.distributed import AgreedStop, World
+from pylon.runners.errors import (
+    ConfigError,
+    ConfigProblem,
+    RunDirectoryError,
+)
+from pylon.runners.launch.ending import state_noted
+from pylon.runners.launch.environment import describe, is_restart_of
+from pylon.runners.logs import logging_to, warnings_of_rank
+from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.run_directory.weights import warn_of_other_checkpoint
+from pylon.runners.seeds import resolve_seeds
+from pylon.runners.signals import StopFlag
+from pylon.runners.training.base_runner import RunContext
+from pylon.storage import write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line, for one configuration file.
+
+    Attributes:
+        overrides: `key.path=value` each.
+        debug: a short run into a directory of its own.
+        work_dir: in place of the configuration's.
+        device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+        fresh: start over in a new directory.
+        stage: the run is a stage of several, in a folder of this name inside the directory of them all.
+        attempt: that directory, where an earlier stage has chosen it; None: chosen as for a single run.
+    """
+
+    overrides: tuple[str, ...] = field(default=())
+    debug: bool = False
+    work_dir: Path | None = None
+    device: str = "auto"
+    fresh: bool = False
+    stage: str | None = None
+    attempt: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its directory and its JSON-ready result."""
+
+    directory: Path
+    result: dict[str, Any]
+
+
+def run_file(path: Path, options: Options, console: Console, world: World | None = None) -> Outcome:
+    """Run the configuration in `path`, or go on with it, or find it finished.
+
+    Args:
+        path: a configuration file, or the `config.json` of a run directory.
+        options: the command line.
+        console: where progress and log lines are shown.
+        world: the ranks that do the run together, each of which calls this; None: this process alone.
+
+    Raises:
+        PylonError: anything that ends the run short of its end; `exit_code` says of what kind.
+    """
+    world = world or World()
+    config = world.together(lambda: prepared_config(load_config(path), path, options))
+    return run_config(config, options, console, world)
+
+
+def run_config(
+    config: dict[str, Any], options: Options, console: Console, world: World, flag: StopFlag | None = None
+) -> Outcome:
+    """The same for a prepared configuration.
+
+    Args:
+        config: what `prepared_config` gave.
+        options: the command line.
+        console: where progress and log lines are shown.
+        world: the ranks that do the run together.
+        flag: where stop requests are noted; None: in a flag of this run's own.
+
+    Raises:
+        PylonError: as `run_file`.
+    """
+    device = select_device(options.device, local_rank=world.local_rank, ranks=world.size)
+    _refuse_different_configs(world.gather(to_json(config)))
+    with contextlib.ExitStack() as stack:
+        opened: list[RunDirectory] = []
+        root = world.on_writer(lambda: _opened_in(stack, opened, options, config))
+        if options.stage is not None:
+            config = {**config, "work_dir": str(root)}
+        directory = opened[0] if world.writes else RunDirectory(root)
+        logs = logging_to(directory.log, console) if world.writes else warnings_of_rank(world.rank)
+        stack.enter_context(logs)
+        result = world.on_writer(lambda: _begin(directory, config, device, world))
+        if result is None:
+            context = RunContext(
+                config, resolve_seeds(config), directory, device,
+                AgreedStop(flag or StopFlag(), world), console, world,
+            )  # fmt: skip
+            result = _run_in(context)
+        return Outcome(root, result)
+
+
+def prepared_config(loaded: dict[str, Any], path: Path, options: Options) -> dict[str, Any]:
+    """Override, check, rehearse and shorten for --debug a configuration; nothing is written.
+
+    Args:
+        loaded: what `load_config` gave.
+        path: its file, for errors.
+        options: the command line.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    config = apply_overrides(loaded, options.overrides, source=path)
+    if options.work_dir is not None:
+        config = {**config, "work_dir": str(options.work_dir)}
+    check_config(config, source=path)
+    rehearse(config, source=path)
+    if options.debug:
+        config = debug_config(config)
+    return config
+
+
+def _opened_in(
+    stack: contextlib.ExitStack, opened: list[RunDirectory], options: Options, config: dict[str, Any]
+) -> Path:
+    """Hold the run directory for as long as `stack` is open; the directory goes into `opened`."""
+    opened.append(stack.enter_context(_opened(options, config)))
+    return opened[0].root
+
+
+def _refuse_different_configs(of_ranks: list[Any]) -> None:
+    """Raise ConfigError, the same on all ranks, where one of them has another configuration."""
+    first = of_ranks[0]
+    for rank, config in enumerate(of_ranks):
+        if json.dumps(config, sort_keys=True) == json.dumps(first, sort_keys=True):
+            continue  # also where a NaN makes them differ from themselves
+        problems = [
+            ConfigProblem(path, repr(own), f"expected {other!r} as on rank 0: give all ranks the same file")
+            for path, other, own in differences(first, config)
+        ]
+        if problems:
+            raise ConfigError(f"configuration of rank {rank}", problems)
+
+
+@contextlib.contextmanager
+def _opened(options: Options, config: dict[str, Any]) -> Iterator[RunDirectory]:
+    """The run directory, held by this process."""
+    directory = _chosen_directory(Path(config["work_dir"]), options)
+    with _usable(directory), directory.opened():
+        if options.debug and not _is_of_this_torchrun(directory):
+            directory.start_debug_over()
+        yield directory
+
+
+def _chosen_directory(work_dir: Path, options: Options) -> RunDirectory:
+    newest = _of_stage(options.attempt or RunDirectory.newest_attempt(work_dir).root, options)
+    if options.attempt is None and options.fresh and not _is_of_this_torchrun(newest):
+        return _of_stage(RunDirectory.fresh_attempt(work_dir).root, options)
+    return newest
+
+
+def _of_stage(attempt: Path, options: Options) -> RunDirectory:
+    return RunDirectory(attempt if options.stage is None else attempt / options.stage)
+
+
+def _is_of_this_torchrun(directory: RunDirectory) -> bool:
+    """Whether the directory's last launch is the one after which torchrun has started this one again."""
+    launches = directory.launches()
+    return bool(launches) and is_restart_of(launches[-1])
+
+
+@contextlib.contextmanager
+def _usable(directory: RunDirectory) -> Iterator[None]:
+    """Turn what the disk refuses inside the block into an error of the run directory."""
+    try:
+        yield
+    except DataError:
+        raise  # DatasetNotFoundError is an OSError too, but not one of the run directory
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{directory.root}: cannot be used as run directory: {error}. Make room or mend its permissions "
+            "and repeat the command, or give another one with --work-dir."
+        ) from error
+
+
+def _begin(
+    directory: RunDirectory, config: dict[str, Any], device: torch.device, world: World
+) -> dict[str, Any] | None:
+    """Check that the directory is this run's and note the launch; the result where the run is finished."""
+    with _usable(directory):
+        _refuse_other_config(directory, config)
+        state = directory.read_json(directory.state) or {}
+        if state.get("state") == "finished":
+            result: dict[str, Any] = state["result"]
+            logger.info(
+                "%s: this run is finished (%s); --fresh starts over beside it",
+                directory.root,
+                _scores(result),
+            )
+            warn_of_other_checkpoint(config, directory)
+            return result
+        _warn_of_changed_files(directory)
+        _write_header(directory, config, device, world)
+        logger.info("run directory: %s", directory.root)
+        return None
+
+
+def _run_in(context: RunContext) -> dict[str, Any]:
+    directory, world = context.directory, context.world
+    with context.stop.installed(), state_noted(directory, world):
+        runner = build(context.config["runner"], key_path="runner", context=context)
+        result: dict[str, Any] = runner.run()
+        world.on_writer(lambda: directory.write_state("finished", result=result))
+    logger.info("finished: %s", directory.root)
+    return result
+
+
+def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> None:
+    former = directory.read_json(directory.config)
+    changed = [] if former is None else differences(former, to_json(config))
+    if changed and not directory.has_results():
+        # Such as after an error that the changed value mends: there is nothing to mix results up with.
+        paths = ", ".join(path for path, _, _ in changed)
+        logger.info("changed since a launch that finished no epoch: %s", paths)
+    elif changed:
+        rows = "\n".join(f"  {path}: was {old!r}, now {new!r}" for path, old, new in changed)
+        raise RunDirectoryError(
+            f"{directory.root}: holds a run of another configuration:\n{rows}\n"
+            "Start over beside it with --fresh, or give another --work-dir."
+        )
+
+
+def _warn_of_changed_files(directory: RunDirectory) -> None:
+    launches = directory.launches()
+    former = launches[-1].get("configuration_files", {}) if launches else {}
+    changed = [path for path, digest in file_digests().items() if former.get(path, digest) != digest]
+    if changed and directory.has_results():
+        logger.warning(
+            "%s: changed since the launch that this run goes on from: what it has done so far, it did with "
+            "the former content",
+            ", ".join(changed),
+        )
+
+
+def _write_header(
+    directory: RunDirectory, config: dict[str, Any], device: torch.device, world: World
+) -> None:
+    write_json(directory.config, to_json(config))
+    launch = {**describe(device, world.size), "configuration_files": file_digests()}
+    write_json(directory.environment, {"launches": [*directory.launches(), launch]})
+
+
+def _scores(result: dict[str, Any]) -> str:
+    splits = {split: result.get(split) or {} for split in ("validation", "test")}
+    return ", ".join(
+        f"{split} {name} {'undefined' if value is None else f'{value:.4f}'}"
+        for split, scores in splits.items()
+        for name, value in scores.items()
+    )

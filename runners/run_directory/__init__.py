@@ -1,0 +1,1 @@
+"""The run directory: checkpoints, saving, resuming, retention, and whose it is."""

@@ -1,0 +1,245 @@
+"""The run directory: where each artefact lies, who may write, and how far the run has come.
+
+config.json environment.json state.json history.json train.log metrics.jsonl
+epoch_N/{training_losses.pt, validation_scores.json, checkpoint.pt, checkpoint.manifest.json}
+epoch_N/{step_K.pt, step_K.manifest.json}       in the middle of an epoch, until it is finished
+checkpoint_latest.pt checkpoint_best.pt          links into epoch_N/
+test/test_results.json predictions/*.png curves.png non_finite/*.pt
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pylon.runners.errors import RunDirectoryError
+from pylon.runners.run_directory.claim import Claim, ClaimedError
+from pylon.storage import remove_unfinished, replace_link, write_json
+
+_DEBUG_MARKER = ".debug-run"
+_FILES = (
+    "config.json",
+    "environment.json",
+    "state.json",
+    "history.json",
+    "train.log",
+    "metrics.jsonl",
+    "curves.png",
+    "checkpoint_latest.pt",
+    "checkpoint_best.pt",
+)
+
+
+class RunDirectory:
+    """The map of one run's files.
+
+    Args:
+        root: the directory of this attempt at the run; made by `opened`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.json"
+        self.environment = root / "environment.json"
+        self.state = root / "state.json"
+        self.history = root / "history.json"
+        self.log = root / "train.log"
+        self.metrics = root / "metrics.jsonl"
+        self.curves = root / "curves.png"
+        self.latest = root / "checkpoint_latest.pt"
+        self.best = root / "checkpoint_best.pt"
+        self.test_results = root / "test" / "test_results.json"
+        self.predictions = root / "predictions"
+        self._claim: Claim | None = None
+
+    @classmethod
+    def newest_attempt(cls, work_dir: Path) -> "RunDirectory":
+        """The attempt that a plain command goes on with: the last `--fresh` one, else `work_dir` itself."""
+        number = _last_fresh(work_dir)
+        return cls(_fresh_path(work_dir, number) if number else work_dir)
+
+    @classmethod
+    def fresh_attempt(cls, work_dir: Path) -> "RunDirectory":
+        """A directory that holds nothing yet: `work_dir`, else `work_dir-fresh-1`, `-2`, ..."""
+        number = _last_fresh(work_dir)
+        if number == 0 and not work_dir.exists():
+            return cls(work_dir)
+        return cls(_fresh_path(work_dir, number + 1))
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator["RunDirectory"]:
+        """Make the directory and hold it for this process alone.
+
+        The lock is a POSIX record lock: it ends with the process that took it, however that
+        ends, and a forked loader worker does not inherit it.
+
+        Raises:
+            RunDirectoryError: it cannot be made or written, or another process runs in it.
+        """
+        claim = Claim(self.root, header=(self.config, self.environment, self.state))
+        with contextlib.closing(claim):
+            try:
+                claim.take()
+            except ClaimedError as error:
+                raise RunDirectoryError(
+                    f"{self.root}: another process is running in this directory. Wait for it, stop it, "
+                    "or start beside it with --fresh or --work-dir."
+                ) from error
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"{self.root}: cannot be used as run directory: {error}. "
+                    "Give another one with --work-dir."
+                ) from error
+            # Under the lock nobody else is writing here: these are what killed processes left.
+            remove_unfinished(self.root)
+            self._claim = claim
+            yield self
+
+    def ensure(self) -> None:
+        """See to it that the directory is still there; one that somebody has removed is made again.
+
+        Raises:
+            OSError: it cannot be made again, or what it stood on is not mounted any more.
+        """
+        if self._claim is not None:
+            self._claim.ensure()
+
+    @property
+    def is_debug(self) -> bool:
+        """Whether a `--debug` run has made it."""
+        return (self.root / _DEBUG_MARKER).exists()
+
+    def epoch(self, number: int) -> Path:
+        """The folder of epoch `number`, counted from 0."""
+        return self.root / f"epoch_{number}"
+
+    def checkpoint(self, epoch: int) -> Path:
+        """The checkpoint of `epoch`; its presence says that the epoch is finished."""
+        return self.epoch(epoch) / "checkpoint.pt"
+
+    def checkpointed_epochs(self) -> list[int]:
+        """Epochs with a checkpoint on disk, newest first."""
+        found = (
+            re.fullmatch(r"epoch_(\d+)", path.parent.name) for path in self.root.glob("epoch_*/checkpoint.pt")
+        )
+        return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def non_finite(self, epoch: int, step: int) -> Path:
+        """What reproduces a step whose loss or gradient was NaN or infinite."""
+        return self.root / "non_finite" / f"epoch_{epoch}_step_{step}.pt"
+
+    def mid_epoch_checkpoint(self, epoch: int, steps: int, *, trained: bool) -> Path:
+        """The checkpoint after `steps` steps of `epoch`; `trained`: all are done, validation is not."""
+        return self.epoch(epoch) / ("trained.pt" if trained else f"step_{steps}.pt")
+
+    def mid_epoch_checkpoints(self) -> list[tuple[int, float, Path]]:
+        """(epoch, steps done in it, file) of each checkpoint within an epoch; inf steps: all."""
+        return [row for row in self.mid_epoch_names() if row[2].exists()]
+
+    def mid_epoch_names(self) -> list[tuple[int, float, Path]]:
+        """The same, and those of which a kill or a full disk has left the manifest alone."""
+        found = set()
+        for path in self.root.glob("epoch_*/*"):
+            folder = re.fullmatch(r"epoch_(\d+)", path.parent.name)
+            name = re.fullmatch(r"(step_(\d+)|trained)(\.pt|\.manifest\.json)", path.name)
+            if folder and name:
+                found.add((int(folder[1]), float(name[2] or "inf"), path.with_name(f"{name[1]}.pt")))
+        return sorted(found)
+
+    def resumable(self) -> list[Path]:
+        """Every checkpoint, the one that is furthest on first."""
+        ended = [(epoch + 1, 0.0, self.checkpoint(epoch)) for epoch in self.checkpointed_epochs()]
+        return [path for _, _, path in sorted(ended + self.mid_epoch_checkpoints(), reverse=True)]
+
+    def has_results(self) -> bool:
+        """Whether there is anything here that a run can go on from, or a test."""
+        return bool(self.resumable()) or self.test_results.exists()
+
+    def link_latest(self, epoch: int) -> None:
+        """Point `checkpoint_latest.pt` to the checkpoint of `epoch`."""
+        replace_link(self.latest, self.checkpoint(epoch).relative_to(self.root))
+
+    def link_best(self, epoch: int) -> None:
+        """Point `checkpoint_best.pt` to the checkpoint of `epoch`."""
+        replace_link(self.best, self.checkpoint(epoch).relative_to(self.root))
+
+    def read_state(self) -> str | None:
+        """'running', 'preempted', 'failed' or 'finished'; None where no run has begun."""
+        content = self.read_json(self.state)
+        return None if content is None else str(content.get("state"))
+
+    def launches(self) -> list[dict[str, Any]]:
+        """What `environment.json` says of each launch, the newest last.
+
+        Raises:
+            RunDirectoryError: see `read_json`.
+        """
+        content = self.read_json(self.environment)
+        launches: list[dict[str, Any]] = [] if content is None else content["launches"]
+        return launches
+
+    def write_state(self, state: str, **details: object) -> None:
+        """Write `state.json`: the state in one word, and what explains it."""
+        write_json(self.state, {"state": state, **details})
+
+    def read_json(self, path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+        """The content of one of the run's JSON files, None where it is absent.
+
+        Raises:
+            RunDirectoryError: the file is no JSON; only an edit by hand makes it so.
+        """
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise RunDirectoryError(
+                f"{path}: cannot be read as JSON ({error}). Restore it, or start over with --fresh."
+            ) from error
+
+    def start_debug_over(self) -> None:
+        """Empty the directory of a former `--debug` run: the artefacts it made, nothing else.
+
+        Raises:
+            RunDirectoryError: there is something here that no `--debug` run has begun.
+        """
+        marker = self.root / _DEBUG_MARKER
+        if not self.is_debug and any(path.name != ".lock" for path in self.root.iterdir()):
+            raise RunDirectoryError(
+                f"{self.root}: holds files but no --debug run made it. "
+                "Move it away, or give another --work-dir."
+            )
+        for name in _FILES:
+            (self.root / name).unlink(missing_ok=True)
+        for pattern in (
+            "epoch_[0-9]*/training_losses.pt",
+            "epoch_[0-9]*/validation_scores.json",
+            "epoch_[0-9]*/checkpoint.pt",
+            "epoch_[0-9]*/checkpoint.manifest.json",
+            "epoch_[0-9]*/step_[0-9]*.pt",
+            "epoch_[0-9]*/trained.pt",
+            "epoch_[0-9]*/step_[0-9]*.manifest.json",
+            "epoch_[0-9]*/trained.manifest.json",
+            "epoch_[0-9]*/*.damaged",
+            "epoch_[0-9]*/*.damaged.manifest.json",
+            "test/test_results.json",
+            "non_finite/epoch_[0-9]*.pt",
+            "predictions/[0-9][0-9][0-9][0-9][0-9].png",
+        ):
+            for path in self.root.glob(pattern):
+                path.unlink()
+                with contextlib.suppress(OSError):  # not empty: somebody put a file of their own there
+                    path.parent.rmdir()
+        marker.touch()
+
+
+def _fresh_path(work_dir: Path, number: int) -> Path:
+    return work_dir.with_name(f"{work_dir.name}-fresh-{number}")
+
+
+def _last_fresh(work_dir: Path) -> int:
+    pattern = re.compile(re.escape(work_dir.name) + r"-fresh-(\d+)")
+    names = (path.name for path in work_dir.parent.iterdir()) if work_dir.parent.is_dir() else ()
+    return max((int(match[1]) for match in map(pattern.fullmatch, names) if match), default=0)

@@ -1,0 +1,224 @@
+"""Saving: when a run's state is written, what a disk that refuses means, and what may be deleted.
+
+trainer ── Snapshot ──> waiting ── write ──> epoch_N/..., links, history.json ── then ──> delete superseded
+                           ^ stays here, in memory, while the disk refuses; tried again every few seconds
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from pylon.metrics.directions import Direction
+from pylon.runners.outputs.step_log import StepLog
+from pylon.runners.run_directory import checkpoint
+from pylon.runners.run_directory.checkpoint import Progress
+from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.run_directory.retention import Retention, kept_epochs, kept_positions
+from pylon.runners.run_directory.snapshots import Snapshot
+from pylon.storage import write_json
+
+_RETRY_S = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class Saver:
+    """Brings snapshots to the disk, on the training thread or beside it.
+
+    Args:
+        directory: the run's.
+        step_log: brought to the disk before every checkpoint that counts its lines.
+        retention: which checkpoints stay.
+        score: the score that epochs are judged by.
+        direction: which way it is better.
+        every_steps: save in the middle of an epoch after each so many steps of the run; None: not.
+        every_minutes: save in the middle of an epoch when the last save is so long ago; None: not.
+        asynchronous: write in a thread. One snapshot at most is under way; the next one waits for it.
+        writes: whether this rank brings anything to the disk.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        step_log: StepLog,
+        *,
+        retention: Retention,
+        score: str,
+        direction: Direction,
+        every_steps: int | None = None,
+        every_minutes: float | None = None,
+        asynchronous: bool = False,
+        writes: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._step_log = step_log
+        self._retention = retention
+        self._score = score
+        self._direction = direction
+        self._every_steps = every_steps
+        self._every_s = None if every_minutes is None else 60 * every_minutes
+        self._asynchronous = asynchronous
+        self._writes = writes
+        self._clock = clock
+        self._saved_s = self._tried_s = clock()
+        self._waiting: list[Snapshot] = []
+        self._writer: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._trouble: OSError | None = None
+        directory.ensure()
+
+    def due(self, global_step: int) -> bool:
+        """Whether the state in the middle of an epoch is to be saved after this step of the run."""
+        if self._every_steps is not None and global_step % self._every_steps == 0:
+            return True
+        return self._every_s is not None and self._clock() - self._saved_s >= self._every_s
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write a snapshot, or begin to. What the disk refuses is kept and tried again: see `end_step`.
+
+        Raises:
+            Exception: whatever else went wrong in writing this snapshot or the one before.
+        """
+        self._settle()
+        self._saved_s = self._clock()
+        if not self._writes:
+            return
+        self._queue(snapshot)
+        if self._asynchronous:
+            snapshot.detach()
+        self._try()
+        if self._waiting and not self._asynchronous:
+            snapshot.detach()
+
+    def end_step(self) -> None:
+        """Between two steps: raise what went wrong in the writer, and try again what the disk refused.
+
+        Raises:
+            Exception: what went wrong since the last look; the disk's refusals are no failures.
+        """
+        self._raise_failure()
+        under_way = self._writer is not None and self._writer.is_alive()
+        if not under_way and self._waiting and self._clock() - self._tried_s >= _RETRY_S:
+            self._settle()
+            self._try()
+
+    def finish(self) -> None:
+        """Bring everything to the disk, and only then return.
+
+        Raises:
+            OSError: the disk still refuses.
+            Exception: whatever else went wrong in writing.
+        """
+        self._settle()
+        if self._waiting:
+            self._write_waiting()
+            self._raise_failure()
+        if self._waiting and self._trouble is not None:
+            raise self._trouble
+
+    def _try(self) -> None:
+        """Write what waits, or begin to."""
+        self._tried_s = self._clock()
+        if self._asynchronous:
+            self._writer = threading.Thread(target=self._write_waiting, name="checkpoint", daemon=True)
+            self._writer.start()
+        else:
+            self._write_waiting()
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _settle(self) -> None:
+        """Wait for the snapshot that is under way."""
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
+        self._raise_failure()
+
+    def _queue(self, snapshot: Snapshot) -> None:
+        """Put the snapshot behind those that wait, of which only what a policy keeps stays in memory."""
+        for one in self._waiting:
+            if not one.ends_epoch and self._retention.keeps_step(one.progress.global_step):
+                logger.warning(
+                    "retention.args.every_steps: the checkpoint after %d steps is left out, as the disk has "
+                    "refused it until a newer one was due",
+                    one.progress.global_step,
+                )
+        self._waiting = [one for one in self._waiting if one.ends_epoch]
+        kept = self._kept(snapshot.progress)
+        for one in self._waiting:
+            if one.epoch not in kept:
+                one.content = None
+        self._waiting.append(snapshot)
+
+    def _write_waiting(self) -> None:
+        """Write what waits, oldest first. In the writer's thread nobody else touches the list meanwhile."""
+        try:
+            self._directory.ensure()
+            self._step_log.sync()
+            while self._waiting:
+                self._write(self._waiting[0])
+                self._waiting.pop(0)
+        except OSError as error:
+            self._note(error)
+        except BaseException as error:  # noqa: BLE001 - raised again on the training thread
+            self._failure = error
+        else:
+            if self._trouble is not None:
+                logger.warning("%s: everything that had waited is written", self._directory.root)
+            self._trouble = None
+
+    def _note(self, error: OSError) -> None:
+        self._trouble = error
+        logger.warning(
+            "%s: the state of the run could not be written: %s. It is kept in memory and tried again every "
+            "%d s: make room, or mend the disk.",
+            self._directory.root,
+            error,
+            _RETRY_S,
+        )
+
+    def _write(self, snapshot: Snapshot) -> None:
+        snapshot.write(self._directory)
+        if snapshot.content is None:
+            return
+        if snapshot.ends_epoch:
+            refer_to_checkpoints(self._directory, snapshot.progress)
+            checkpoint.discard_superseded(self._directory, self._kept(snapshot.progress))
+        # Only now, with their replacement on the disk.
+        self._discard_positions(snapshot)
+
+    def _discard_positions(self, written: Snapshot) -> None:
+        found = self._directory.mid_epoch_names()
+        kept = kept_positions(
+            self._retention, [(epoch, step) for epoch, step, _ in found], _ends(written.progress)
+        )
+        for epoch, step, path in found:
+            stays = path == written.path(self._directory) or ((epoch, step) in kept and path.exists())
+            if epoch <= written.epoch and not stays:
+                checkpoint.remove(path)
+
+    def _kept(self, progress: Progress) -> frozenset[int]:
+        scores = [record["validation"][self._score] for record in progress.history]
+        return kept_epochs(self._retention, scores, self._direction, _ends(progress))
+
+
+def _ends(progress: Progress) -> list[int | None]:
+    """Steps of the run at each epoch's end, None in a history that a former version began."""
+    return [record.get("global_step") for record in progress.history]
+
+
+def refer_to_checkpoints(directory: RunDirectory, progress: Progress) -> None:
+    """Let `history.json` and the links tell of the run as it stands after its last finished epoch."""
+    if progress.epoch == 0:
+        return
+    write_json(directory.history, progress.history)
+    directory.link_latest(progress.epoch - 1)
+    if progress.best_epoch is not None and directory.checkpoint(progress.best_epoch).exists():
+        directory.link_best(progress.best_epoch)

@@ -1,0 +1,91 @@
+"""One pass over a dataset without gradients: predict, score, show."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+from pylon.data import DataLoader
+from pylon.metrics import BaseMetric
+from pylon.runners.distributed import AgreedStop, World, evaluation_share
+
+Batch = dict[str, Any]
+OnBatch = Callable[[int, Batch, torch.Tensor], None]
+
+
+class Task(Protocol):
+    """What is learnt: how a batch becomes outputs, and outputs a loss and scores."""
+
+    def training_loss(self, batch: Batch) -> torch.Tensor:
+        """The scalar to minimise for this batch."""
+
+    def predict(self, batch: Batch) -> torch.Tensor:
+        """The model's outputs for this batch."""
+
+    def score(self, metric: BaseMetric, outputs: torch.Tensor, batch: Batch) -> None:
+        """Add each datapoint's scores to the metric's buffer."""
+
+
+def evaluate(
+    model: torch.nn.Module,
+    task: Task,
+    loader: DataLoader,
+    metric: BaseMetric,
+    *,
+    seed: int,
+    max_batches: int | None,
+    stop: AgreedStop,
+    world: World,
+    on_batch: OnBatch,
+) -> None:
+    """Fill `metric` with the scores of every datapoint of `loader`, on each rank with all of them.
+
+    The ranks share the batches, which are those of one process: none is padded, and none evaluated twice.
+
+    Runs in inference mode, so no autograd graph is built; the model is put into evaluation mode
+    and given back in training mode if it was.
+
+    Args:
+        model: the model that `task` predicts with.
+        task: how to predict and score a batch.
+        loader: the batches.
+        metric: reset here, told which datapoints the pass has, then filled.
+        seed: of the loader's order and augmentation.
+        max_batches: at most so many batches of all ranks, None for all.
+        stop: looked at before every batch.
+        world: the ranks that evaluate together.
+        on_batch: called after each with the number of batches done, the batch and the outputs.
+
+    Raises:
+        RunStopped: a stop was asked for.
+    """
+    was_training = model.training
+    model.eval()
+    metric.reset()
+    total = count_batches(loader, max_batches)
+    whole = not loader.drop_last and total == len(loader)
+    if whole:
+        metric.expect(range(len(loader.dataset)))
+    loader.set_epoch_seed(seed, evaluation_share(total, world.rank, world.size))
+    batches = iter(loader)
+    try:
+        with torch.inference_mode():
+            for first in range(0, total, world.size):
+                stop.raise_if_requested()
+                batch = next(batches, None)
+                if batch is None:
+                    break  # the last round has no batch for this rank, and no further look follows it
+                if not whole:
+                    metric.expect(batch["meta_info"]["idx"])
+                outputs = task.predict(batch)
+                task.score(metric, outputs, batch)
+                on_batch(min(first + world.size, total), batch, outputs)
+    finally:
+        model.train(was_training)
+    if world.size > 1:
+        metric.merge(world.gather(metric.part()))
+
+
+def count_batches(loader: DataLoader, max_batches: int | None) -> int:
+    """How many batches a pass over `loader` has."""
+    return len(loader) if max_batches is None else min(len(loader), max_batches)

@@ -1,0 +1,293 @@
+"""One optimizer step: accumulation, precision, clipping, averaging, and what a number that is none means.
+
+batches ── loss (autocast) ── backward ──> gradients ── finite? ── clip ──> optimizer ──> average (EMA)
+                                                          └ no: dump, then skip or end
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+
+from pylon.runners.config.contracts import check_learnable, checked_loss
+from pylon.runners.distributed import World, check_averaged, without_averaging
+from pylon.runners.errors import TrainingError
+from pylon.runners.randomness import RandomState
+from pylon.runners.training.averaging import WeightAverage
+from pylon.runners.training.evaluation import Batch, Task
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class NonFiniteError(TrainingError):
+    """A loss or gradient is NaN or infinite; the weights are those from before the step."""
+
+
+class Stepping:
+    """How a trainer takes its steps; every default is a plain float32 step.
+
+    Args:
+        accumulate_batches: so many batches, on each of the run's devices, make one step. Each counts the
+            same; the last step of an epoch may have fewer.
+        clip_norm: gradients longer than this (L2 norm over all parameters) are shortened to it; None: not.
+        precision: of the forward pass in training, by torch.autocast. Weights, optimizer and evaluation
+            stay float32. 'float16' scales the loss (torch.amp.GradScaler), and leaves out the steps in
+            which that overflows.
+        ema_decay: keep an exponential moving average of the weights with this decay, 0..1; None: none.
+        evaluate_ema: validate and test the average, if there is one.
+        channels_last: keep 4-D weights in channels-last order.
+        compile: train through torch.compile.
+        non_finite: what a NaN or infinite loss or gradient means. Each policy looks at every step, which
+            makes an accelerator wait; None looks at the losses alone, when they are logged.
+            'raise' ends the run, 'stop' saves the state before the step and ends it, 'skip' leaves the
+            step out; all write a dump that reproduces it.
+        skip_in_a_row: so many steps in a row may be left out by 'skip', one more ends the run.
+        find_unused_parameters: on many devices, the model may have parameters without a gradient in some
+            step. Each step then looks for them.
+    """
+
+    def __init__(
+        self,
+        *,
+        accumulate_batches: int = 1,
+        clip_norm: float | None = None,
+        precision: Precision = "float32",
+        ema_decay: float | None = None,
+        evaluate_ema: bool = True,
+        channels_last: bool = False,
+        compile: bool = False,
+        non_finite: Literal["raise", "stop", "skip"] | None = None,
+        skip_in_a_row: int = 10,
+        find_unused_parameters: bool = False,
+    ) -> None:
+        if accumulate_batches < 1:
+            raise ValueError(f"accumulate_batches: {accumulate_batches}, expected at least 1")
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"clip_norm: {clip_norm}, expected more than 0, or None")
+        if ema_decay is not None and not 0 <= ema_decay < 1:
+            raise ValueError(f"ema_decay: {ema_decay}, expected 0 or more and less than 1, or None")
+        if skip_in_a_row < 1:
+            raise ValueError(f"skip_in_a_row: {skip_in_a_row}, expected at least 1")
+        self.accumulate_batches = accumulate_batches
+        self.clip_norm = clip_norm
+        self.precision = precision
+        self.ema_decay = ema_decay
+        self.evaluate_ema = evaluate_ema
+        self.channels_last = channels_last
+        self.compile = compile
+        self.non_finite = non_finite
+        self.skip_in_a_row = skip_in_a_row
+        self.find_unused_parameters = find_unused_parameters
+
+
+class Stepper:
+    """Takes the steps of a run.
+
+    Args:
+        options: how.
+        task: gives the loss of a batch.
+        modules: the model, then everything else whose buffers a forward pass may change.
+        replica: the model as `task` calls it.
+        optimizer: of the model's parameters.
+        average: takes in the weights after each step; None: no average.
+        random: the generators, noted before each step where a dump may need them.
+        device: of the model.
+        world: the ranks that take the steps together.
+        dump: called with what reproduces a step whose numbers are none; says which step, and where it is.
+    """
+
+    def __init__(
+        self,
+        options: Stepping,
+        *,
+        task: Task,
+        modules: Sequence[torch.nn.Module],
+        replica: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: WeightAverage | None,
+        random: RandomState,
+        device: torch.device,
+        world: World,
+        dump: Callable[[dict[str, Any]], str],
+    ) -> None:
+        self._options = options
+        self._task = task
+        self._modules = modules
+        self._replica = replica
+        self._optimizer = optimizer
+        self._average = average
+        self._random = random
+        self._device = device
+        self._world = world
+        self._dump = dump
+        scaled = options.precision == "float16"
+        self._scaler = torch.amp.GradScaler(device.type) if scaled else None
+        self._skipped_in_a_row = 0
+
+    def step(self, batches: list[Batch], weight: float) -> tuple[torch.Tensor, bool]:
+        """Take one step.
+
+        Args:
+            batches: this rank's.
+            weight: the share of each of them in the step's mean loss, 0..1.
+
+        Returns:
+            The mean loss of all ranks' batches, on its device, and whether the step was left out.
+
+        Raises:
+            NonFiniteError: a number is none and the policy ends the run; the state is as before the step.
+            TrainingError: the ranks' gradients could not be averaged.
+        """
+        before = self._before() if self._options.non_finite else None
+        self._optimizer.zero_grad(set_to_none=True)
+        losses = [
+            self._backward(batch, weight, last=number == len(batches))
+            for number, batch in enumerate(batches, start=1)
+        ]
+        loss = self._world.add_up(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+        self._average_buffers(weight * len(batches))
+        if self._scaler is not None:
+            self._scaler.unscale_(self._optimizer)
+        if before is not None and not self._is_finite(loss):
+            self._leave_out(batches, weight, loss, *before)
+            return loss, True
+        self._skipped_in_a_row = 0
+        if self._options.clip_norm is not None:
+            clip_grad_norm_(self._modules[0].parameters(), self._options.clip_norm)
+        if self._scaler is None:
+            self._optimizer.step()
+        else:
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+        if self._average is not None:
+            self._average.update(self._modules[0])
+        return loss, False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next steps depend on, beside model and optimizer."""
+        scaler = None if self._scaler is None else self._scaler.state_dict()
+        return {"scaler": scaler, "skipped_in_a_row": self._skipped_in_a_row}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state_dict["scaler"])
+        self._skipped_in_a_row = state_dict["skipped_in_a_row"]
+
+    def _backward(self, batch: Batch, weight: float, *, last: bool) -> torch.Tensor:
+        # The ranks' gradients are averaged where they should be added up: each counts as many times more.
+        factor = weight * self._world.size
+        with without_averaging(self._replica, last=last):
+            owner = f"{type(self._task).__name__}.training_loss"
+            with self._autocast():
+                loss = checked_loss(self._task.training_loss(batch), owner)
+            check_learnable(loss, owner)
+            share = loss if factor == 1 else loss * factor
+            (share if self._scaler is None else self._scaler.scale(share)).backward()
+        if last:
+            check_averaged(self._replica)
+        return loss.detach() if weight == 1 else loss.detach() * weight
+
+    def _average_buffers(self, share: float) -> None:
+        """Let running statistics be those of all ranks' batches, and counters the first rank's, everywhere.
+
+        Args:
+            share: of this rank's batches in the step, 0..1.
+        """
+        if self._world.size == 1:
+            return
+        buffers = [
+            buffer
+            for module in self._modules
+            for buffer in module.buffers()
+            if buffer.numel() and not buffer.is_complex()
+        ]
+        if not buffers:
+            return
+        first = float(self._world.writes)
+        # float64 holds counters exactly. Zeros of their own: 0 times a NaN would be NaN.
+        parts = [
+            buffer.detach().flatten().double() * weight
+            if weight
+            else buffer.new_zeros(buffer.numel()).double()
+            for buffer in buffers
+            for weight in [share if buffer.is_floating_point() else first]
+        ]
+        flat = self._world.add_up(torch.cat(parts))
+        for buffer, mean in zip(buffers, flat.split([one.numel() for one in buffers]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self._options.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, getattr(torch, self._options.precision))
+
+    def _is_finite(self, loss: torch.Tensor) -> bool:
+        if not bool(torch.isfinite(loss)):
+            return False
+        if self._scaler is not None:
+            return True  # an overflow of scaled gradients is the scaler's to find, and expected
+        gradients = [one.grad for one in self._modules[0].parameters() if one.grad is not None]
+        return bool(torch.isfinite(get_total_norm(gradients)))
+
+    def _before(self) -> tuple[dict[str, Any], list[list[torch.Tensor]]]:
+        buffers = [[buffer.clone() for buffer in module.buffers()] for module in self._modules]
+        return self._random.state_dict(), buffers
+
+    def _leave_out(
+        self,
+        batches: list[Batch],
+        weight: float,
+        loss: torch.Tensor,
+        generators: dict[str, Any],
+        buffers: list[list[torch.Tensor]],
+    ) -> None:
+        # Running statistics have seen the bad batch, and one NaN in them would stay for ever.
+        with torch.no_grad():
+            for module, former in zip(self._modules, buffers, strict=True):
+                for buffer, value in zip(module.buffers(), former, strict=True):
+                    buffer.copy_(value)
+        self._optimizer.zero_grad(set_to_none=True)
+        if self._scaler is not None:
+            self._scaler.update()
+        seen = self._world.gather({"batches": batches, "weight": weight, "random": generators})
+        place = self._dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]})
+        if self._world.writes:
+            logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s", place)
+        self._skipped_in_a_row += 1
+        if self._options.non_finite == "skip" and self._skipped_in_a_row <= self._options.skip_in_a_row:
+            return
+        if self._options.non_finite != "skip":
+            self._random.load_state_dict(generators)
+            self._skipped_in_a_row -= 1
+        what = "a gradient is NaN or infinite" if bool(torch.isfinite(loss)) else f"the loss is {float(loss)}"
+        raise NonFiniteError(
+            f"{place} reproduces a step in which {what}. Lower the learning rate, clip gradients "
+            "(stepping.args.clip_norm), or look at the batch."
+        )
+
+
+def replay(
+    dump: dict[str, Any], task: Task, modules: Sequence[torch.nn.Module], random: RandomState
+) -> float:
+    """The loss of a dumped step, computed again.
+
+    Args:
+        dump: what torch.load gives for a file in `non_finite/`.
+        task: made with these modules.
+        modules: the model, then the criterion; their state becomes that of before the step.
+        random: the generators; so does theirs.
+    """
+    losses = []
+    for rank in dump["ranks"]:
+        for module, state in zip(modules, dump["modules"], strict=True):
+            module.load_state_dict(state)
+            module.train()
+        random.load_state_dict(rank["random"])
+        losses += [task.training_loss(batch).detach() * rank["weight"] for batch in rank["batches"]]
+    return float(torch.stack(losses).sum())

@@ -1,0 +1,258 @@
+"""Each field of a GPU, and each reason why one may be absent, from real pynvml and the stand-in driver."""
+
+import contextlib
+import dataclasses
+
+import pytest
+
+from pylon.monitor.collectors.nvml.fields import throttle_names
+from pylon.monitor.status import Absence, GPUProcess, GPUSample, Scope, origins
+from pylon.monitor.status.gpu import MIGInstance
+from tests.monitor.nvml_stand_in import StandIn
+from tests.monitor.nvml_stand_in.reader import Reader
+
+GIB = 2**30
+NOT_SUPPORTED, NO_PERMISSION, TIMEOUT, FUNCTION_NOT_FOUND, INVALID_ARGUMENT, UNKNOWN = 3, 4, 10, 13, 2, 999
+
+
+def uuid(gpu):
+    return f"GPU-{gpu:08d}-0000-0000-0000-000000000000"
+
+
+def test_every_field_of_a_gpu(tmp_path):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave(
+        "gpus 2", "value nvmlDeviceGetUtilizationRates 63", "value nvmlDeviceGetTotalEnergyConsumption 5000"
+    )
+    with Reader(stand_in.environment) as reader:
+        status = reader.collect()
+    assert (status.driver_version, status.cuda_version, status.absence, status.error) == (
+        "999.01",
+        "13.1",
+        None,
+        None,
+    )
+    assert not status.released
+    assert [gpu.uuid for gpu in status.gpus] == [uuid(0), uuid(1)]
+    assert status.gpus[1] == GPUSample(
+        uuid=uuid(1),
+        index=1,
+        name="Stand-in 1",
+        pci_bus_id="00000000:02:00.0",
+        utilization_percent=63.0,
+        memory_busy_percent=20.0,
+        memory_used_bytes=2 * GIB,
+        memory_total_bytes=80 * GIB,
+        memory_reserved_bytes=GIB // 4,
+        temperature_c=45.0,
+        power_w=250.5,
+        energy_j=5.0,
+        sm_clock_hz=1500e6,
+        memory_clock_hz=2600e6,
+        throttle_reasons=4,
+        throttle_names=("sw_power_cap",),
+        slow_monotonic_s=status.monotonic_s,
+        sm_clock_max_hz=1980e6,
+        memory_clock_max_hz=2619e6,
+        power_limit_w=700.0,
+        fan_percent=30.0,
+        pcie_received_bytes_per_s=2e6,
+        pcie_sent_bytes_per_s=1e6,
+        ecc_corrected_errors=3,
+        ecc_uncorrected_errors=0,
+        persistence_mode=True,
+        mig_enabled=False,
+        mig_instances=(),
+        processes=(),
+        run_memory_used_bytes=0,
+        others_memory_used_bytes=0,
+    )
+
+
+@pytest.mark.parametrize("kind", [GPUSample, GPUProcess, MIGInstance])
+def test_every_measured_field_tells_its_origin(kind):
+    told = origins(kind)
+    unmeasured = {"absent", "slow_monotonic_s", "processes_left_out"}
+    assert {one.name for one in dataclasses.fields(kind)} - set(told) <= unmeasured
+    assert all(origin.source for origin in told.values())
+    if kind is GPUSample:
+        assert {origin.scope for origin in told.values()} == {Scope.DEVICE}
+
+
+FIELDS_OF_CALL = {
+    "nvmlDeviceGetName": {"name"},
+    "nvmlDeviceGetPciInfo_v3": {"pci_bus_id"},
+    "nvmlDeviceGetUtilizationRates": {"utilization_percent", "memory_busy_percent"},
+    "nvmlDeviceGetPowerUsage": {"power_w"},
+    "nvmlDeviceGetTotalEnergyConsumption": {"energy_j"},
+    "nvmlDeviceGetClockInfo": {"sm_clock_hz", "memory_clock_hz"},
+    "nvmlDeviceGetMaxClockInfo": {"sm_clock_max_hz", "memory_clock_max_hz"},
+    "nvmlDeviceGetEnforcedPowerLimit": {"power_limit_w"},
+    "nvmlDeviceGetFanSpeed": {"fan_percent"},
+    "nvmlDeviceGetPcieThroughput": {"pcie_received_bytes_per_s", "pcie_sent_bytes_per_s"},
+    "nvmlDeviceGetTotalEccErrors": {"ecc_corrected_errors", "ecc_uncorrected_errors"},
+    "nvmlDeviceGetPersistenceMode": {"persistence_mode"},
+    "nvmlDeviceGetMigMode": {"mig_enabled", "mig_instances"},
+    "nvmlDeviceGetComputeRunningProcesses_v3": {
+        "processes",
+        "run_memory_used_bytes",
+        "others_memory_used_bytes",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "absence"),
+    [
+        (NOT_SUPPORTED, Absence.UNSUPPORTED),
+        (FUNCTION_NOT_FOUND, Absence.UNSUPPORTED),
+        (NO_PERMISSION, Absence.DENIED),
+        (TIMEOUT, Absence.HUNG),
+        (INVALID_ARGUMENT, Absence.UNREACHABLE),
+        (UNKNOWN, Absence.UNREACHABLE),
+    ],
+)
+def test_error_of_one_call_costs_its_own_fields_and_gives_their_reason(tmp_path, code, absence):
+    stand_in = StandIn(tmp_path)
+    readers = contextlib.ExitStack()
+    with readers:
+        reader = readers.enter_context(Reader(stand_in.environment))
+        for call, fields in FIELDS_OF_CALL.items():
+            stand_in.behave("gpus 2", f"error {call} {code} 0", stand_in.logging)
+            stand_in.forget_calls()
+            ill, well = reader.collect().gpus
+            assert stand_in.calls(gpu=0)[call] > 0, f"{call} was not made"
+            assert ill.absent == dict.fromkeys(fields, absence), call
+            assert all(getattr(ill, field) is None for field in fields), call
+            assert well.absent == {}, call
+            assert stand_in.calls()["nvmlShutdown"] == 0, f"{call} has cost the session"
+            if fields <= {"name", "pci_bus_id"}:
+                # These are asked until they are known.
+                reader = readers.enter_context(Reader(stand_in.environment))
+            else:
+                reader.ask("close")
+
+
+def test_fields_that_have_another_call_are_asked_with_it(tmp_path):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave(
+        "unsupported nvmlDeviceGetMemoryInfo_v2",
+        f"error nvmlDeviceGetTemperature {FUNCTION_NOT_FOUND}",
+        f"error nvmlDeviceGetCurrentClocksThrottleReasons {FUNCTION_NOT_FOUND}",
+        "value nvmlDeviceGetCurrentClocksEventReasons 9",
+        stand_in.logging,
+    )
+    with Reader(stand_in.environment) as reader:
+        gpu = reader.collect().gpus[0]
+        reader.collect()
+    assert gpu.memory_used_bytes == GIB + GIB // 4, "the first version counts what is reserved"
+    assert gpu.memory_total_bytes == 80 * GIB
+    assert gpu.temperature_c == 46.0
+    assert gpu.throttle_names == ("gpu_idle", "hw_slowdown")
+    assert gpu.absent == {"memory_reserved_bytes": Absence.UNSUPPORTED}
+    calls = stand_in.calls()
+    assert calls["nvmlDeviceGetMemoryInfo_v2"] == 1, "what is not supported is asked once"
+    assert calls["nvmlDeviceGetMemoryInfo"] == 2
+
+
+def test_numbers_that_stand_for_unknown_are_no_numbers(tmp_path):
+    stand_in = StandIn(tmp_path)
+    unknown_32, unknown_64 = 2**32 - 1, -1
+    stand_in.behave(
+        f"value nvmlDeviceGetPowerUsage {unknown_32}",
+        f"value nvmlDeviceGetTotalEnergyConsumption {unknown_64}",
+    )
+    with Reader(stand_in.environment) as reader:
+        gpu = reader.collect().gpus[0]
+    assert (gpu.power_w, gpu.energy_j) == (None, None)
+    assert gpu.absent == {"power_w": Absence.UNSUPPORTED, "energy_j": Absence.UNSUPPORTED}
+
+
+def test_windows_go_over_the_readings_and_know_gaps(tmp_path):
+    stand_in = StandIn(tmp_path)
+    with Reader(stand_in.environment, window_size=3) as reader:
+        for percent in (90, 10, 30):
+            stand_in.behave(
+                f"value nvmlDeviceGetUtilizationRates {percent}", "value nvmlDeviceGetPowerUsage 1000"
+            )
+            status = reader.collect()
+        stand_in.behave("error nvmlDeviceGetUtilizationRates 999", "value nvmlDeviceGetPowerUsage 3000")
+        gap = reader.collect()
+    stats = status.utilization_percent[uuid(0)]
+    assert (stats.minimum, stats.maximum, stats.newest, stats.count) == (10.0, 90.0, 30.0, 3)
+    stats = gap.utilization_percent[uuid(0)]
+    assert (stats.minimum, stats.maximum, stats.mean, stats.newest, stats.count) == (
+        10.0,
+        30.0,
+        20.0,
+        None,
+        2,
+    )
+    assert gap.power_w[uuid(0)].maximum == 3.0
+    assert gap.temperature_c[uuid(0)].count == 3
+    assert gap.memory_used_bytes[uuid(0)].mean == GIB
+
+
+@pytest.mark.parametrize(
+    ("bits", "names"),
+    [(0, ()), (1, ("gpu_idle",)), (0x48, ("hw_slowdown", "hw_thermal_slowdown")), (1 << 40, ("bit_40",))],
+)
+def test_throttle_reasons_in_words(bits, names):
+    assert throttle_names(bits) == names
+
+
+def test_divided_gpu_shows_its_instances(tmp_path):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave("gpus 2", "mig 1 2")
+    with Reader(stand_in.environment) as reader:
+        whole, divided = reader.collect().gpus
+    assert (whole.mig_enabled, whole.mig_instances) == (False, ())
+    assert divided.mig_enabled is True
+    assert divided.mig_instances == tuple(
+        MIGInstance(f"MIG-00000001-0000-0000-0000-{part:012d}", part + 1, 0, GIB // 2, 10 * GIB)
+        for part in (0, 1)
+    )
+    assert divided.absent["utilization_percent"] is Absence.UNSUPPORTED
+
+
+def test_gpu_that_is_whole_again_tells_what_it_did_not_tell_in_parts(tmp_path):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave("mig 0 1")
+    with Reader(stand_in.environment, slow_interval_s=5.0) as reader:
+        assert reader.collect().gpus[0].utilization_percent is None
+        stand_in.behave("value nvmlDeviceGetUtilizationRates 50")
+        assert reader.collect(5.0).gpus[0].mig_instances == ()
+        assert reader.collect().gpus[0].utilization_percent == 50.0
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ("2,0", [2, 0]),
+        ("GPU-00000001", [1]),
+        ("MIG-00000002-0000-0000-0000-000000000001", [2]),
+        ("MIG-GPU-00000002-0000-0000-0000-000000000000/1/0", [2]),
+        ("0,0", []),
+        (None, [0, 1, 2]),
+    ],
+)
+def test_only_gpus_that_the_run_may_use_are_shown_and_asked(tmp_path, setting, shown):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave("gpus 3", "mig 2 2", stand_in.logging)
+    with Reader(stand_in.environment, visible_devices=setting) as reader:
+        status = reader.collect()
+        assert [gpu.uuid for gpu in status.gpus] == [uuid(gpu) for gpu in shown]
+        stand_in.forget_calls()
+        reader.collect()
+    asked = {gpu for gpu in range(3) if stand_in.calls(gpu)}
+    assert asked == set(shown)
+
+
+@pytest.mark.parametrize("setting", ["", "-1", "NoDevFiles"])
+def test_driver_stays_closed_where_the_run_uses_no_gpu(tmp_path, setting):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave(stand_in.logging)
+    with Reader(stand_in.environment, visible_devices=setting) as reader:
+        status = reader.collect()
+    assert (status.gpus, status.absence) == ((), None)
+    assert not stand_in.calls()

@@ -1,0 +1,79 @@
+"""Which GPUs count as free, and which never do."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from pylon.monitor import Absence, MonitorSettingError, find_free_gpus
+from pylon.monitor.fleet.free import unknown_servers, why_not_free
+from tests.monitor.statuses import GIB, gpu, gpus, process, seen, snapshot
+
+
+def test_idle_gpu_is_free() -> None:
+    found = find_free_gpus(snapshot(one=gpus(gpu())))
+    assert [(one.server, [sample.uuid for sample in one.gpus]) for one in found] == [("one", ["GPU-0"])]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"processes": (process(),)}, "in use by alice"),
+        ({"processes": (process(of_run=None),)}, "in use by alice"),
+        ({"processes": (), "processes_left_out": 3}, "in use"),
+        ({"processes": None}, "not known who uses it"),
+        ({"mig_enabled": True}, "divided"),
+        ({"memory_used_bytes": None}, "not known"),
+        ({"memory_total_bytes": None}, "not known"),
+        ({"memory_used_bytes": 60 * GIB, "processes": (process(of_run=True),)}, "not enough"),
+        ({"memory_used_bytes": 2 * GIB}, "cannot be seen"),
+        ({"index": None}, "not known"),
+    ],
+)
+def test_gpu_is_not_free(fields: dict[str, Any], reason: str) -> None:
+    sample = dataclasses.replace(gpu(), **fields)
+    assert reason in str(why_not_free(sample, 24 * GIB))
+    assert find_free_gpus(snapshot(one=gpus(sample)), memory_bytes=24 * GIB) == []
+
+
+@pytest.mark.parametrize("of_whom", [process(of_run=True), process(compute=False)])
+def test_own_run_and_graphics_do_not_take_a_gpu(of_whom: Any) -> None:
+    assert why_not_free(gpu(used_gib=3, processes=(of_whom,)), 24 * GIB) is None
+
+
+def test_job_gets_all_its_gpus_on_one_server_and_the_tightest_fit_first() -> None:
+    busy = {"processes": (process(),)}
+    seen_now = snapshot(
+        large=gpus(*(gpu(number) for number in range(8))),
+        split=gpus(gpu(0), gpu(1, **busy)),
+        fitting=gpus(gpu(0, used_gib=0.9), gpu(1, **busy), gpu(2, used_gib=0.1)),
+    )
+    found = find_free_gpus(seen_now, gpus=2, memory_bytes=24 * GIB)
+    assert [one.server for one in found] == ["fitting", "large"]
+    assert found[0].visible_devices(2) == "GPU-2,GPU-0"
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [
+        seen(gpus(gpu()), age_s=10.0),
+        seen(None),
+        seen(gpus(gpu(), absence=Absence.HUNG)),
+        seen(gpus(absence=Absence.STARTING)),
+    ],
+)
+def test_what_is_not_known_now_is_never_free(observation: Any) -> None:
+    known = dataclasses.replace(snapshot(one=gpus()), gpu={"one": observation})
+    assert find_free_gpus(known) == []
+    assert unknown_servers(known, {"one": "one"}) == ["one"]
+
+
+def test_server_without_gpus_is_known_to_have_none() -> None:
+    assert unknown_servers(snapshot(one=gpus(absence=Absence.UNSUPPORTED)), {"one": "one"}) == []
+    assert unknown_servers(snapshot(), {"one": "one"}) == ["one"]
+
+
+@pytest.mark.parametrize("wrong", [{"gpus": 0}, {"memory_bytes": -1}])
+def test_arguments_out_of_range(wrong: dict[str, int]) -> None:
+    with pytest.raises(MonitorSettingError):
+        find_free_gpus(snapshot(one=gpus(gpu())), **wrong)

@@ -1,0 +1,289 @@
+"""Merging of reports in the training process: what was read once is kept, and the log stays readable."""
+
+import itertools
+import logging
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pylon.monitor import MonitorState
+from pylon.monitor.process import reports as newest
+from pylon.monitor.process.messages import HealthReport, ProcessReport, ServerReport
+from pylon.monitor.process.reports import NewestReports, log_health_changes
+from pylon.monitor.status.failure import Failure
+
+SPACING_S = newest._LOG_SPACING_S
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now_s = 5.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(newest, "time", made)
+    return made
+
+
+class Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def told() -> Iterator[list[logging.LogRecord]]:
+    kept, former = Kept(), newest.logger.level
+    newest.logger.setLevel(logging.INFO)
+    newest.logger.addHandler(kept)
+    yield kept.records
+    newest.logger.removeHandler(kept)
+    newest.logger.setLevel(former)
+
+
+def good(status: Any, success_s: float = 1.0, **more: Any) -> ServerReport:
+    return ServerReport(pickle.dumps(status), success_s, **more)
+
+
+def failed(kind: str = "OSError", failures: int = 1, **more: Any) -> ServerReport:
+    return ServerReport(failures=failures, error=Failure(kind, "no answer"), **more)
+
+
+def content(**servers: ServerReport) -> bytes:
+    return pickle.dumps(servers)
+
+
+def take(reports: NewestReports, report: ServerReport, server: str = "localhost") -> ServerReport:
+    return reports.take({"CPUMonitor": content(**{server: report})})["CPUMonitor"][server]
+
+
+def test_nothing_is_known_at_first() -> None:
+    assert NewestReports().take({}) == {}
+
+
+def test_status_is_decoded() -> None:
+    assert take(NewestReports(), good({"cpu": 1}, 7.0)) == ServerReport({"cpu": 1}, 7.0)
+
+
+def test_newer_status_takes_the_place_of_the_former() -> None:
+    reports = NewestReports()
+    take(reports, good(1, 1.0))
+    assert take(reports, good(2, 2.0)) == ServerReport(2, 2.0)
+
+
+def test_worker_that_was_replaced_has_nothing_to_tell_and_the_last_good_status_stays() -> None:
+    reports = NewestReports()
+    take(reports, good("last", 3.0, overruns=4))
+    fresh = take(reports, ServerReport(busy_since_s=9.0))
+    assert (fresh.status, fresh.success_s, fresh.busy_since_s) == ("last", 3.0, 9.0)
+    assert fresh.overruns == 0, "that is the new process's own count"
+
+
+def test_manager_that_was_replaced_is_empty_and_the_last_good_status_stays() -> None:
+    reports = NewestReports()
+    take(reports, good("last", 3.0))
+    assert reports.take({})["CPUMonitor"]["localhost"] == ServerReport("last", 3.0)
+
+
+def test_failed_readings_keep_the_last_good_status() -> None:
+    reports = NewestReports()
+    take(reports, good("last", 3.0))
+    after = take(reports, failed(failures=2))
+    assert (after.status, after.success_s, after.failures) == ("last", 3.0, 2)
+
+
+def test_server_that_is_not_reported_any_more_keeps_what_was_known() -> None:
+    reports = NewestReports()
+    reports.take({"CPUMonitor": content(one=good(1), two=good(2))})
+    known = reports.take({"CPUMonitor": content(one=good(3, 2.0))})["CPUMonitor"]
+    assert {server: report.status for server, report in known.items()} == {"one": 3, "two": 2}
+
+
+def test_monitors_do_not_touch_each_other() -> None:
+    reports = NewestReports()
+    reports.take({"CPUMonitor": content(localhost=good("cpu")), "GPUMonitor": content(localhost=good("gpu"))})
+    known = reports.take({"GPUMonitor": content(localhost=failed())})
+    assert known["CPUMonitor"]["localhost"].status == "cpu"
+    assert known["GPUMonitor"]["localhost"].status == "gpu"
+
+
+def test_former_result_is_not_changed_under_whoever_holds_it() -> None:
+    reports = NewestReports()
+    former = reports.take({"CPUMonitor": content(localhost=good(1))})
+    reports.take({"CPUMonitor": content(localhost=good(2, 2.0))})
+    assert former["CPUMonitor"]["localhost"].status == 1
+    assert reports.reports["CPUMonitor"]["localhost"].status == 2
+
+
+class Counted:
+    decoded = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _count, ()
+
+
+def _count() -> str:
+    Counted.decoded += 1
+    return "counted"
+
+
+def test_unchanged_bytes_are_not_decoded_again() -> None:
+    Counted.decoded = 0
+    reports = NewestReports()
+    same = content(localhost=good(Counted()))
+    for _ in range(5):
+        known = reports.take({"CPUMonitor": same})
+    assert known["CPUMonitor"]["localhost"].status == "counted"
+    assert Counted.decoded == 1
+
+
+class Poison:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _break, ()
+
+
+def _break() -> None:
+    raise RuntimeError("poisoned")
+
+
+def test_status_that_cannot_be_decoded_is_a_failure_of_that_reading_alone() -> None:
+    reports = NewestReports()
+    take(reports, good("last", 3.0))
+    for failures in (1, 2):
+        after = take(reports, good(Poison(), 4.0 + failures))
+        assert (after.status, after.success_s, after.failures) == ("last", 3.0, failures)
+        assert after.error == Failure("RuntimeError", "poisoned")
+    assert take(reports, good("well", 9.0)) == ServerReport("well", 9.0)
+
+
+def test_first_status_that_cannot_be_decoded_leaves_nothing_current() -> None:
+    after = take(NewestReports(), ServerReport(b"\x80garbage", 3.0))
+    assert (after.status, after.success_s, after.failures) == (None, None, 1)
+    assert after.error is not None
+
+
+def test_start_without_failure_is_not_told(told: list[logging.LogRecord]) -> None:
+    reports = NewestReports()
+    take(reports, ServerReport())
+    take(reports, good(1))
+    assert told == []
+
+
+def test_failure_is_told_at_once_and_once(told: list[logging.LogRecord], clock: Clock) -> None:
+    reports = NewestReports()
+    take(reports, good(1))
+    for failures in range(1, 500):
+        clock.now_s += 1.0
+        take(reports, failed(failures=failures))
+    (line,) = told
+    assert line.levelno == logging.WARNING
+    assert line.getMessage() == "monitor CPUMonitor, localhost: reading failed: OSError: no answer"
+    assert (line.__dict__["monitor"], line.__dict__["server"]) == ("CPUMonitor", "localhost")
+    assert line.__dict__["error_kind"] == "OSError"
+
+
+def test_failure_before_any_success_says_so(told: list[logging.LogRecord], clock: Clock) -> None:
+    take(NewestReports(), failed())
+    assert "for the first time" in told[0].getMessage()
+
+
+def test_recovery_is_told_once(told: list[logging.LogRecord], clock: Clock) -> None:
+    reports = NewestReports()
+    take(reports, failed())
+    for second in range(50):
+        clock.now_s += 1.0
+        take(reports, good(second))
+    assert [line.levelname for line in told] == ["WARNING", "INFO"]
+    assert told[1].getMessage().endswith("readings succeed again")
+
+
+def test_other_kind_of_failure_is_news(told: list[logging.LogRecord], clock: Clock) -> None:
+    reports = NewestReports()
+    take(reports, failed("OSError"))
+    clock.now_s += SPACING_S
+    take(reports, failed("ValueError"))
+    assert [line.__dict__["error_kind"] for line in told] == ["OSError", "ValueError"]
+
+
+def test_server_that_flaps_does_not_flood_the_log(told: list[logging.LogRecord], clock: Clock) -> None:
+    reports = NewestReports()
+    seconds = 200
+    for tick in range(10 * seconds):
+        clock.now_s += 0.1
+        take(reports, failed(failures=tick) if tick % 2 else good(tick))
+    assert 2 <= len(told) <= seconds / SPACING_S + 1
+
+
+def test_change_that_came_too_soon_is_told_when_it_lasts(told: list[logging.LogRecord], clock: Clock) -> None:
+    reports = NewestReports()
+    take(reports, failed())
+    clock.now_s += 1.0
+    take(reports, good(1))
+    assert len(told) == 1
+    clock.now_s += SPACING_S
+    take(reports, good(2))
+    assert [line.levelname for line in told] == ["WARNING", "INFO"]
+
+
+def test_servers_are_limited_each_for_itself(told: list[logging.LogRecord], clock: Clock) -> None:
+    reports = NewestReports()
+    for server in ("one", "two", "three"):
+        take(reports, failed(), server)
+    assert [line.__dict__["server"] for line in told] == ["one", "two", "three"]
+
+
+def health(state: MonitorState, **more: Any) -> HealthReport:
+    return HealthReport({"CPUMonitor": ProcessReport(state, **more)})
+
+
+def test_state_of_a_process_is_told_when_it_changes(told: list[logging.LogRecord]) -> None:
+    error = Failure("hung", "a reading takes longer than 5 s")
+    steps = [
+        health(MonitorState.OK),
+        health(MonitorState.UNREACHABLE, error=error),
+        health(MonitorState.UNREACHABLE, error=error),
+        health(MonitorState.RESTARTING, error=error),
+        health(MonitorState.OK, error=error, restarts=1),
+    ]
+    for former, current in itertools.pairwise(steps):
+        log_health_changes(former, current)
+    assert [(line.levelname, line.getMessage()) for line in told] == [
+        ("WARNING", "monitor CPUMonitor: unreachable: hung: a reading takes longer than 5 s"),
+        ("WARNING", "monitor CPUMonitor: restarting: hung: a reading takes longer than 5 s"),
+        ("INFO", "monitor CPUMonitor: ok"),
+    ]
+
+
+def test_slowdown_and_its_end_are_told(told: list[logging.LogRecord]) -> None:
+    slowed = health(MonitorState.OK, slowdown=4.0, slowed_because="0.9 of a core, limit 0.5")
+    log_health_changes(health(MonitorState.OK), slowed)
+    log_health_changes(slowed, slowed)
+    log_health_changes(slowed, health(MonitorState.OK))
+    assert [(line.levelname, line.getMessage()) for line in told] == [
+        ("WARNING", "monitor CPUMonitor: ok: slowed down: 0.9 of a core, limit 0.5"),
+        ("INFO", "monitor CPUMonitor: ok"),
+    ]
+
+
+def test_staleness_says_what_it_means(told: list[logging.LogRecord]) -> None:
+    log_health_changes(health(MonitorState.OK), health(MonitorState.STALE))
+    assert told[0].getMessage() == "monitor CPUMonitor: stale: no reading has succeeded lately"
+
+
+def test_process_that_appears_is_not_news(told: list[logging.LogRecord]) -> None:
+    log_health_changes(HealthReport(), health(MonitorState.STARTING))
+    assert told == []

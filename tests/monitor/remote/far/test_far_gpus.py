@@ -1,0 +1,171 @@
+"""nvidia-smi in all its moods: the host's figures flow on, and the GPUs say what is wrong."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from pylon.monitor.remote.far import Tier, gpus
+from pylon.monitor.status import Absence
+from tests.monitor.remote.far.far_shell import SHELLS, FarShell, script_with
+
+HERE = Path(__file__).parent
+GPU_0 = "GPU-00000000-aaaa-bbbb-cccc-dddddddddddd"
+GPU_1 = "GPU-00000001-aaaa-bbbb-cccc-dddddddddddd"
+every_shell = pytest.mark.parametrize("shell", SHELLS)
+
+
+def far_shell(mode: str, shell: str = "dash", **environment: str) -> FarShell:
+    script = script_with(SLOW_S=1)
+    return FarShell(shell, script=script, path=HERE, environment={"FAKE_SMI": mode} | environment)
+
+
+def far_status(far: FarShell, *tiers: Tier):
+    """A status that was not kept waiting."""
+    begun_s = time.monotonic()
+    status = far.status(*tiers, gpu_interval_ms=200)
+    assert time.monotonic() - begun_s < 2
+    assert status.cpu.sample.memory_used_bytes is not None
+    return status
+
+
+@every_shell
+def test_figures_and_processes_come(shell) -> None:
+    with far_shell("well", shell) as far:
+        status = far.status_when(lambda status: status.gpu.gpus and status.gpu.gpus[0].processes)
+    first, second = status.gpu.gpus
+    assert (first.uuid, second.uuid, first.index, second.index) == (GPU_0, GPU_1, 0, 1)
+    assert first.name == "NVIDIA H100 80GB HBM3"
+    assert first.utilization_percent == 37.0
+    assert first.memory_used_bytes == 2**30
+    assert first.absent["power_w"] is Absence.UNREACHABLE
+    assert first.absent["fan_percent"] is Absence.UNSUPPORTED
+    assert first.absent["pcie_sent_bytes_per_s"] is Absence.UNSUPPORTED
+    assert first.mig_enabled is False
+    assert first.mig_instances == ()
+    assert first.others_memory_used_bytes == 512 * 2**20
+    assert (first.processes[0].memory_used_bytes, first.processes[0].of_run) == (512 * 2**20, False)
+    assert second.processes == ()
+    assert second.others_memory_used_bytes == 0
+    assert status.gpu.driver_version == "550.54.15"
+    assert status.gpu.absence is None
+    assert status.gpu.utilization_percent[GPU_0].newest == 37.0
+
+
+@every_shell
+def test_a_driver_that_does_not_know_new_fields_tells_the_others(shell) -> None:
+    with far_shell("old", shell) as far:
+        status = far.status_when(lambda status: status.gpu.gpus)
+    assert status.gpu.gpus[0].utilization_percent == 37.0
+    assert status.gpu.gpus[0].absent["mig_enabled"] is Absence.UNSUPPORTED
+    assert status.gpu.gpus[0].absent["mig_instances"] is Absence.UNSUPPORTED
+
+
+def test_parts_of_a_divided_gpu_are_listed() -> None:
+    with far_shell("well", FAKE_MIG="Enabled") as far:
+        status = far.status_when(lambda status: status.gpu.gpus and status.gpu.gpus[0].mig_instances)
+    assert [one.uuid for one in status.gpu.gpus[0].mig_instances] == [
+        "MIG-11111111-aaaa-bbbb-cccc-dddddddddddd"
+    ]
+
+
+def test_one_that_takes_long_is_waited_for() -> None:
+    with far_shell("slow") as far:
+        far_status(far)
+        status = far_status(far)
+        assert status.gpu.absence is Absence.STARTING
+        far.status_when(lambda status: status.gpu.gpus, within_s=20)
+
+
+@every_shell
+def test_one_that_hangs_is_named_and_taken_along(shell, monkeypatch) -> None:
+    monkeypatch.setattr(gpus, "_FIRST_ANSWER_S", 0.5)
+    with far_shell("hang", shell) as far:
+        status = far.status_when(lambda status: status.gpu.absence is Absence.HUNG)
+        assert "stalled since" in status.gpu.error
+        far_status(far, Tier.SLOW)
+        # It takes no notice of SIGTERM.
+        far.process.stdin.close()
+        far.wait_until_gone(5)
+
+
+def test_one_that_falls_silent_is_named_and_its_gpus_stay_in_view(monkeypatch) -> None:
+    monkeypatch.setattr(gpus, "_SHORTEST_STALL_S", 0.5)
+    with far_shell("stalls") as far:
+        far.status_when(lambda status: status.gpu.gpus)
+        status = far.status_when(lambda status: status.gpu.absence is Absence.HUNG)
+        far_status(far)
+    assert "stalled since" in status.gpu.error
+    assert [one.uuid for one in status.gpu.gpus] == [GPU_0, GPU_1]
+    assert status.gpu.gpus[0].utilization_percent is None
+    assert status.gpu.gpus[0].absent["utilization_percent"] is Absence.HUNG
+    assert status.gpu.gpus[0].name == "NVIDIA H100 80GB HBM3"
+
+
+def test_one_that_dies_is_started_again(monkeypatch) -> None:
+    monkeypatch.setattr(gpus, "_SHORTEST_STALL_S", 0.3)
+    with far_shell("dies") as far:
+        far.status_when(lambda status: status.gpu.gpus)
+        status = far.status_when(lambda status: status.gpu.absence is Absence.UNREACHABLE)
+        assert "GPU is lost" in status.gpu.error
+        far.status_when(lambda status: status.gpu.absence is None)
+
+
+def test_a_list_of_processes_that_hangs_costs_no_figures() -> None:
+    with far_shell("apps_hang") as far:
+        status = far.status_when(lambda status: status.gpu.gpus)
+        time.sleep(0.5)
+        status = far_status(far)
+    assert status.gpu.gpus[0].utilization_percent == 37.0
+    assert status.gpu.gpus[0].absent["processes"] is Absence.STARTING
+
+
+@pytest.mark.parametrize(
+    ("mode", "absence", "words"),
+    [
+        ("no_driver", Absence.UNSUPPORTED, "couldn't communicate"),
+        ("mismatch", Absence.UNREACHABLE, "version mismatch"),
+        ("no_devices", None, "No devices were found"),
+    ],
+)
+def test_one_that_gives_up_says_why(mode, absence, words) -> None:
+    with far_shell(mode) as far:
+        status = far.status_when(lambda status: words in (status.gpu.error or ""))
+    assert status.gpu.absence is absence
+    assert status.gpu.gpus == ()
+
+
+@every_shell
+def test_a_flood_of_garbage_is_cut_off(shell) -> None:
+    with far_shell("flood", shell) as far:
+        status = far.status_when(lambda status: "garbage" in (status.gpu.error or ""))
+        assert status.gpu.error.isprintable()
+        assert status.gpu.absence is Absence.UNREACHABLE
+        far_status(far)
+
+
+def test_where_there_is_none_it_is_said() -> None:
+    with FarShell(path=Path("/nonexistent")) as far:
+        status = far.status_when(lambda status: status.gpu.error is not None)
+    assert status.gpu.absence is Absence.UNSUPPORTED
+    assert status.gpu.error == "nvidia-smi: not found"
+
+
+def test_words_of_any_bytes_do_no_harm() -> None:
+    with far_shell("well", FAKE_NAME="\x1b[31mbad\udcff`id`$(id)") as far:
+        status = far.status_when(lambda status: status.gpu.gpus)
+    assert status.gpu.gpus[0].name == "?[31mbad?`id`$(id)"
+
+
+def test_one_that_is_stopped_by_a_signal_costs_nothing_else() -> None:
+    with far_shell("well") as far:
+        far.status_when(lambda status: status.gpu.gpus)
+        for pid, name in far.processes().items():
+            if name == "nvidia-smi":
+                os.kill(pid, signal.SIGSTOP)
+        for _ in range(3):
+            far_status(far)
+        far.process.stdin.close()
+        far.wait_until_gone(5)

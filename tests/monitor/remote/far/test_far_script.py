@@ -1,0 +1,212 @@
+"""The far script under each shell: what it tells, and that nothing of it is left when we are gone."""
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pylon.monitor.remote.far import FAR_COMMAND, HEARTBEAT, Tier, far_script
+from pylon.monitor.status import Absence
+from tests.monitor.remote.far.far_shell import SHELLS, FarShell, script_with
+
+HERE = Path(__file__).parent
+every_shell = pytest.mark.parametrize("shell", SHELLS)
+
+
+@every_shell
+def test_tells_what_a_local_reader_would(shell) -> None:
+    with FarShell(shell) as far:
+        far.status(Tier.SLOW)
+        time.sleep(0.3)
+        status = far.status()
+    sample = status.cpu.sample
+    assert len(sample.core_percent) == os.cpu_count()
+    assert 0 <= sample.cpu_percent <= 100
+    assert 0 < sample.memory_used_bytes < sample.memory_total_bytes
+    assert sample.load_1m >= 0
+    assert status.hostname == os.uname().nodename
+    assert status.kernel.split()[:2] == ["Linux", os.uname().release]
+    assert abs(status.clock_offset_s) < 5
+    assert status.far_uptime_s > 0
+    assert sample.absent["run"] is Absence.UNSUPPORTED
+    assert status.gpu.absence is Absence.UNSUPPORTED
+
+
+@every_shell
+def test_a_fast_tick_starts_no_process(shell, tmp_path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace to count forks")
+    with FarShell(shell) as far:
+        far.frame(Tier.SLOW)
+        log = tmp_path / "forks"
+        pids = [word for pid in far.processes() for word in ("-p", str(pid))]
+        calls = "trace=clone,clone3,fork,vfork"
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-qq", "-e", calls, "-o", log, *pids], stderr=subprocess.PIPE
+        )
+        time.sleep(0.5)
+        if tracer.poll() is not None:
+            pytest.skip(f"strace may not trace here: {tracer.stderr.read()!r}")
+        for _ in range(5):
+            far.frame()
+        tracer.terminate()
+        tracer.communicate(timeout=10)
+    assert [line for line in log.read_text().splitlines() if "SIG" not in line and "exit" not in line] == []
+
+
+@every_shell
+def test_the_busiest_processes_are_listed(shell) -> None:
+    script = script_with(SLOW_S=1, TOP_SHARE=0)
+    with (
+        FarShell(shell, script=script) as far,
+        subprocess.Popen([shutil.which("sh"), "-c", "while :; do :; done"]) as busy,
+    ):
+        try:
+            far.status(Tier.SLOW, Tier.PROCESSES)
+
+            def found(status) -> bool:
+                return any(
+                    one.pid == busy.pid and one.cpu_percent for one in status.cpu.sample.top_processes or ()
+                )
+
+            sample = far.status_when(found, within_s=20, gpu_interval_ms=0).cpu.sample
+        finally:
+            busy.kill()
+    by_pid = {one.pid: one for one in sample.top_processes}
+    assert 1 < by_pid[busy.pid].cpu_percent < 120
+    assert by_pid[busy.pid].rss_bytes > 0
+    assert len(sample.top_processes) <= 10
+    assert not any(one.of_run for one in sample.top_processes)
+
+
+@every_shell
+def test_end_of_input_leaves_nothing(shell) -> None:
+    with FarShell(shell, path=HERE) as far:
+        far.status_when(lambda status: status.gpu.gpus)
+        assert "nvidia-smi" in far.processes().values()
+        far.process.stdin.close()
+        assert far.wait_until_gone(5) < 4
+
+
+@every_shell
+def test_a_failed_write_leaves_nothing(shell) -> None:
+    with FarShell(shell, path=HERE) as far:
+        far.status_when(lambda status: status.gpu.gpus)
+        far.process.stdout.close()
+        far.request()
+        far.wait_until_gone(5)
+
+
+@every_shell
+def test_without_a_heartbeat_nothing_is_left(shell) -> None:
+    with FarShell(shell, script=script_with(PATIENCE_S=2), path=HERE) as far:
+        far.status_when(lambda status: status.gpu.gpus)
+        far.wait_until_gone(8)
+
+
+def test_a_heartbeat_keeps_it_alive() -> None:
+    with FarShell(script=script_with(PATIENCE_S=2)) as far:
+        for _ in range(6):
+            time.sleep(0.5)
+            far.send(HEARTBEAT)
+        far.frame()
+
+
+def test_who_asks_and_does_not_read_is_left() -> None:
+    with FarShell(script=script_with(PATIENCE_S=2)) as far:
+        for _ in range(200):
+            far.request()
+        far.wait_until_gone(20)
+
+
+@every_shell
+@pytest.mark.parametrize("victim", ["first", "all but one"])
+def test_killed_in_part_the_rest_ends(shell, victim) -> None:
+    with FarShell(shell, script=script_with(PATIENCE_S=4), path=HERE) as far:
+        far.status_when(lambda status: status.gpu.gpus)
+        own = sorted(
+            pid for pid, name in far.processes().items() if name in ("dash", "bash", "busybox", "ash")
+        )
+        for pid in own[:1] if victim == "first" else own[1:]:
+            os.kill(pid, signal.SIGKILL)
+        if victim == "first":
+            # As sshd does.
+            far.process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            far.request()
+        far.wait_until_gone(20)
+
+
+def test_a_cut_script_is_not_run() -> None:
+    with FarShell(script=far_script()[:-30]) as far:
+        far.process.stdin.close()
+        assert far.process.wait(5) != 0 or far.process.stdout.read() == b""
+        far.wait_until_gone(3)
+
+
+@pytest.mark.parametrize("login", ["sh", "bash", "tcsh", "fish"])
+def test_the_login_shell_may_be_any_and_may_print(login) -> None:
+    if shutil.which(login) is None:
+        pytest.skip(f"{login} is not installed")
+    command = [login, "-c", f"echo 'Welcome, %PYLON user'; {FAR_COMMAND}"]
+    with FarShell("sh", command=command) as far:
+        assert far.frame().sequence == 1
+        assert "Welcome" in far.decoder.greeting
+
+
+def test_it_makes_itself_leader_of_its_group() -> None:
+    # As under a wrapper that keeps the command in its own group.
+    command = ["sh", "-c", f"{FAR_COMMAND.removeprefix('exec ')}; exit"]
+    with FarShell("sh", command=command) as far:
+        far.frame()
+        children = Path(f"/proc/{far.process.pid}/task/{far.process.pid}/children").read_text().split()
+        child = int(children[0])
+        assert os.getpgid(child) == child
+        far.process.stdin.close()
+        far.process.wait(5)
+
+
+def test_it_writes_no_file() -> None:
+    def no_file_may_grow() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    environment = {"TMPDIR": "/nonexistent"}
+    with FarShell(path=HERE, environment=environment, preexec_fn=no_file_may_grow, cwd="/") as far:
+        far.status(Tier.SLOW, Tier.PROCESSES)
+        assert far.status_when(lambda status: status.gpu.gpus).cpu.sample.cpu_percent is not None
+
+
+@every_shell
+def test_without_proc_everything_is_absent(shell) -> None:
+    with FarShell(shell, script=script_with(PROC="/nonexistent", SYS="/nonexistent"), path=HERE) as far:
+        far.status(Tier.SLOW, gpu_interval_ms=200)
+        status = far.status(Tier.SLOW, gpu_interval_ms=200)
+    assert status.far_uptime_s is None
+    assert status.cpu.sample.absent["cpu_percent"] is Absence.UNSUPPORTED
+    assert status.cpu.sample.absent["memory_used_bytes"] is Absence.UNSUPPORTED
+    assert status.cpu.sample.absent["disk_read_bytes_per_s"] is Absence.UNSUPPORTED
+    assert status.gpu.absence is Absence.UNSUPPORTED
+    assert status.hostname
+
+
+def test_what_is_no_request_is_passed_over(tmp_path) -> None:
+    with FarShell() as far:
+        for line in (
+            "",
+            "T",
+            "T 1",
+            "T x fast 0",
+            "T 9 $(touch\t/tmp/x) 0",
+            "T 1 `id` 0",
+            "E",
+            "T 1 fast 1 1",
+        ):
+            far.send(f"{line}\n".encode())
+        far.send(b"\xff\xfe;exit\n")
+        assert far.frame().sequence == 1

@@ -1,0 +1,96 @@
+"""What people are shown: a table that fits, and nothing that steers their terminal."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pylon.monitor import Absence, MonitorHealth, MonitorState, ServerHealth
+from pylon.monitor.status.failure import Failure
+from pylon.monitor.views.plain import origins_record, snapshot_record
+from pylon.monitor.views.table import table_lines, trouble_lines
+from pylon.monitor.views.text import gib, number, percent, printable, seconds
+from tests.monitor.statuses import cpu, gpu, gpus, process, seen, snapshot
+
+
+def health(**errors: str) -> dict[str, MonitorHealth]:
+    servers = {
+        server: ServerHealth(None, 1, Failure("UnreachableError", text), None, None, 0)
+        for server, text in errors.items()
+    }
+    return {"RemoteMonitor-0": MonitorHealth(MonitorState.OK, servers=servers)}
+
+
+def test_each_server_has_its_line_and_each_gpu_where_there_is_room() -> None:
+    shown = snapshot(gpu1=gpus(gpu(processes=(process(),)), gpu(1)), plain=gpus())
+    lines = table_lines(shown, health(), ["gpu1", "plain", "new"])
+    assert lines[0].split()[:4] == ["server", "state", "age", "CPU"]
+    assert [line.split()[0] for line in lines[1:]] == ["gpu1", "GPU", "GPU", "plain", "new"]
+    assert "1 of 2 busy" in lines[1]
+    assert "used by alice" in lines[2]
+    assert "starting" in lines[-1]
+    assert len(table_lines(shown, health(), ["gpu1", "plain", "new"], (80, 5))) == 4
+    assert all(len(line) <= 40 for line in table_lines(shown, health(), ["gpu1", "plain"], (40, 9)))
+
+
+def test_servers_in_trouble_stay_in_view() -> None:
+    shown = snapshot(**{f"s{number}": gpus() for number in range(50)})
+    shown = dataclasses.replace(
+        shown, cpu={**shown.cpu, "s40": seen(cpu(), age_s=99.0, trouble=Absence.UNREACHABLE)}
+    )
+    lines = table_lines(shown, health(s40="no route"), list(shown.cpu), (120, 10))
+    assert len(lines) == 10
+    assert lines[-1] == "... and 42 more"
+    assert any("s40" in line and "unreachable" in line and "no route" in line for line in lines)
+
+
+def test_what_is_old_is_not_shown_as_current() -> None:
+    shown = dataclasses.replace(snapshot(), cpu={"one": seen(cpu(percent=77.0), age_s=30.0)})
+    line = table_lines(shown, health(), ["one"])[1]
+    assert "stale" in line
+    assert "77" not in line
+
+
+def test_control_characters_of_a_server_do_not_reach_the_terminal() -> None:
+    evil = "\x1b]0;owned\x07\x9b2J\r"
+    shown = snapshot(one=gpus(gpu(name=evil, processes=(process(user=evil),))))
+    lines = table_lines(shown, health(one=evil), ["one"]) + trouble_lines(shown, health(one=evil), ["one"])
+    assert all(line.isprintable() for line in lines), lines
+
+
+def test_troubles_name_server_state_and_reason_and_servers_under_two_names() -> None:
+    shown = dataclasses.replace(snapshot(one=gpus(), two=gpus()), same_machine={"two": "one"})
+    lines = trouble_lines(shown, health(one="refused"), ["one", "two", "gone"])
+    assert lines == [
+        "one: ok: UnreachableError: refused",
+        "gone: starting",
+        "two: seems to be the same machine as one",
+    ]
+
+
+def test_record_is_json() -> None:
+    record = snapshot_record(snapshot(one=gpus(gpu(processes=(process(),)))), health(one="x"))
+    again = json.loads(json.dumps({**record, "origins": origins_record()}))
+    assert again["gpu"]["one"]["status"]["gpus"][0]["processes"][0]["owner_name"] == "alice"
+    assert again["health"]["RemoteMonitor-0"]["servers"]["one"]["last_error"]["kind"] == "UnreachableError"
+    assert again["origins"]["CPUSample"]["cpu_percent"]["source"] == "/proc/stat"
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (percent(None), "?"),
+        (percent(12.4), "12 %"),
+        (gib(None), "?"),
+        (gib(3 * 2**29), "1.5"),
+        (number(None), "?"),
+        (number(300.2, unit=" W"), "300 W"),
+        (seconds(None), "-"),
+        (seconds(3.14), "3.1 s"),
+        (seconds(59.0), "59 s"),
+        (seconds(600.0), "10 min"),
+        (printable("a\nb"), "a?b"),
+    ],
+)
+def test_values_as_people_read_them(shown: str, expected: str) -> None:
+    assert shown == expected

@@ -1,0 +1,80 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pylon.runners.errors import TrainingError
+from pylon.runners.outputs.step_log import Step, StepLog, drop_unfinished_epochs
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    sequence: int
+
+    def as_record(self) -> dict[str, Any]:
+        return {"cpu_percent": 10.0 * self.sequence}
+
+
+def step(number: int, loss: float = 0.5, epoch: int = 0) -> Step:
+    return Step(epoch, number, number, torch.tensor(loss, requires_grad=True) * 1, 0.1, 0.01)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_monitor_figures_appear_once_per_refresh(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with StepLog(path, flush_every_steps=2) as log:
+        for number, sequence in enumerate([0, 0, 0, 1, 1]):
+            log.add(step(number), Snapshot(sequence))
+        assert log.end_epoch() == [0.5] * 5
+    assert [line.get("monitor") for line in lines(path)] == [
+        {"cpu_percent": 0.0}, None, None, {"cpu_percent": 10.0}, None
+    ]  # fmt: skip
+
+
+def test_nan_loss_names_its_step_and_the_steps_before_are_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with StepLog(path, flush_every_steps=3) as log:
+        log.add(step(0), None)
+        log.add(step(1), None)
+        with pytest.raises(TrainingError, match="epoch 4, step 2: the loss is nan"):
+            log.add(step(2, float("nan"), epoch=4), None)
+        assert [line["step"] for line in lines(path)] == [0, 1]
+
+
+def test_losses_of_one_epoch_do_not_reach_the_next(tmp_path: Path) -> None:
+    with StepLog(tmp_path / "metrics.jsonl", flush_every_steps=10) as log:
+        log.add(step(0, 1.0), None)
+        assert log.end_epoch() == [1.0]
+        log.add(step(0, 2.0, epoch=1), None)
+        assert log.end_epoch() == [2.0]
+
+
+def test_resume_drops_unfinished_epochs_and_a_line_torn_by_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        '{"epoch": 0, "step": 0}\n{"epoch": 0, "step": 1}\n{"epoch": 1, "step": 0}\n{"epoch": 1, "st'
+    )
+    drop_unfinished_epochs(path, finished=1)
+    assert [(line["epoch"], line["step"]) for line in lines(path)] == [(0, 0), (0, 1)]
+
+
+def test_last_line_without_its_newline_does_not_swallow_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 0, "step": 0}')
+    drop_unfinished_epochs(path, finished=1)
+    with StepLog(path, flush_every_steps=1) as log:
+        log.add(step(0, epoch=1), None)
+    assert [line["epoch"] for line in lines(path)] == [0, 1]
+
+
+def test_line_torn_inside_a_finished_epoch_number_is_dropped_too(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 0, "step": 0}\n{"epo')
+    drop_unfinished_epochs(path, finished=5)
+    assert len(lines(path)) == 1

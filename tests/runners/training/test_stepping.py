@@ -1,0 +1,243 @@
+"""Steps: accumulation, clipping, precision, averaging, and numbers that are none."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pylon.runners import Stepping
+from pylon.runners.errors import RunStopped, TrainingError
+from pylon.runners.memory import is_out_of_memory, out_of_memory
+from pylon.runners.randomness import RandomState
+from pylon.runners.training.stepping import NonFiniteError, replay
+from pylon.runners.training.supervised import SupervisedSingleTask
+from tests.runners.conftest import Toy
+from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
+from tests.runners.run_directory.test_retention import run_again
+from tests.runners.toy import ToyCriterion, ToyModel
+from tests.shutdown.compare_runs import unequal
+
+
+def configured(toy: Toy, stepping: str, changes: str = "") -> Path:
+    path = toy.write(
+        "runner={'class': SupervisedSingleTaskTrainer, 'args': {'score': 'f1_changed', 'log_every_steps': 1, "
+        f"'stepping': {{'class': Stepping, 'args': {stepping}}}}}}}, {changes}"
+    )
+    path.write_text("from pylon.runners import Stepping\n" + path.read_text())
+    return path
+
+
+def parts(toy: Toy) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(toy.work_dir / "checkpoint_latest.pt", weights_only=True)["parts"]
+    return found
+
+
+def loader(batch_size: int) -> str:
+    return (
+        f"train_dataloader={{'class': DataLoader, 'args': {{'batch_size': {batch_size}, 'shuffle': True}}}}"
+    )
+
+
+def test_plain_stepping_has_the_bits_of_none(make_toy: Callable[[str], Toy]) -> None:
+    plain, given = make_toy("plain"), make_toy("given")
+    plain.run()
+    run_again(configured(given, "{}"))
+    assert numbers(given.work_dir) == numbers(plain.work_dir)
+
+
+@pytest.mark.parametrize(
+    "stepping",
+    [
+        "{'accumulate_batches': 2, 'clip_norm': 0.05}",
+        "{'precision': 'bfloat16', 'ema_decay': 0.5, 'channels_last': True}",
+        "{'precision': 'float16', 'non_finite': 'skip'}",
+    ],
+    ids=["accumulation and clipping", "bfloat16 and average", "float16"],
+)
+def test_stopped_in_an_epoch_it_goes_on_to_the_same_bits(
+    make_toy: Callable[[str], Toy], stepping: str
+) -> None:
+    whole, stopped = make_toy("whole"), make_toy("stopped")
+    run_again(configured(whole, stepping, loader(2)))
+    with pytest.raises(RunStopped):
+        run_again(configured(stopped, stepping, f"{failing(8, 'SIGTERM')}, {loader(2)}"))
+    let_it_go_on(stopped)
+    run_again(configured(stopped, stepping, loader(2)))
+    assert "going on after" in (stopped.work_dir / "train.log").read_text()
+    assert unequal(parts(whole), parts(stopped)) == []
+    assert numbers(stopped.work_dir) == numbers(whole.work_dir)
+
+
+def test_accumulated_batches_make_one_step_also_an_incomplete_last_one(toy: Toy) -> None:
+    run_again(configured(toy, "{'accumulate_batches': 4}", loader(2)))
+    lines = [json.loads(line) for line in (toy.work_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"]) for line in lines] == [
+        (epoch, step) for epoch in range(3) for step in (0, 1)
+    ]
+
+
+def test_accumulated_gradient_is_the_mean_of_the_batches_gradients() -> None:
+    def gradient(sizes: list[int]) -> torch.Tensor:
+        torch.manual_seed(0)
+        model, data = torch.nn.Linear(3, 1), torch.randn(8, 3)
+
+        class Mean:
+            def training_loss(self, batch: Any) -> torch.Tensor:
+                return model(batch["x"]).square().mean()
+
+        from pylon.runners.distributed import World
+        from pylon.runners.training.stepping import Stepper
+
+        batches = [{"x": part} for part in data.split(sizes)]
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        Stepper(
+            Stepping(), task=Mean(), modules=[model], replica=model, optimizer=optimizer, average=None,
+            random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
+            dump=lambda content: "",
+        ).step(batches, weight=1 / len(batches))  # fmt: skip
+        assert model.weight.grad is not None
+        return model.weight.grad
+
+    assert torch.allclose(gradient([2, 2, 2, 2]), gradient([8]), rtol=1e-5)
+
+
+def test_clipping_bounds_the_length_of_a_step(make_toy: Callable[[str], Toy]) -> None:
+    toy = make_toy("clipped")
+    sgd = "epochs=1, scheduler=None, optimizer={'class': torch.optim.SGD, 'args': {'lr': 1.0}}"
+    run_again(configured(toy, "{'clip_norm': 1e-6}", sgd))
+    from pylon.runners.randomness import seed_all
+    from pylon.runners.seeds import derive_seed
+
+    seed_all(derive_seed(5, "init"))
+    begun = ToyModel().state_dict()
+    moved = [parts(toy)["model"][name] - value for name, value in begun.items() if "weight" in name]
+    assert 0 < max(float(one.norm()) for one in moved) < 1e-5
+
+
+def test_average_is_evaluated_saved_and_found_by_an_evaluation_only_run(toy: Toy) -> None:
+    from pylon.runners.run_directory.checkpoint import evaluated_state
+    from pylon.runners.run_directory.weights import load_weights
+
+    run_again(configured(toy, "{'ema_decay': 0.9}"))
+    saved = parts(toy)
+    average, own = saved["average"]["model"], saved["model"]
+    assert not torch.equal(average["layers.0.weight"], own["layers.0.weight"])
+    model = ToyModel()
+    path = toy.work_dir / "checkpoint_latest.pt"
+    load_weights(path, evaluated_state(path), model, "runner.args.checkpoint")
+    assert torch.equal(model.state_dict()["layers.0.weight"], average["layers.0.weight"])
+
+
+def test_compiled_model_is_trained_and_the_plain_one_saved(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    run_again(configured(toy, "{'compile': True}"))
+    assert [type(one) for one in compiled] == [ToyModel]
+    assert "layers.0.weight" in parts(toy)["model"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"accumulate_batches": 0}, {"clip_norm": 0.0}, {"clip_norm": float("nan")}, {"ema_decay": 1.0},
+        {"skip_in_a_row": 0},
+    ],
+)  # fmt: skip
+def test_wrong_option_is_refused_by_name(arguments: dict) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))}: .*, expected"):
+        Stepping(**arguments)
+
+
+def test_skipped_step_leaves_weights_and_running_statistics_and_is_logged(toy: Toy) -> None:
+    run_again(configured(toy, "{'non_finite': 'skip'}", failing(5, "nan")))
+    lines = [json.loads(line) for line in (toy.work_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["global_step"] for line in lines if line.get("skipped")] == [4]
+    assert lines[4]["loss"] is None
+    assert all(torch.isfinite(value).all() for value in parts(toy)["model"].values())
+    history = json.loads((toy.work_dir / "history.json").read_text())
+    assert history[1]["training_loss"] == pytest.approx((lines[3]["loss"] + lines[5]["loss"]) / 2)
+
+
+@pytest.mark.parametrize("policy", ["raise", "stop", "skip"])
+def test_dump_reproduces_the_step(toy: Toy, policy: str) -> None:
+    path = configured(toy, f"{{'non_finite': {policy!r}}}", failing(5, "nan"))
+    if policy == "skip":
+        run_again(path)
+    else:
+        with pytest.raises(
+            NonFiniteError, match=r"epoch 1, step 1: .*reproduces a step in which the loss is nan"
+        ):
+            run_again(path)
+    assert (toy.work_dir / "epoch_1" / "step_1.pt").exists() == (policy == "stop")
+    dump = torch.load(toy.work_dir / "non_finite" / "epoch_1_step_1.pt", weights_only=True)
+    model, random = ToyModel(), RandomState(torch.device("cpu"))
+    sound, broken = ToyCriterion(), ToyCriterion(at_call=1)
+    outside = random.state_dict()
+    found = {}
+    for name, criterion in (("sound", sound), ("broken", broken), ("again", ToyCriterion())):
+        task = SupervisedSingleTask(model, criterion, torch.device("cpu"), tile_size=None, tile_overlap=0)
+        found[name] = replay(dump, task, [model, criterion], random)
+    random.load_state_dict(outside)
+    assert found["broken"] != found["broken"]
+    assert found["sound"] == found["again"], "dropout and all"
+
+
+def test_too_many_skipped_in_a_row_end_the_run(toy: Toy) -> None:
+    path = configured(toy, "{'non_finite': 'skip', 'skip_in_a_row': 2}")
+    path.write_text(
+        path.read_text()
+        + "class Always(ToyCriterion):\n"
+        + "    def forward(self, logits, target):\n"
+        + "        return super().forward(logits, target) * float('inf')\n"
+        + "config['criterion']['class'] = Always\n"
+    )
+    with pytest.raises(NonFiniteError, match="epoch 0, step 2"):
+        run_again(path)
+
+
+def test_gradient_that_is_none_is_seen_behind_a_finite_loss(toy: Toy) -> None:
+    path = configured(toy, "{'non_finite': 'raise'}")
+    path.write_text(
+        path.read_text()
+        + "class Edge(ToyCriterion):\n"
+        + "    def forward(self, logits, target):\n"
+        + "        return (logits.sum() * 0).sqrt()\n"
+        + "config['criterion']['class'] = Edge\n"
+    )
+    with pytest.raises(NonFiniteError, match="a gradient is NaN or infinite"):
+        run_again(path)
+
+
+def test_out_of_memory_is_explained_with_the_monitors_figures() -> None:
+    class Monitor:
+        def latest(self) -> "Monitor":
+            return self
+
+        def as_record(self) -> dict[str, Any]:
+            return {"memory_used_bytes": 7, "cpu_percent": 3.0, "gpu_memory_used_bytes": None}
+
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB\nmore")
+    assert is_out_of_memory(error)
+    assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+    said = str(out_of_memory(error, Monitor(), torch.device("cpu")))  # type: ignore[arg-type]
+    assert "Tried to allocate 3 GiB\n" in said
+    assert "memory_used_bytes 7." in said
+    assert "batch_size" in said
+    assert "none" in str(out_of_memory(MemoryError(), None, torch.device("cpu")))
+
+
+def test_out_of_memory_in_a_step_is_a_message_with_its_fix(toy: Toy) -> None:
+    path = toy.write()
+    path.write_text(
+        path.read_text()
+        + "class Greedy(ToyCriterion):\n"
+        + "    def forward(self, logits, target):\n"
+        + "        return torch.empty(2**58).sum()\n"
+        + "config['criterion']['class'] = Greedy\n"
+    )
+    with pytest.raises(TrainingError, match=r"(?s)Out of memory: .*batch_size"):
+        run_again(path)
