@@ -10,7 +10,7 @@ from hypothesis import settings
 settings.register_profile("pylon", settings(), deadline=None)
 settings.load_profile("pylon")
 
-_BESIDE_REPOSITORY = Path(__file__).resolve().parents[1] / "shared/data/LEVIR_samples"
+_BESIDE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared/data/LEVIR_samples"
 
 
 @pytest.fixture(scope="session")
