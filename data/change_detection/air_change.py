@@ -22,7 +22,7 @@ from pylon.data.change_detection.air_change_crops import (
     published_test_window,
 )
 from pylon.data.change_detection.air_change_files import CASES, find_files
-from pylon.data.change_detection.image_files import check_header, read_triple, to_change_map, to_image
+from pylon.data.change_detection.image_files import check_size, read_triple, to_change_map, to_image
 from pylon.data.dataset import BaseDataset
 from pylon.data.transforms.transform import Transform
 
@@ -84,7 +84,7 @@ class AirChangeDataset(BaseDataset):
         self.crop_seed = crop_seed
         self._files = find_files(Path(data_root))
         for path in (path for triple in self._files for path in triple):
-            check_header(path, (IMAGE_WIDTH, IMAGE_HEIGHT))
+            check_size(path, (IMAGE_WIDTH, IMAGE_HEIGHT))
         super().__init__(data_root, split, indices=indices, transforms=transforms, seed=seed, cache=cache)
 
     def _list_datapoints(self) -> Sequence[Window]:

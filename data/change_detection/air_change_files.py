@@ -39,7 +39,7 @@ def find_files(root: Path) -> list[Triple]:
     if missing:
         raise DatasetDamagedError(
             f"{root}: {len(missing)} of {len(CASES) * len(_FILES)} AirChange files are missing: "
-            f"{', '.join(missing)}. Unpack the archive anew."
+            f"{', '.join(missing)}. Unpack the archive again."
         )
     return triples
 
@@ -49,7 +49,12 @@ def _unpacked(root: Path) -> Path:
     places = {case.partition("/")[0] for case in CASES}
     if not root.is_dir() or any(_entry(root, place) for place in places):
         return root
-    below = [folder for folder in sorted(root.iterdir()) if any(_entry(folder, place) for place in places)]
+    below = [
+        folder
+        for folder in sorted(root.iterdir())
+        # An archive that macOS has made holds a second, hollow tree in __MACOSX.
+        if not folder.name.startswith((".", "__MACOSX")) and any(_entry(folder, place) for place in places)
+    ]
     return below[0] if len(below) == 1 else root
 
 

@@ -57,7 +57,7 @@ class DamagedDataset(SampleDataset):
 
     def _load_datapoint(self, annotation: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if annotation == "train-3":
-            raise DatasetDamagedError(f"/data/{annotation}.png: cannot be decoded. Copy the file anew.")
+            raise DatasetDamagedError(f"/data/{annotation}.png: cannot be decoded. Copy the file again.")
         return super()._load_datapoint(annotation)
 
 

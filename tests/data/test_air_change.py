@@ -260,7 +260,7 @@ def test_truncated_file_is_named_when_it_is_read(air_change_copy: Path, replace:
     replace(path, path.read_bytes()[:900_000])
     dataset = AirChangeDataset(air_change_copy, "test")
     with pytest.raises(
-        DatasetDamagedError, match=f"^{re.escape(str(path))}: cannot be decoded.*Copy the file anew"
+        DatasetDamagedError, match=f"^{re.escape(str(path))}: cannot be decoded.*Copy the file again"
     ):
         dataset[1]
     assert dataset[0]["meta_info"]["case"] == "Szada/1"

@@ -98,8 +98,57 @@ def test_pair_listed_twice_is_named(tmp_path: Path) -> None:
     write_pairs(tmp_path, "a.png")
     (tmp_path / "list").mkdir()
     (tmp_path / "list/train.txt").write_text("a.png\na\n")
-    with pytest.raises(DatasetDamagedError, match=r"train.txt: names a.png more than once"):
+    with pytest.raises(DatasetDamagedError, match=r"train.txt: names a more than once"):
         LEVIRCDDataset(tmp_path, "train")
+
+
+def test_hidden_files_are_no_datapoints_and_suffixes_have_any_case(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.PNG", "b.png")
+    for part in ("A", "B", "label"):
+        (tmp_path / part / "._b.png").write_bytes(b"\x00\x05\x16\x07Mac OS X")
+        (tmp_path / part / "Thumbs.db").write_bytes(b"x")
+    assert names(LEVIRCDDataset(tmp_path, "all")) == ["a.PNG", "b.png"]
+
+
+def test_photos_may_have_another_suffix_than_their_labels(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png")
+    for part in ("A", "B"):
+        Image.open(tmp_path / part / "a.png").save(tmp_path / part / "a.jpg", quality=90)
+        (tmp_path / part / "a.png").unlink()
+    datapoint = LEVIRCDDataset(tmp_path, "all")[0]
+    assert [Path(file).name for file in datapoint["meta_info"]["files"]] == ["a.jpg", "a.jpg", "a.png"]
+
+
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png", "a.bmp")
+    with pytest.raises(DatasetDamagedError, match=r"A: has a.bmp and a.png, expected one image of each name"):
+        LEVIRCDDataset(tmp_path, "all")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lists_as_any_system_writes_them(tmp_path: Path, encoding: str, end: str) -> None:
+    write_pairs(tmp_path, "\u00e4.png", "b.png")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list/train.txt").write_bytes(f"b.PNG{end}\u00e4{end}".encode(encoding))
+    assert names(LEVIRCDDataset(tmp_path, "train")) == ["b.png", "\u00e4.png"]
+
+
+def test_list_in_an_unknown_encoding_is_named(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list/train.txt").write_bytes("\u00e4.png".encode("latin-1"))
+    with pytest.raises(DatasetDamagedError, match=r"train.txt: byte 0 is not utf-8"):
+        LEVIRCDDataset(tmp_path, "train")
+
+
+def test_sizes_are_compared_before_anything_is_decoded(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "a.png")
+    path = tmp_path / "B/a.png"
+    Image.new("RGB", (3000, 3000)).save(path)
+    path.write_bytes(path.read_bytes()[:200])  # its pixels are cut off: decoding it would fail
+    with pytest.raises(DatasetDamagedError, match=r"B/a.png: is 3000 x 3000 .*expected 24 x 16"):
+        LEVIRCDDataset(tmp_path, "all")[0]
 
 
 def test_truncated_image_is_named(tmp_path: Path) -> None:

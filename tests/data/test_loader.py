@@ -187,7 +187,7 @@ def test_last_batch_is_kept_or_dropped_as_asked() -> None:
 def test_damaged_datapoint_is_reported_in_its_own_words(num_workers: int) -> None:
     error = error_of(DamagedDataset("", "train"), num_workers)
     assert isinstance(error, DatasetDamagedError)
-    assert str(error) == "/data/train-3.png: cannot be decoded. Copy the file anew."
+    assert str(error) == "/data/train-3.png: cannot be decoded. Copy the file again."
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
