@@ -3,6 +3,7 @@
 EpochSampler ── SeededIndex(index, epoch seed) ──> worker: dataset ── Datapoint ──> collate ──> batch
 """
 
+import functools
 import itertools
 import math
 import warnings
@@ -15,6 +16,7 @@ import torch
 from pylon.data.collate import collate
 from pylon.data.dataset import BaseDataset
 from pylon.data.errors import LoaderWorkerError
+from pylon.data.hand_over import HandOver, advice
 from pylon.data.sampler import EpochSampler
 from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure
 from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
@@ -22,6 +24,7 @@ from pylon.data.worker_watch import POLL_S, WorkerWatch, child_signals_kept, end
 
 _TIMED_OUT = "DataLoader timed out"
 _OF_A_WORKER = "Original Traceback"
+_DEATH_SEEN_WITHIN_S = 1.0
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
@@ -66,6 +69,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         self._newest: Callable[[], Any] = lambda: None
         self._epoch_sampler = EpochSampler(len(dataset), shuffle=shuffle)
         self._processes = WorkerProcesses()
+        self._hand_over = HandOver() if num_workers > 0 else None
         super().__init__(
             dataset,
             batch_size=batch_size,
@@ -78,7 +82,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             multiprocessing_context=multiprocessing_context,
             timeout=min(POLL_S, timeout_s or POLL_S) if num_workers > 0 else 0,
             collate_fn=FailureAwareCollate(collate_fn),
-            worker_init_fn=initialise_worker,
+            worker_init_fn=None
+            if self._hand_over is None
+            else functools.partial(initialise_worker, self._hand_over.sender),
             # torch draws a base seed per iteration, by default from the global generator: an own one
             # keeps that generator's state independent of how often a loader was iterated.
             generator=torch.Generator(),
@@ -170,15 +176,26 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             while True:
                 try:
                     return next(batches, None)
-                except (ConnectionError, EOFError, RuntimeError) as error:
+                except Exception as error:  # rebuilding a batch here may raise anything
                     if _OF_A_WORKER in str(error):
                         raise  # what the dataset raised
                     if self._asked():
                         self._end()
+                    if failure := self._failure():
+                        raise self._not_handed_over(failure) from error
                     if watch.is_overdue():
                         raise self._too_late() from error
                     if not str(error).startswith(_TIMED_OUT):
-                        raise self._lost(error, watch.deaths()) from error
+                        raise self._lost(error, watch.deaths(_DEATH_SEEN_WITHIN_S)) from error
+
+    def _failure(self) -> str:
+        return "" if self._hand_over is None else self._hand_over.failure()
+
+    def _not_handed_over(self, reason: str) -> LoaderWorkerError:
+        return LoaderWorkerError(
+            f"{type(self.dataset).__name__}: a batch of its {self.num_workers} loader workers could not be "
+            f"handed over ({reason}). {advice(reason)}"
+        )
 
     def _too_late(self) -> LoaderWorkerError:
         return LoaderWorkerError(
@@ -189,6 +206,10 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     def _lost(self, error: Exception, deaths: str) -> LoaderWorkerError:
         why = deaths or f"{type(error).__name__}: {error}"
+        # A connection that breaks is its worker's end, seen or not seen yet; SIGBUS is what the kernel sends
+        # when shared memory runs out.
+        if "SIGBUS" in deaths or not (deaths or isinstance(error, ConnectionError | EOFError)):
+            return self._not_handed_over(why)
         return LoaderWorkerError(
             f"{type(self.dataset).__name__}: a batch of its {self.num_workers} loader workers could not be "
             f"received ({why}). A worker may have been killed for want of memory: try fewer num_workers or a "

@@ -6,8 +6,10 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from pylon.data.hand_over import report_failures_to
 from pylon.data.worker_life import end_with_parent
 
 # <sys/prctl.h>
@@ -15,7 +17,7 @@ _PR_SET_PDEATHSIG = 1
 _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
 
 
-def initialise_worker(_worker_id: int) -> None:
+def initialise_worker(sender: Connection, _worker_id: int) -> None:
     """Give a loader worker the signal handling of a worker, and let it die with its run.
 
     A signal to the whole process group, from Ctrl-C, torchrun's agent or a batch system, is for the run to
@@ -26,6 +28,7 @@ def initialise_worker(_worker_id: int) -> None:
     and between two datapoints only: as long, a worker keeps what it has inherited open, also the connections
     by whose end the other ranks of a run notice that this one was killed.
     """
+    report_failures_to(sender)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     end_with_parent()
     for number in _OF_THE_RUN:

@@ -63,8 +63,11 @@ class WorkerWatch:
             return False
         return time.monotonic() - since_s >= self._timeout_s + grace_s
 
-    def deaths(self) -> str:
-        """What the workers that are dead died of."""
+    def deaths(self, within_s: float = 0.0) -> str:
+        """What the dead workers died of; the first death is waited for: its connections break before it."""
+        deadline_s = time.monotonic() + within_s
+        while time.monotonic() < deadline_s and all(worker.exitcode is None for worker in self._workers):
+            time.sleep(0.01)
         return ", ".join(
             f"process {worker.pid} {_cause(worker.exitcode)}" for worker in self._workers if worker.exitcode
         )
