@@ -5,26 +5,28 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pylon.monitor.base import BaseMonitor, check_not_negative, check_positive
+from pylon.monitor.base import BaseMonitor
 from pylon.monitor.cpu import CPUMonitor
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.gpu import GPUMonitor
 from pylon.monitor.limits import ResourceLimits
-from pylon.monitor.process.client import ClientSettings, MonitorClient
+from pylon.monitor.process.client import MonitorClient
 from pylon.monitor.process.messages import MonitorSpec
+from pylon.monitor.remote.assignment import LOCALHOST, MOST_HOSTS_PER_PROCESS, named_servers, remote_monitors
 from pylon.monitor.remote.monitor import RemoteMonitor, host_key_policy
-from pylon.monitor.remote.shards import LOCALHOST, MOST_HOSTS_PER_PROCESS, named_servers, remote_monitors
 from pylon.monitor.remote.view import RemoteView
+from pylon.monitor.running import RunningMonitors
+from pylon.monitor.settings import MonitorSettings, ReadingSettings
 from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
-from pylon.monitor.status.health import MonitorHealth, monitor_health
+from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.observation import STALE_INTERVALS, Observation, observations
 
 _TWINS_NAMED = 5
 _TWINS_LOG_SPACING_S = 60.0
 
-logger = logging.getLogger("monitor")
+logger = logging.getLogger("pylon.monitor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class SystemSnapshot:
         }
 
 
-class SystemMonitor:
+class SystemMonitor(RunningMonitors):
     """Watches processors, memory and GPUs beside a run, in processes of their own.
 
     A copy is inert, see BaseMonitor.
@@ -120,11 +122,12 @@ class SystemMonitor:
         ssh_config: Path | str | None = None,
         host_keys: str = "strict",
     ) -> None:
-        check_positive("interval_s", interval_s)
-        check_positive("timeout_s", timeout_s)
-        check_positive("window_size", window_size)
-        check_positive("slow_interval_s", slow_interval_s)
-        check_not_negative("join_timeout_s", join_timeout_s)
+        super().__init__(
+            MonitorSettings(
+                interval_s, timeout_s, join_timeout_s, ResourceLimits() if limits is None else limits
+            )
+        )
+        self._reading = ReadingSettings(window_size, slow_interval_s)
         if not (isinstance(hosts_per_process, int) and 1 <= hosts_per_process <= MOST_HOSTS_PER_PROCESS):
             raise MonitorSettingError(
                 f"hosts_per_process: {hosts_per_process!r}, expected 1 to {MOST_HOSTS_PER_PROCESS}."
@@ -133,11 +136,8 @@ class SystemMonitor:
         self._servers = named_servers(servers)
         self._hosts_per_process = hosts_per_process
         self._ssh: dict[str, Any] = {"ssh_config": ssh_config, "host_keys": host_keys}
-        self._settings = ClientSettings(interval_s, timeout_s, join_timeout_s, limits or ResourceLimits())
-        self._window_size = int(window_size)
-        self._slow_interval_s = slow_interval_s
         self._gpu = gpu
-        # No run_pid: in its process a monitor takes the one that started the host.
+        # No run_pid: in its process a monitor takes the one that started the supervisor.
         self._others = tuple(others)
         self._remote: list[RemoteMonitor] = []
         self._specs = self._all_specs()
@@ -146,26 +146,17 @@ class SystemMonitor:
         self._tell_twins_from_s = 0.0
         self._released = False
         self._snapshot = SystemSnapshot()
-        self._client: MonitorClient | None = None
-
-    def start(self) -> None:
-        """Start the processes; returns at once. A stopped monitor is not started again."""
-        if self._client is None:
-            self._client = MonitorClient(self._specs, self._settings, self._refresh)
-            if self._released:
-                self._client.release(released=True)
-        self._client.start()
 
     def release(self) -> None:
         """Have this machine's GPU driver closed, so that a GPU can be reset or divided; returns at once.
 
         It is closed within an interval, unless a call into it hangs: then GPUStatus.released stays False.
         """
-        self._set_released(True)
+        self._ask_release(released=True)
 
     def resume(self) -> None:
         """Have the GPU driver opened again after `release`; returns at once."""
-        self._set_released(False)
+        self._ask_release(released=False)
 
     def latest(self) -> SystemSnapshot:
         """The newest snapshot: a look at an attribute."""
@@ -177,29 +168,21 @@ class SystemMonitor:
         Servers but this machine are spread over RemoteMonitor-0, -1, ...
         """
         names = [*(spec.name for spec in self._specs), "manager"]
-        return {name: monitor_health(self._client, name) for name in names}
+        return {name: self._health_of(name) for name in names}
 
-    def stop(self) -> None:
-        """End all processes within `join_timeout_s` + 0.5 s; from any thread, any number of times.
+    def _monitor_specs(self) -> tuple[MonitorSpec, ...]:
+        return self._specs
 
-        `latest` goes on to show the last snapshot, which ages.
-        """
-        if self._client is not None:
-            self._client.stop()
-
-    def __enter__(self) -> Self:
-        """Started."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stopped."""
-        self.stop()
+    def _new_client(self) -> MonitorClient:
+        client = super()._new_client()
+        if self._released:
+            client.release(released=True)
+        return client
 
     def _all_specs(self) -> tuple[MonitorSpec, ...]:
         arguments: dict[str, Any] = {
-            "window_size": self._window_size,
-            "slow_interval_s": self._slow_interval_s,
+            "window_size": self._reading.window_size,
+            "slow_interval_s": self._reading.slow_interval_s,
             "interval_s": self._settings.interval_s,
             "timeout_s": self._settings.timeout_s,
         }
@@ -219,7 +202,7 @@ class SystemMonitor:
             )
         return specs
 
-    def _set_released(self, released: bool) -> None:
+    def _ask_release(self, *, released: bool) -> None:
         self._released = released
         if self._client is not None:
             self._client.release(released=released)

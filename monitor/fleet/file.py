@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pylon.monitor.errors import MonitorSettingError
-from pylon.monitor.remote.shards import LOCALHOST, MOST_HOSTS_PER_PROCESS
+from pylon.monitor.remote.assignment import LOCALHOST, MOST_HOSTS_PER_PROCESS
 from pylon.monitor.ssh import HostKeyPolicy, ServerName, SSHConfig, resolve
 
 _SERVER_KEYS = ("name", "address", "tags")

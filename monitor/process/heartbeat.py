@@ -1,4 +1,4 @@
-"""Memory that the processes of one host share without a lock.
+"""Memory that the processes of one supervisor share without a lock.
 
 A lock would outlive the process that held it when it was killed. Each value here has one writer,
 and an aligned double is stored at once, so a reader sees the former value or the next one.
@@ -85,7 +85,7 @@ class Heartbeat(SharedNumbers):
 
 
 class Notices(SharedNumbers):
-    """What concerns all processes of a host.
+    """What concerns all processes of a supervisor.
 
     Attributes:
         published_s: when the newest report was put into the Manager dict, in monotonic seconds.

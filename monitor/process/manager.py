@@ -21,7 +21,7 @@ _RETRY_EVERY_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ManagerAddress:
-    """Where a Manager listens, and the key that lets in nobody but this host's processes.
+    """Where a Manager listens, and the key that lets in nobody but this supervisor's processes.
 
     Attributes:
         socket: a name in Linux's abstract namespace: nothing is left on disk, however it ends.

@@ -9,12 +9,11 @@ import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
-from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.pipes import PipeEnd
-from pylon.monitor.status.failure import Failure
-from pylon.monitor.status.states import MonitorState
+from pylon.monitor.settings import MonitorSettings
+from pylon.monitor.status.health import MonitorHealth
 
-# Where the host finds its pipes to the training process.
+# Where the supervisor finds its pipes to the training process.
 HEALTH_DESCRIPTOR, DATA_DESCRIPTOR = 3, 4
 # How often the supervisor tells its health, as a sign of life.
 HEALTH_EVERY_S = 0.5
@@ -32,7 +31,7 @@ class MonitorSpec:
     """All that a worker needs to run one monitor.
 
     Attributes:
-        name: the monitor's name, unique among those of one host.
+        name: the monitor's name, unique among those of one supervisor.
         module, qualname: where its class is found.
         arguments: what its constructor was called with, pickled: only the worker imports what it names.
         interval_s: between two readings.
@@ -48,71 +47,19 @@ class MonitorSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class HostSpec:
-    """All that a host needs.
+class SupervisorSpec:
+    """All that a supervisor needs.
 
     Attributes:
         monitors: what to run.
         parent_pid: the training process.
-        interval_s: between two snapshots.
-        timeout_s: how long a report to the Manager may take.
-        stop_budget_s: time for an orderly end.
-        limits: of each process.
+        settings: `interval_s` between two snapshots, `timeout_s` of a report to the Manager, `join_timeout_s`
+            for an orderly end, and the limits of each process.
     """
 
     monitors: tuple[MonitorSpec, ...]
     parent_pid: int
-    interval_s: float
-    timeout_s: float
-    stop_budget_s: float
-    limits: ResourceLimits
-
-
-@dataclass(frozen=True, slots=True)
-class ServerReport:
-    """One server as its monitor's process sees it.
-
-    Attributes:
-        status: the newest reading that succeeded, pickled until it is in the training process;
-            None before the first.
-        success_s: monotonic time of it.
-        failures: readings that failed since.
-        error: the newest failure; None after a success.
-        busy_since_s: since when a reading is under way; None between readings.
-        duration_s: of the newest reading.
-        overruns: ticks that were skipped because a reading took too long.
-    """
-
-    status: Any = None
-    success_s: float | None = None
-    failures: int = 0
-    error: Failure | None = None
-    busy_since_s: float | None = None
-    duration_s: float | None = None
-    overruns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessReport:
-    """One monitor's process as the supervisor sees it.
-
-    Attributes:
-        state: see MonitorState.
-        pid: of the process; None while there is none.
-        restarts: how often it was replaced.
-        error: why it was replaced last.
-        no_answer_since_s: monotonic time of its last sign of life, while it is overdue.
-        slowdown: by what its interval is multiplied; more than 1 where it was over its limits.
-        slowed_because: which limit; None where it was not slowed down.
-    """
-
-    state: MonitorState
-    pid: int | None = None
-    restarts: int = 0
-    error: Failure | None = None
-    no_answer_since_s: float | None = None
-    slowdown: float = 1.0
-    slowed_because: str | None = None
+    settings: MonitorSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +72,7 @@ class HealthReport:
         left_behind: in the last report of all, process ids by name of what could not be ended.
     """
 
-    processes: dict[str, ProcessReport] = field(default_factory=dict)
+    processes: dict[str, MonitorHealth] = field(default_factory=dict)
     last_word: str | None = None
     left_behind: dict[str, int] = field(default_factory=dict)
 

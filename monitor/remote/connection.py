@@ -7,8 +7,8 @@ from typing import Protocol
 
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.process.backoff import pause_s
+from pylon.monitor.remote.connect_limiter import ConnectLimiter
 from pylon.monitor.remote.errors import ClosedHereError, ConnectingError
-from pylon.monitor.remote.gate import ConnectGate
 
 # A connection that held so long was a good one: the next failure counts as the first.
 _HEALTHY_AFTER_S = 60.0
@@ -56,10 +56,10 @@ class KeptConnection:
     Args:
         server: its name, for the thread list.
         dialer: makes a connection.
-        gate: see ConnectGate.
+        gate: see ConnectLimiter.
     """
 
-    def __init__(self, server: str, dialer: Dials, gate: ConnectGate) -> None:
+    def __init__(self, server: str, dialer: Dials, gate: ConnectLimiter) -> None:
         self._server = server
         self._dialer = dialer
         self._gate = gate

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pylon.monitor.process.messages import ServerReport
 from pylon.monitor.status import CPUStatus, GPUStatus
+from pylon.monitor.status.health import ServerReport
 from pylon.monitor.status.observation import Observation, observations
 from pylon.monitor.status.remote import RemoteStatus
 
@@ -71,7 +71,7 @@ class RemoteView:
     def _halves(self, server: str, report: ServerReport) -> _Split:
         seen: Observation[RemoteStatus] = observations({server: report}, self._stale_after_s)[server]
         # Until the first try has failed, a reading that waits for its connection is no reading that hangs.
-        starting = report.status is None and not report.failures
+        starting = report.status is None and not report.consecutive_failures
         told = (seen.measured_s, seen.stale_after_s, None if starting else seen.trouble)
         status = seen.status
         return _Split(

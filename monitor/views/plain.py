@@ -28,7 +28,7 @@ def snapshot_record(snapshot: SystemSnapshot, health: Mapping[str, MonitorHealth
         "cpu": {server: _observed(seen) for server, seen in snapshot.cpu.items()},
         "gpu": {server: _observed(seen) for server, seen in snapshot.gpu.items()},
         "same_machine": dict(snapshot.same_machine),
-        "health": {name: plain(one) for name, one in health.items()},
+        "health": {name: one.as_record() for name, one in health.items()},
     }
 
 
