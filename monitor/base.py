@@ -23,7 +23,7 @@ class BaseMonitor(RunningMonitors, Generic[Status]):
     `start` returns at once; `latest` and `health` are looks at memory and never wait; `stop` is
     bounded. The class is made a second time, with the same arguments, in its own process: there
     `_init_status_structures` is called once and `_update_single_server` for every reading. It may
-    block, raise or crash there. So the class must stand in a module that can be imported, and its
+    block, raise or crash there. So the class must be in a module that can be imported, and its
     constructor must take what can be pickled and do no work.
 
     A copy is inert: one that a fork has made (a DataLoader worker), a pickled or a deep one shows
@@ -122,12 +122,12 @@ class BaseMonitor(RunningMonitors, Generic[Status]):
         cls = type(self)
         if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
             raise MonitorClassError(
-                f"{cls.__qualname__} stands in {cls.__module__}, which the monitor's process cannot import:"
+                f"{cls.__qualname__} is in {cls.__module__}, which the monitor's process cannot import:"
                 " starting it must not run your script again. Move the class to the top level of a module."
             )
         try:
             arguments = pickle.dumps(self._made_with)
-            if any(said == "__main__" for _, said, _ in pickletools.genops(arguments)):
+            if any(argument == "__main__" for _, argument, _ in pickletools.genops(arguments)):
                 raise pickle.PicklingError("something in them is defined in __main__")
         except Exception as error:
             raise MonitorClassError(

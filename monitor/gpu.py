@@ -16,7 +16,7 @@ class GPUMonitor(BaseMonitor[GPUStatus]):
     """Watches the GPUs that the run may use; quiet where there is no driver.
 
     Args:
-        run_pid: process of the run, to tell its share of a GPU from others'; None: the process
+        run_pid: process of the run, to tell apart its share of a GPU from that of others; None: the process
             that starts the monitor.
         window_size: readings that statistics go over, at least 1.
         slow_interval_s: seconds between readings of what costs the driver much or changes little:

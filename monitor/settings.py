@@ -1,4 +1,4 @@
-"""What every monitor can be told, checked in one place."""
+"""The settings of every monitor, checked in one place."""
 
 import math
 from dataclasses import dataclass, field

@@ -78,7 +78,7 @@ class SystemSnapshot:
 
 
 class SystemMonitor(RunningMonitors):
-    """Watches processors, memory and GPUs beside a run, in processes of their own.
+    """Watches processors, memory and GPUs while a run goes on, in processes of its own.
 
     A copy is inert, see BaseMonitor.
 
@@ -95,7 +95,7 @@ class SystemMonitor(RunningMonitors):
         slow_interval_s: seconds between readings of what is costly to read: process lists, ECC
             counters, proportional memory; above 0.
         limits: what each process may use; None: the defaults of ResourceLimits.
-        others: further monitors, not started, to run beside these two: with the interval and
+        others: further monitors, not started, to run next to these two: with the interval and
             timeout of their own, but under one supervisor and within one budget for `stop`.
         hosts_per_process: most servers, this machine aside, that one process reads; 1 to 250.
         ssh_config: file to look other servers up in; None: ~/.ssh/config.

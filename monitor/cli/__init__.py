@@ -30,7 +30,7 @@ _EXIT_CODES = f"""exit codes:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    # Trouble is part of what is shown; a log beside it would tear the picture.
+    # Trouble is part of what is shown; a log in between would tear the picture.
     logging.basicConfig(level=logging.CRITICAL, format="%(message)s")
     with Signals() as signals:
         try:
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stderr.write(f"{error}\n")
             return 2
         except BrokenPipeError:
-            # Nobody reads the output (as with `| head`): nothing is wrong, and nothing is left to flush.
+            # The reader of the output is gone (as with `| head`): nothing is wrong, nothing is to be flushed.
             sys.stdout = None
             return 0
         return code

@@ -70,7 +70,7 @@ def _record(one: FreeGPUs) -> dict[str, Any]:
 
 
 def _cuda_line(one: FreeGPUs, count: int, chosen: Chosen) -> str:
-    # Of this machine alone the line can be given to `env` as it stands.
+    # Of this machine alone the line can be given to `env` as it is.
     server = "" if chosen.only_local else f"{printable(one.server)} "
     return f"{server}CUDA_VISIBLE_DEVICES={printable(one.visible_devices(count))}\n"
 

@@ -53,7 +53,7 @@ class Chosen:
             self.servers |= fleet.servers
             self.settings |= fleet.settings
         elif options.tag:
-            raise MonitorSettingError(f"--tag: {options.tag!r}, expected --servers-file beside it.")
+            raise MonitorSettingError(f"--tag: {options.tag!r}, expected --servers-file with it.")
         self.servers |= {address: address for address in options.server}
         self.servers = self.servers or {LOCALHOST: LOCALHOST}
         if options.ssh_config is not None:

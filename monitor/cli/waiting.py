@@ -46,7 +46,7 @@ def two_readings(first_s: Mapping[str, float]) -> Answered:
 
 
 def _is_permanent(failure: Failure | None) -> bool:
-    """Whether a server has refused us in a way that waiting does not mend."""
+    """Whether a server has refused us in a way that waiting does not fix."""
     from pylon.monitor import ssh  # noqa: PLC0415 - a look at this machine alone needs none of it
 
     found = None if failure is None else getattr(ssh, failure.kind, None)

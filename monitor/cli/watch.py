@@ -1,4 +1,4 @@
-"""`watch`: show the servers until somebody ends it."""
+"""`watch`: show the servers until it is ended."""
 
 import argparse
 import json

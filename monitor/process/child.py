@@ -131,8 +131,8 @@ class Child:
     def ask_to_stop(self) -> threading.Thread | None:
         """Set the Event, for the last time, and return the thread that does so.
 
-        `Event.set` blocks for ever when a process died while waiting on it: so it runs in a thread
-        that may be left alone. The flag in the heartbeat has no lock and says the same.
+        `Event.set` blocks without a limit if a process died while waiting on it: so it runs in a thread
+        that may be left alone. The flag in the heartbeat has no lock and means the same.
         """
         if self._process is None:
             return None
@@ -169,8 +169,8 @@ class Child:
         process, self._process = self._process, None
         if process is None:
             return
-        said = self.heartbeat.last_word
-        reason = Failure(*said) if said else _how_it_ended(process.exitcode)
+        last_word = self.heartbeat.last_word
+        reason = Failure(*last_word) if last_word else _how_it_ended(process.exitcode)
         process.close()
         self._pause(now, reason if self._ending is Ending.NOT else self.error)
 

@@ -29,7 +29,7 @@ from pylon.monitor.status.failure import Failure, ProcessFailure
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.states import MonitorState, moved
 
-# A supervisor that is alive tells its health every 0.5 s.
+# A live supervisor reports its health every 0.5 s.
 _SILENT_AFTER_S = 6 * HEALTH_EVERY_S
 _STARTING_WITHIN_S = 15.0
 # What `stop` may take beyond `join_timeout_s`: for the supervisor to be killed, and the last of it reaped.
@@ -151,7 +151,7 @@ class MonitorClient:
             self._stop_lock.release()
 
     def _stop_at_exit(self) -> None:
-        # Ctrl-C while the interpreter exits: nobody wants to wait any more, and a traceback would be no
+        # Ctrl-C while the interpreter exits: no further wait is wanted, and a traceback would be no
         # news. The supervisor sees the end of this process and ends all in order.
         with contextlib.suppress(KeyboardInterrupt):
             # All are asked before the first is waited for: they end side by side.

@@ -1,4 +1,4 @@
-"""What the processes tell each other, and how it crosses a pipe.
+"""What the processes report to each other, and how it crosses a pipe.
 
 A frame is a length and a pickle. Both ends are processes of ours that one training process
 started; nothing else has the pipes.
@@ -15,7 +15,7 @@ from pylon.monitor.status.health import MonitorHealth
 
 # Where the supervisor finds its pipes to the training process.
 HEALTH_DESCRIPTOR, DATA_DESCRIPTOR = 3, 4
-# How often the supervisor tells its health, as a sign of life.
+# How often the supervisor reports its health, as a sign of life.
 HEALTH_EVERY_S = 0.5
 # In place of a health report that is the same as the one before.
 UNCHANGED = True
@@ -64,7 +64,7 @@ class SupervisorSpec:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What the supervisor tells several times a second; its absence is news too.
+    """What the supervisor reports several times a second; its absence is news too.
 
     Attributes:
         processes: by name.
@@ -120,8 +120,8 @@ class FrameReader:
         """All frames that have arrived whole, the last words of a side that has closed included.
 
         Raises:
-            EOFError: the other side has closed and said all, or what came is no frame.
-            OSError: this side was closed by somebody else.
+            EOFError: the other side has closed and all was read, or what came is no frame.
+            OSError: this side was closed by other code.
         """
         closed = False
         while not closed:
@@ -173,7 +173,7 @@ class FrameWriter:
         """Send `message` if the pipe takes it now; False where an earlier frame still fills it.
 
         Raises:
-            OSError: nobody reads any more.
+            OSError: the pipe is closed.
         """
         self.push()
         if self._begun:
@@ -186,7 +186,7 @@ class FrameWriter:
         """Go on with a frame that has begun, as far as the pipe takes it now.
 
         Raises:
-            OSError: nobody reads any more.
+            OSError: the pipe is closed.
         """
         while self._begun:
             try:

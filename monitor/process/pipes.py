@@ -12,7 +12,7 @@ _FIRST_NUMBER = 10
 
 
 class PipeEnd:
-    """One end of a pipe, which knows whether its number still stands for it.
+    """One end of a pipe, which knows whether its number still belongs to it.
 
     A run may close every descriptor that it finds, and its own files get the numbers: those are
     neither read nor written nor closed here.
@@ -56,11 +56,11 @@ class PipeEnd:
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else has closed it."""
+        """Whether other code has closed it."""
         return _identity(self.number) != self._identity
 
     def checked(self) -> int:
-        """The number. Raises OSError where it stands for something else by now."""
+        """The number. Raises OSError if it belongs to something else by now."""
         if self.lost:
             raise OSError(errno.EBADF, "the run has closed the monitor's descriptors")
         return self.number

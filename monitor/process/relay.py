@@ -1,6 +1,6 @@
 """The relay process: copies the Manager dict once per interval and sends it to the training process.
 
-It exists to be replaceable: it may wait for a Manager that does not answer, so that nobody else has to.
+It exists to be replaceable: it may wait for a Manager that does not answer, so that no other process has to.
 """
 
 import os
@@ -76,7 +76,7 @@ class _Sender:
         """Send as much as the pipe takes now.
 
         Raises:
-            OSError: nobody reads any more.
+            OSError: the pipe is closed.
         """
         self._output.push()
         for name, report in list(self._waiting.items()):

@@ -22,7 +22,7 @@ logger = logging.getLogger("pylon.monitor")
 class LatestReports:
     """Merges what the relay sends into what is known.
 
-    A monitor that is replaced, or a Manager that starts anew, has nothing to tell at first: the last
+    A monitor that is replaced, or a Manager that is started again, has nothing to report at first: the last
     good status stays, with its time.
     """
 
@@ -68,21 +68,21 @@ def _merged(former: ServerReport | None, report: ServerReport) -> ServerReport:
 
 
 class _ServerLog:
-    """Tells the log when readings of a server begin to fail, fail in another way, or succeed again."""
+    """Logs when readings of a server begin to fail, fail in another way, or succeed again."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str], tuple[str | None, float]] = {}
+        self._logged: dict[tuple[str, str], tuple[str | None, float]] = {}
 
     def note(
         self, name: str, former: Mapping[str, ServerReport], current: Mapping[str, ServerReport]
     ) -> None:
         for server, report in current.items():
             kind = None if report.last_error is None else report.last_error.kind
-            told, told_s = self._told.get((name, server), (None, 0.0))
+            logged, logged_s = self._logged.get((name, server), (None, 0.0))
             now = time.monotonic()
-            if kind == told or (told_s and now - told_s < _LOG_SPACING_S):
+            if kind == logged or (logged_s and now - logged_s < _LOG_SPACING_S):
                 continue
-            self._told[name, server] = (kind, now)
+            self._logged[name, server] = (kind, now)
             before = former.get(server)
             details = {"monitor": name, "server": server, "error_kind": kind}
             if report.last_error is None:

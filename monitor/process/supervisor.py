@@ -39,14 +39,14 @@ from pylon.monitor.process.worker import WorkerContext, prepare_child, work
 from pylon.monitor.status.failure import ProcessFailure
 from pylon.monitor.status.states import MonitorState
 
-# Beside the standard streams and its pipes a supervisor has inherited nothing that it wants.
+# A supervisor needs nothing that it inherits but the standard streams and its pipes.
 _OWN_DESCRIPTORS = 5
 _SHORTEST_STEP_S = 0.05
 _GAP_S = 2.0
 _STALE_INTERVALS = 3
 # Workers get most of the budget; Manager and relay are ended by SIGKILL, which takes moments.
 _WORKERS_SHARE = 0.8
-# Once the run has died nobody waits for us: everything is gone within two seconds of it.
+# Once the run has died nothing waits for us: everything is gone within two seconds of it.
 _LONGEST_STOP_WITHOUT_RUN_S = 1.5
 
 
@@ -148,7 +148,7 @@ class Supervisor:
             culprit.end(now, ProcessFailure.SILENT, f"gave no answer for {self._spec.settings.timeout_s:g} s")
 
     def _tell(self, now: float) -> None:
-        """Tell the health when it has changed, and now and then as a sign of life."""
+        """Report the health when it has changed, and now and then as a sign of life."""
         reports = {name: worker.report() for name, worker in self._workers.items()}
         report = HealthReport(reports | {"manager": self._manager.report(), "relay": self._relay.report()})
         unchanged = report == self._told
@@ -158,7 +158,7 @@ class Supervisor:
             if self._health.write(UNCHANGED if unchanged else report):
                 self._told, self._told_s = report, now
         except OSError:
-            # Nobody reads: the lifeline ends in the same moment.
+            # The pipe is closed: the lifeline ends in the same moment.
             return
 
     def _stop(self) -> None:
@@ -184,7 +184,7 @@ class Supervisor:
         return [self._manager, *self._clients()]
 
     def _worker_context(self, event: Any, heartbeat: Heartbeat) -> WorkerContext:  # noqa: ANN401 - an Event
-        """What a forked child is told; closes in it what only the supervisor uses."""
+        """What a forked child gets; closes in it what only the supervisor uses."""
         os.close(self._health_descriptor)
         return WorkerContext(self._pid, self._run_watch, event, self._address, heartbeat)
 
@@ -223,16 +223,16 @@ def main(parent_pid: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _close_inherited()
-    # There is nothing to put in order yet. The lifeline may not tell that the run has ended: a process
+    # There is nothing to put in order yet. The lifeline may not show that the run has ended: a process
     # that the run has forked may hold its other end.
     die_with_parent(parent_pid, signal.SIGKILL)
     call_process("pylon-supervise")
     lifeline = sys.stdin.fileno()
     try:
-        # Requests may stand behind the spec already: they stay in the pipe, for Supervisor to follow.
+        # Requests may be behind the spec already: they stay in the pipe, for Supervisor to follow.
         spec: SupervisorSpec = read_one(lifeline)
     except EOFError:
-        # The run ended before it had told what to do.
+        # The run ended before it sent its spec.
         os._exit(0)
     # Inherited by all that is started from here.
     cap_memory(spec.settings.limits)
@@ -242,7 +242,7 @@ def main(parent_pid: int) -> None:
     try:
         Supervisor(spec, lifeline, HEALTH_DESCRIPTOR, DATA_DESCRIPTOR).run()
         exit_code = 0
-    except Exception:  # noqa: BLE001 - whatever it is, the training process's log shall tell it
+    except Exception:  # noqa: BLE001 - whatever it is, the training process logs it
         with contextlib.suppress(OSError):
             FrameWriter(HEALTH_DESCRIPTOR).write(HealthReport(last_word=traceback.format_exc()))
     # multiprocessing's own exit waits for every child without limit, an unkillable one included.

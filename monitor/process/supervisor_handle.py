@@ -67,7 +67,7 @@ class SupervisorHandle:
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """What becomes readable when it has something to say, or ends."""
+        """What becomes readable when it has something to report, or ends."""
         return self.health.descriptor, self.data.descriptor
 
     def ask(self, request: int) -> None:
@@ -81,7 +81,7 @@ class SupervisorHandle:
                 content = content[os.write(self._lifeline.checked(), content) :]
 
     def how_it_ended(self) -> str | None:
-        """Exit code or signal; None while it runs, or where somebody else has waited for it."""
+        """Exit code or signal; None while it runs, or if other code has waited for it."""
         # It stays a zombie: as long as it does, no stranger gets its process id, which is the group's.
         until_s = time.monotonic() + _FORCE_AFTER_S
         while time.monotonic() < until_s:

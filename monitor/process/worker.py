@@ -65,7 +65,7 @@ class Reads(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What the supervisor gives to a worker beside its spec.
+    """What the supervisor gives to a worker besides its spec.
 
     Attributes:
         supervisor_pid: the supervisor's process.
@@ -89,7 +89,7 @@ class ServerReader(threading.Thread):
         monitor: reads the server.
         server: its name.
         stop: ends the rhythm.
-        heartbeat: tells how much slower than its interval it shall read.
+        heartbeat: says how much slower than its interval it shall read.
     """
 
     def __init__(self, monitor: Reads, server: str, stop: StopEvent, heartbeat: Heartbeat) -> None:
@@ -120,7 +120,7 @@ class ServerReader(threading.Thread):
         former = self.report
         self.report = replace(former, busy_since_s=started_s)
         try:
-            # Pickled here, where a status that cannot be is this reading's failure and nobody else's.
+            # Pickled here, where a status that cannot be is this reading's failure alone.
             status = _pickled(self._monitor._update_single_server(self.server))
         except Exception as error:  # noqa: BLE001 - a collector may fail in any way; its failure is a report
             self.report = replace(
@@ -145,7 +145,7 @@ def _pickled(status: object) -> bytes:
 
 
 def load_monitor(spec: MonitorSpec) -> Reads:
-    """The monitor of a spec, made anew with the arguments its original was made with."""
+    """The monitor of a spec, made again with the arguments of its original."""
     found: Any = importlib.import_module(spec.module)
     for part in spec.qualname.split("."):
         found = getattr(found, part)
@@ -155,7 +155,7 @@ def load_monitor(spec: MonitorSpec) -> Reads:
 
 
 def work(spec: MonitorSpec, notices: Notices, context: WorkerContext) -> NoReturn:
-    """Run one monitor until it is told to stop, the run ends, or the Manager is gone."""
+    """Run one monitor until it is asked to stop, the run ends, or the Manager is gone."""
     prepare_child(f"pylon-{spec.name}", context, signal.SIGTERM)
     readers: list[ServerReader] = []
     monitor: Reads | None = None
@@ -175,7 +175,7 @@ def work(spec: MonitorSpec, notices: Notices, context: WorkerContext) -> NoRetur
             exit_code = 0
     except _AskedToEnd:
         exit_code = 0
-    except Exception as error:  # noqa: BLE001 - whatever a user's class raises is told, not printed
+    except Exception as error:  # noqa: BLE001 - whatever a user's class raises is reported, not printed
         context.heartbeat.last_word = (type(error).__name__, str(error))
     _close_in_order(monitor, readers, context)
     # A reader may hang in the driver: the interpreter's own end would wait for it.
@@ -226,7 +226,7 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 def _close_in_order(monitor: Reads | None, readers: list[ServerReader], context: WorkerContext) -> None:
-    """Let the monitor close what it holds, unless a reading is under way and may hold it for ever."""
+    """Let the monitor close what it holds, unless a reading is under way and may hold it without a limit."""
     give_up_s = time.monotonic() + _REST_WITHIN_S
     while any(reader.report.busy_since_s for reader in readers):
         if time.monotonic() > give_up_s:
@@ -259,7 +259,7 @@ def _report_until_stopped(
         wait_s = min(step_s, _EAGER_STEP_S) if first else step_s
         _beat(context.heartbeat, reports)
         # A report holds all servers: each time one of many has changed would be too often. What a server
-        # says first is told at once.
+        # reports first is sent at once.
         recently = time.monotonic() - published_s < _SPACING * monitor.interval_s / _STEPS_PER_INTERVAL
         if reports == published or (recently and _answering(reports) == _answering(published)):
             continue

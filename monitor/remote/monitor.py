@@ -31,8 +31,8 @@ _STACK_BYTES = 512 * 1024
 class RemoteMonitor(BaseMonitor[RemoteStatus]):
     """Watches other machines, one SSH connection and one long-lived shell each.
 
-    A server that hangs, floods or dies costs its own readings and nobody else's: a reading is over
-    within `timeout_s` in any case, and connections are made beside the readings.
+    A server that hangs, floods or dies costs its own readings and no others: a reading is over
+    within `timeout_s` in any case, and connections are made outside the readings.
 
     Args:
         servers: names as `ssh` takes them, `[user@]host[:port]`; or such by a name of your choice.
@@ -145,7 +145,7 @@ def addresses(servers: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, address in listed:
         if name in found:
-            problems.append(f"servers: {name!r} stands there twice.")
+            problems.append(f"servers: {name!r} is listed twice.")
         try:
             ServerName.parse(address, "servers" if name == address else f"servers, {name!r}")
         except MonitorSettingError as error:

@@ -72,12 +72,12 @@ class RemoteView:
         seen: Observation[RemoteStatus] = observations({server: report}, self._stale_after_s)[server]
         # Until the first try has failed, a reading that waits for its connection is no reading that hangs.
         starting = report.status is None and not report.consecutive_failures
-        told = (seen.measured_s, seen.stale_after_s, None if starting else seen.trouble)
+        seen_as = (seen.measured_s, seen.stale_after_s, None if starting else seen.trouble)
         status = seen.status
         return _Split(
             report,
-            Observation(None if status is None else status.cpu, *told),
-            Observation(None if status is None else status.gpu, *told),
+            Observation(None if status is None else status.cpu, *seen_as),
+            Observation(None if status is None else status.gpu, *seen_as),
         )
 
     def _note_identity(self, server: str, status: RemoteStatus | None) -> bool:

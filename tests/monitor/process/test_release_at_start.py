@@ -1,4 +1,4 @@
-"""A wish that is spoken while the host still starts is heard: it stands in the pipe behind the spec."""
+"""A request during the supervisor's start is followed: it waits in the pipe behind the spec."""
 
 import os
 import signal

@@ -46,7 +46,7 @@ def test_arguments_keep_their_places() -> None:
     ("settings", "expected"),
     [
         ({"servers": ["gpu 1", "ok", "-o"]}, r"servers: 'gpu 1'.*\n.*'-o'"),
-        ({"servers": ["gpu1", "gpu1"]}, "'gpu1' stands there twice"),
+        ({"servers": ["gpu1", "gpu1"]}, "'gpu1' is listed twice"),
         ({"servers": []}, "there is none"),
         ({"servers": "gpu1"}, "expected a list"),
         ({"servers": {"here": "localhost"}}, "localhost goes by its own name"),
