@@ -22,6 +22,7 @@ from pylon.monitor.settings import MonitorSettings, ReadingSettings
 from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.observation import STALE_INTERVALS, Observation, observations
+from pylon.monitor.status.record import observation_record
 
 _TWINS_NAMED = 5
 _TWINS_LOG_SPACING_S = 60.0
@@ -53,7 +54,8 @@ class SystemSnapshot:
         Returns:
             cpu_percent, memory_used_bytes, memory_total_bytes, run_cpu_percent (of one core),
             run_rss_bytes, age_s, and in the order of the GPUs the lists gpu_util_percent,
-            gpu_memory_used_bytes, gpu_memory_total_bytes, gpu_power_w, gpu_temperature_c.
+            gpu_memory_used_bytes, gpu_memory_total_bytes, gpu_power_w, gpu_temperature_c. If there are
+            further monitors, `others` has by class name and server what `observation_record` gives.
         """
         seen_cpu, seen_gpu = self.cpu.get(LOCALHOST), self.gpu.get(LOCALHOST)
         cpu = None if seen_cpu is None else seen_cpu.current
@@ -62,7 +64,7 @@ class SystemSnapshot:
         sample = None if cpu is None else cpu.sample
         run = None if sample is None else sample.run
         age = None if seen_cpu is None else seen_cpu.age_s
-        return {
+        record = {
             "cpu_percent": None if sample is None else sample.cpu_percent,
             "memory_used_bytes": None if sample is None else sample.memory_used_bytes,
             "memory_total_bytes": None if sample is None else sample.memory_total_bytes,
@@ -74,6 +76,14 @@ class SystemSnapshot:
             "gpu_memory_total_bytes": [one.memory_total_bytes for one in gpus],
             "gpu_power_w": [one.power_w for one in gpus],
             "gpu_temperature_c": [one.temperature_c for one in gpus],
+        }
+        return record | ({"others": self.other_records()} if self.others else {})
+
+    def other_records(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What further monitors have seen, by class name and server: see `observation_record`."""
+        return {
+            name: {server: observation_record(seen) for server, seen in by_server.items()}
+            for name, by_server in self.others.items()
         }
 
 
@@ -139,6 +149,8 @@ class SystemMonitor(RunningMonitors):
         self._gpu = gpu
         # No run_pid: in its process a monitor takes the one that started the supervisor.
         self._others = tuple(others)
+        self._local_cpu: CPUMonitor | None = None
+        self._local_gpu: GPUMonitor | None = None
         self._remote: list[RemoteMonitor] = []
         self._specs = self._all_specs()
         self._remote_view = RemoteView(list(self._servers), STALE_INTERVALS * interval_s, gpu=gpu)
@@ -186,11 +198,10 @@ class SystemMonitor(RunningMonitors):
             "interval_s": self._settings.interval_s,
             "timeout_s": self._settings.timeout_s,
         }
-        local: list[BaseMonitor[Any]] = []
         if LOCALHOST in self._servers:
-            local.append(CPUMonitor(**arguments))
-            if self._gpu:
-                local.append(GPUMonitor(**arguments))
+            self._local_cpu = CPUMonitor(**arguments)
+            self._local_gpu = GPUMonitor(**arguments) if self._gpu else None
+        local = [one for one in (self._local_cpu, self._local_gpu) if one is not None]
         self._remote = remote_monitors(
             self._servers, self._hosts_per_process, {**arguments, **self._ssh, "gpu": self._gpu}
         )
@@ -215,9 +226,9 @@ class SystemMonitor(RunningMonitors):
         self._tell_of_twins(remote.same_machine)
         self._snapshot = SystemSnapshot(
             self._snapshot.sequence + 1,
-            self._seen("CPUMonitor", self._settings.interval_s) | remote.cpu,
-            self._seen("GPUMonitor", self._settings.interval_s) | remote.gpu,
-            {one.name: self._seen(one.name, one.interval_s) for one in self._others},
+            self._seen(self._local_cpu) | remote.cpu,
+            self._seen(self._local_gpu) | remote.gpu,
+            {one.name: self._seen(one) for one in self._others},
             remote.same_machine,
         )
 
@@ -233,6 +244,8 @@ class SystemMonitor(RunningMonitors):
         more = f" and {len(new) - _TWINS_NAMED} more" if len(new) > _TWINS_NAMED else ""
         logger.warning("monitor: servers that seem to be others under a second name: %s%s", named, more)
 
-    def _seen(self, name: str, interval_s: float) -> dict[str, Observation[Any]]:
-        reports = {} if self._client is None else self._client.reports.get(name, {})
-        return observations(reports, STALE_INTERVALS * interval_s)
+    def _seen(self, monitor: BaseMonitor[Any] | None) -> dict[str, Observation[Any]]:
+        if monitor is None or self._client is None:
+            return {}
+        reports = self._client.reports.get(monitor.name, {})
+        return observations(reports, STALE_INTERVALS * monitor.interval_s)

@@ -12,7 +12,7 @@ import sys
 
 from pylon.monitor.cli.free import NONE_FREE, free
 from pylon.monitor.cli.once import once
-from pylon.monitor.cli.options import Chosen, add_server_options
+from pylon.monitor.cli.options import ServerChoice, add_monitor_option, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.watch import watch
 from pylon.monitor.errors import MonitorSettingError
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.CRITICAL, format="%(message)s")
     with Signals() as signals:
         try:
-            code: int = options.run(options, Chosen(options), signals)
+            code: int = options.run(options, ServerChoice(options), signals)
         except MonitorSettingError as error:
             sys.stderr.write(f"{error}\n")
             return 2
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (one, more):
         command.add_argument("--json", action="store_true", help="everything, for programs")
         command.add_argument("--no-gpu", action="store_true", help="open no GPU driver")
+        add_monitor_option(command)
     for command in (one, more, some):
         add_server_options(command)
     return parser
