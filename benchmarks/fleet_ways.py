@@ -12,9 +12,9 @@ from pathlib import Path
 import paramiko
 import psutil
 
+from pylon.monitor.remote.connect_limiter import ConnectLimiter
 from pylon.monitor.remote.connection import KeptConnection
 from pylon.monitor.remote.far import FAR_COMMAND
-from pylon.monitor.remote.gate import ConnectGate
 from pylon.monitor.remote.server import RemoteServer, Rhythm
 from pylon.monitor.ssh import FarChannel, ServerName, SSHConfig, open_channel, resolve
 from tests.monitor.ssh.fault_proxy import FaultProxy, Faults
@@ -112,7 +112,7 @@ class _Dialer:
 
 @contextmanager
 def _channel(sshd: Sshd, port: int) -> Iterator[Ask]:
-    connection = KeptConnection("far", _Dialer(_config(sshd, port)), ConnectGate(1, 1, 0.0))
+    connection = KeptConnection("far", _Dialer(_config(sshd, port)), ConnectLimiter(1, 1, 0.0))
     connection.start()
     try:
         yield RemoteServer("far", connection, Rhythm(1.0, 30.0, 10.0, gpu=True), 10).read

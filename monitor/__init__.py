@@ -36,6 +36,7 @@ from pylon.monitor.status import (
 from pylon.monitor.status.failure import Failure, ProcessFailure
 from pylon.monitor.status.health import MonitorHealth, ServerHealth
 from pylon.monitor.status.observation import Observation
+from pylon.monitor.status.record import record_text
 from pylon.monitor.status.remote import RemoteStatus
 from pylon.monitor.status.states import MonitorState
 from pylon.monitor.system import SystemMonitor, SystemSnapshot
@@ -74,6 +75,7 @@ __all__ = [
     "TopProcess",
     "WindowStats",
     "find_free_gpus",
+    "record_text",
 ]
 
 _require_namespace(__name__)

@@ -1,29 +1,29 @@
 """What a monitor is: a class that says how one server is read, run in a process of its own."""
 
-import math
 import pickle
 import pickletools
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, Self, TypeVar
 
-from pylon.monitor.errors import MonitorClassError, MonitorSettingError
+from pylon.monitor.errors import MonitorClassError
 from pylon.monitor.limits import ResourceLimits
-from pylon.monitor.process.client import ClientSettings, MonitorClient
 from pylon.monitor.process.messages import MonitorSpec
-from pylon.monitor.status.health import MonitorHealth, monitor_health
+from pylon.monitor.running import RunningMonitors
+from pylon.monitor.settings import MonitorSettings
+from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.observation import STALE_INTERVALS, Observation, observations
 
 Status = TypeVar("Status")
 
 
-class BaseMonitor(ABC, Generic[Status]):
+class BaseMonitor(RunningMonitors, Generic[Status]):
     """A monitor of one kind of resource. Subclass it and say how one server is read.
 
     `start` returns at once; `latest` and `health` are looks at memory and never wait; `stop` is
     bounded. The class is made a second time, with the same arguments, in its own process: there
     `_init_status_structures` is called once and `_update_single_server` for every reading. It may
-    block, raise or crash there. So the class must stand in a module that can be imported, and its
+    block, raise or crash there. So the class must be in a module that can be imported, and its
     constructor must take what can be pickled and do no work.
 
     A copy is inert: one that a fork has made (a DataLoader worker), a pickled or a deep one shows
@@ -55,15 +55,31 @@ class BaseMonitor(ABC, Generic[Status]):
         join_timeout_s: float = 2.0,
         limits: ResourceLimits | None = None,
     ) -> None:
-        check_positive("interval_s", interval_s)
-        check_positive("timeout_s", timeout_s)
-        check_not_negative("join_timeout_s", join_timeout_s)
-        self.interval_s = interval_s
-        self.timeout_s = timeout_s
-        self.join_timeout_s = join_timeout_s
-        self.limits = limits or ResourceLimits()
+        settings = MonitorSettings(
+            interval_s, timeout_s, join_timeout_s, ResourceLimits() if limits is None else limits
+        )
+        super().__init__(settings)
         self._observations: Mapping[str, Observation[Status]] = {}
-        self._client: MonitorClient | None = None
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between readings."""
+        return self._settings.interval_s
+
+    @property
+    def timeout_s(self) -> float:
+        """How long one reading may take."""
+        return self._settings.timeout_s
+
+    @property
+    def join_timeout_s(self) -> float:
+        """Time that `stop` gives the process to end by itself."""
+        return self._settings.join_timeout_s
+
+    @property
+    def limits(self) -> ResourceLimits:
+        """What the process may use."""
+        return self._settings.limits
 
     @property
     def name(self) -> str:
@@ -106,12 +122,12 @@ class BaseMonitor(ABC, Generic[Status]):
         cls = type(self)
         if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
             raise MonitorClassError(
-                f"{cls.__qualname__} stands in {cls.__module__}, which the monitor's process cannot import:"
+                f"{cls.__qualname__} is in {cls.__module__}, which the monitor's process cannot import:"
                 " starting it must not run your script again. Move the class to the top level of a module."
             )
         try:
             arguments = pickle.dumps(self._made_with)
-            if any(said == "__main__" for _, said, _ in pickletools.genops(arguments)):
+            if any(argument == "__main__" for _, argument, _ in pickletools.genops(arguments)):
                 raise pickle.PicklingError("something in them is defined in __main__")
         except Exception as error:
             raise MonitorClassError(
@@ -122,60 +138,18 @@ class BaseMonitor(ABC, Generic[Status]):
             self.name, cls.__module__, cls.__qualname__, arguments, self.interval_s, self.timeout_s
         )
 
-    def start(self) -> None:
-        """Start the monitor's process; returns at once. A monitor that was stopped is not started again.
-
-        Raises:
-            MonitorClassError: see `spec`.
-        """
-        if self._client is None:
-            settings = ClientSettings(self.interval_s, self.timeout_s, self.join_timeout_s, self.limits)
-            self._client = MonitorClient((self.spec(),), settings, self._refresh)
-        self._client.start()
-
     def latest(self) -> Mapping[str, Observation[Status]]:
         """Each server's newest observation, by server; empty before the first report."""
         return self._observations
 
     def health(self) -> MonitorHealth:
         """How the monitor itself is."""
-        return monitor_health(self._client, self.name)
+        return self._health_of(self.name)
 
-    def stop(self) -> None:
-        """End the process within `join_timeout_s` + 0.5 s; from any thread, any number of times."""
-        if self._client is not None:
-            self._client.stop()
-
-    def __enter__(self) -> Self:
-        """Started."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stopped."""
-        self.stop()
+    def _monitor_specs(self) -> tuple[MonitorSpec, ...]:
+        return (self.spec(),)
 
     def _refresh(self) -> None:
         if self._client is not None:
             reports = self._client.reports.get(self.name, {})
             self._observations = observations(reports, STALE_INTERVALS * self.interval_s)
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raise MonitorSettingError where `value` is not a number above 0."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not (math.isfinite(value) and value > 0)
-    ):
-        raise MonitorSettingError(f"{name}: {value!r}, expected a number above 0.")
-
-
-def check_not_negative(name: str, value: float) -> None:
-    """Raise MonitorSettingError where `value` is not a number from 0 on."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not (math.isfinite(value) and value >= 0)
-    ):
-        raise MonitorSettingError(f"{name}: {value!r}, expected a number from 0 on.")

@@ -2,8 +2,9 @@
 
 import os
 
-from pylon.monitor.base import BaseMonitor, check_positive
+from pylon.monitor.base import BaseMonitor
 from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.settings import ReadingSettings
 from pylon.monitor.status import CPUStatus
 from pylon.monitor.status.window import Window
 
@@ -33,27 +34,24 @@ class CPUMonitor(BaseMonitor[CPUStatus]):
         super().__init__(
             interval_s=interval_s, timeout_s=timeout_s, join_timeout_s=join_timeout_s, limits=limits
         )
-        check_positive("window_size", window_size)
-        check_positive("slow_interval_s", slow_interval_s)
+        self._reading = ReadingSettings(window_size, slow_interval_s)
         self._run_pid = run_pid
-        self._slow_interval_s = slow_interval_s
-        self._window_size = int(window_size)
 
     def _init_status_structures(self) -> None:
         # Imported here: psutil is of no use in the training process.
         from pylon.monitor.collectors.cpu import CPUCollector  # noqa: PLC0415
         from pylon.monitor.collectors.processes.ids import parent_of  # noqa: PLC0415
 
-        host_pid = os.getppid()
+        supervisor_pid = os.getppid()
         self._collector = CPUCollector(
-            self._run_pid or parent_of(host_pid),
-            left_out_pid=host_pid,
-            slow_interval_s=self._slow_interval_s,
+            self._run_pid or parent_of(supervisor_pid),
+            left_out_pid=supervisor_pid,
+            slow_interval_s=self._reading.slow_interval_s,
         )
-        self._cpu_percent = Window(self._window_size)
-        self._memory_used_bytes = Window(self._window_size)
-        self._run_cpu_percent = Window(self._window_size)
-        self._run_rss_bytes = Window(self._window_size)
+        self._cpu_percent = Window(self._reading.window_size)
+        self._memory_used_bytes = Window(self._reading.window_size)
+        self._run_cpu_percent = Window(self._reading.window_size)
+        self._run_rss_bytes = Window(self._reading.window_size)
 
     def _update_single_server(self, server: str) -> CPUStatus:  # noqa: ARG002 - there is one server
         sample = self._collector.collect()

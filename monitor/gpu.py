@@ -3,8 +3,9 @@
 import os
 from typing import TYPE_CHECKING
 
-from pylon.monitor.base import BaseMonitor, check_positive
+from pylon.monitor.base import BaseMonitor
 from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.settings import ReadingSettings, require_count
 from pylon.monitor.status import GPUStatus
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ class GPUMonitor(BaseMonitor[GPUStatus]):
     """Watches the GPUs that the run may use; quiet where there is no driver.
 
     Args:
-        run_pid: process of the run, to tell its share of a GPU from others'; None: the process
+        run_pid: process of the run, to tell apart its share of a GPU from that of others; None: the process
             that starts the monitor.
         window_size: readings that statistics go over, at least 1.
         slow_interval_s: seconds between readings of what costs the driver much or changes little:
@@ -40,13 +41,10 @@ class GPUMonitor(BaseMonitor[GPUStatus]):
         super().__init__(
             interval_s=interval_s, timeout_s=timeout_s, join_timeout_s=join_timeout_s, limits=limits
         )
-        check_positive("window_size", window_size)
-        check_positive("slow_interval_s", slow_interval_s)
-        check_positive("max_calls_per_tick", max_calls_per_tick)
+        self._reading = ReadingSettings(window_size, slow_interval_s)
+        require_count("max_calls_per_tick", max_calls_per_tick)
         self._run_pid = run_pid
-        self._window_size = int(window_size)
-        self._slow_interval_s = slow_interval_s
-        self._max_calls_per_tick = int(max_calls_per_tick)
+        self._max_calls_per_tick = max_calls_per_tick
         self._released = False
         self._collector: NVMLCollector | None = None
 
@@ -58,8 +56,8 @@ class GPUMonitor(BaseMonitor[GPUStatus]):
         self._collector = NVMLCollector(
             RunProcesses(self._run_pid or parent_of(os.getppid())).owns,
             os.environ.get("CUDA_VISIBLE_DEVICES"),
-            self._window_size,
-            slow_interval_s=self._slow_interval_s,
+            self._reading.window_size,
+            slow_interval_s=self._reading.slow_interval_s,
             max_calls_per_tick=self._max_calls_per_tick,
         )
         self._set_released(self._released)

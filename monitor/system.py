@@ -5,26 +5,29 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pylon.monitor.base import BaseMonitor, check_not_negative, check_positive
+from pylon.monitor.base import BaseMonitor
 from pylon.monitor.cpu import CPUMonitor
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.gpu import GPUMonitor
 from pylon.monitor.limits import ResourceLimits
-from pylon.monitor.process.client import ClientSettings, MonitorClient
+from pylon.monitor.process.client import MonitorClient
 from pylon.monitor.process.messages import MonitorSpec
+from pylon.monitor.remote.assignment import LOCALHOST, MOST_HOSTS_PER_PROCESS, named_servers, remote_monitors
 from pylon.monitor.remote.monitor import RemoteMonitor, host_key_policy
-from pylon.monitor.remote.shards import LOCALHOST, MOST_HOSTS_PER_PROCESS, named_servers, remote_monitors
 from pylon.monitor.remote.view import RemoteView
+from pylon.monitor.running import RunningMonitors
+from pylon.monitor.settings import MonitorSettings, ReadingSettings
 from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
-from pylon.monitor.status.health import MonitorHealth, monitor_health
+from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.observation import STALE_INTERVALS, Observation, observations
+from pylon.monitor.status.record import observation_record
 
 _TWINS_NAMED = 5
 _TWINS_LOG_SPACING_S = 60.0
 
-logger = logging.getLogger("monitor")
+logger = logging.getLogger("pylon.monitor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class SystemSnapshot:
         Returns:
             cpu_percent, memory_used_bytes, memory_total_bytes, run_cpu_percent (of one core),
             run_rss_bytes, age_s, and in the order of the GPUs the lists gpu_util_percent,
-            gpu_memory_used_bytes, gpu_memory_total_bytes, gpu_power_w, gpu_temperature_c.
+            gpu_memory_used_bytes, gpu_memory_total_bytes, gpu_power_w, gpu_temperature_c. If there are
+            further monitors, `others` has by class name and server what `observation_record` gives.
         """
         seen_cpu, seen_gpu = self.cpu.get(LOCALHOST), self.gpu.get(LOCALHOST)
         cpu = None if seen_cpu is None else seen_cpu.current
@@ -60,7 +64,7 @@ class SystemSnapshot:
         sample = None if cpu is None else cpu.sample
         run = None if sample is None else sample.run
         age = None if seen_cpu is None else seen_cpu.age_s
-        return {
+        record = {
             "cpu_percent": None if sample is None else sample.cpu_percent,
             "memory_used_bytes": None if sample is None else sample.memory_used_bytes,
             "memory_total_bytes": None if sample is None else sample.memory_total_bytes,
@@ -73,10 +77,18 @@ class SystemSnapshot:
             "gpu_power_w": [one.power_w for one in gpus],
             "gpu_temperature_c": [one.temperature_c for one in gpus],
         }
+        return record | ({"others": self.other_records()} if self.others else {})
+
+    def other_records(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What further monitors have seen, by class name and server: see `observation_record`."""
+        return {
+            name: {server: observation_record(seen) for server, seen in by_server.items()}
+            for name, by_server in self.others.items()
+        }
 
 
-class SystemMonitor:
-    """Watches processors, memory and GPUs beside a run, in processes of their own.
+class SystemMonitor(RunningMonitors):
+    """Watches processors, memory and GPUs while a run goes on, in processes of its own.
 
     A copy is inert, see BaseMonitor.
 
@@ -93,7 +105,7 @@ class SystemMonitor:
         slow_interval_s: seconds between readings of what is costly to read: process lists, ECC
             counters, proportional memory; above 0.
         limits: what each process may use; None: the defaults of ResourceLimits.
-        others: further monitors, not started, to run beside these two: with the interval and
+        others: further monitors, not started, to run next to these two: with the interval and
             timeout of their own, but under one supervisor and within one budget for `stop`.
         hosts_per_process: most servers, this machine aside, that one process reads; 1 to 250.
         ssh_config: file to look other servers up in; None: ~/.ssh/config.
@@ -120,11 +132,12 @@ class SystemMonitor:
         ssh_config: Path | str | None = None,
         host_keys: str = "strict",
     ) -> None:
-        check_positive("interval_s", interval_s)
-        check_positive("timeout_s", timeout_s)
-        check_positive("window_size", window_size)
-        check_positive("slow_interval_s", slow_interval_s)
-        check_not_negative("join_timeout_s", join_timeout_s)
+        super().__init__(
+            MonitorSettings(
+                interval_s, timeout_s, join_timeout_s, ResourceLimits() if limits is None else limits
+            )
+        )
+        self._reading = ReadingSettings(window_size, slow_interval_s)
         if not (isinstance(hosts_per_process, int) and 1 <= hosts_per_process <= MOST_HOSTS_PER_PROCESS):
             raise MonitorSettingError(
                 f"hosts_per_process: {hosts_per_process!r}, expected 1 to {MOST_HOSTS_PER_PROCESS}."
@@ -133,12 +146,11 @@ class SystemMonitor:
         self._servers = named_servers(servers)
         self._hosts_per_process = hosts_per_process
         self._ssh: dict[str, Any] = {"ssh_config": ssh_config, "host_keys": host_keys}
-        self._settings = ClientSettings(interval_s, timeout_s, join_timeout_s, limits or ResourceLimits())
-        self._window_size = int(window_size)
-        self._slow_interval_s = slow_interval_s
         self._gpu = gpu
-        # No run_pid: in its process a monitor takes the one that started the host.
+        # No run_pid: in its process a monitor takes the one that started the supervisor.
         self._others = tuple(others)
+        self._local_cpu: CPUMonitor | None = None
+        self._local_gpu: GPUMonitor | None = None
         self._remote: list[RemoteMonitor] = []
         self._specs = self._all_specs()
         self._remote_view = RemoteView(list(self._servers), STALE_INTERVALS * interval_s, gpu=gpu)
@@ -146,26 +158,17 @@ class SystemMonitor:
         self._tell_twins_from_s = 0.0
         self._released = False
         self._snapshot = SystemSnapshot()
-        self._client: MonitorClient | None = None
-
-    def start(self) -> None:
-        """Start the processes; returns at once. A stopped monitor is not started again."""
-        if self._client is None:
-            self._client = MonitorClient(self._specs, self._settings, self._refresh)
-            if self._released:
-                self._client.release(released=True)
-        self._client.start()
 
     def release(self) -> None:
         """Have this machine's GPU driver closed, so that a GPU can be reset or divided; returns at once.
 
         It is closed within an interval, unless a call into it hangs: then GPUStatus.released stays False.
         """
-        self._set_released(True)
+        self._ask_release(released=True)
 
     def resume(self) -> None:
         """Have the GPU driver opened again after `release`; returns at once."""
-        self._set_released(False)
+        self._ask_release(released=False)
 
     def latest(self) -> SystemSnapshot:
         """The newest snapshot: a look at an attribute."""
@@ -177,37 +180,28 @@ class SystemMonitor:
         Servers but this machine are spread over RemoteMonitor-0, -1, ...
         """
         names = [*(spec.name for spec in self._specs), "manager"]
-        return {name: monitor_health(self._client, name) for name in names}
+        return {name: self._health_of(name) for name in names}
 
-    def stop(self) -> None:
-        """End all processes within `join_timeout_s` + 0.5 s; from any thread, any number of times.
+    def _monitor_specs(self) -> tuple[MonitorSpec, ...]:
+        return self._specs
 
-        `latest` goes on to show the last snapshot, which ages.
-        """
-        if self._client is not None:
-            self._client.stop()
-
-    def __enter__(self) -> Self:
-        """Started."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stopped."""
-        self.stop()
+    def _new_client(self) -> MonitorClient:
+        client = super()._new_client()
+        if self._released:
+            client.release(released=True)
+        return client
 
     def _all_specs(self) -> tuple[MonitorSpec, ...]:
         arguments: dict[str, Any] = {
-            "window_size": self._window_size,
-            "slow_interval_s": self._slow_interval_s,
+            "window_size": self._reading.window_size,
+            "slow_interval_s": self._reading.slow_interval_s,
             "interval_s": self._settings.interval_s,
             "timeout_s": self._settings.timeout_s,
         }
-        local: list[BaseMonitor[Any]] = []
         if LOCALHOST in self._servers:
-            local.append(CPUMonitor(**arguments))
-            if self._gpu:
-                local.append(GPUMonitor(**arguments))
+            self._local_cpu = CPUMonitor(**arguments)
+            self._local_gpu = GPUMonitor(**arguments) if self._gpu else None
+        local = [one for one in (self._local_cpu, self._local_gpu) if one is not None]
         self._remote = remote_monitors(
             self._servers, self._hosts_per_process, {**arguments, **self._ssh, "gpu": self._gpu}
         )
@@ -219,7 +213,7 @@ class SystemMonitor:
             )
         return specs
 
-    def _set_released(self, released: bool) -> None:
+    def _ask_release(self, *, released: bool) -> None:
         self._released = released
         if self._client is not None:
             self._client.release(released=released)
@@ -232,9 +226,9 @@ class SystemMonitor:
         self._tell_of_twins(remote.same_machine)
         self._snapshot = SystemSnapshot(
             self._snapshot.sequence + 1,
-            self._seen("CPUMonitor", self._settings.interval_s) | remote.cpu,
-            self._seen("GPUMonitor", self._settings.interval_s) | remote.gpu,
-            {one.name: self._seen(one.name, one.interval_s) for one in self._others},
+            self._seen(self._local_cpu) | remote.cpu,
+            self._seen(self._local_gpu) | remote.gpu,
+            {one.name: self._seen(one) for one in self._others},
             remote.same_machine,
         )
 
@@ -250,6 +244,8 @@ class SystemMonitor:
         more = f" and {len(new) - _TWINS_NAMED} more" if len(new) > _TWINS_NAMED else ""
         logger.warning("monitor: servers that seem to be others under a second name: %s%s", named, more)
 
-    def _seen(self, name: str, interval_s: float) -> dict[str, Observation[Any]]:
-        reports = {} if self._client is None else self._client.reports.get(name, {})
-        return observations(reports, STALE_INTERVALS * interval_s)
+    def _seen(self, monitor: BaseMonitor[Any] | None) -> dict[str, Observation[Any]]:
+        if monitor is None or self._client is None:
+            return {}
+        reports = self._client.reports.get(monitor.name, {})
+        return observations(reports, STALE_INTERVALS * monitor.interval_s)

@@ -65,6 +65,44 @@ def test_others_use_only_what_the_monitor_exports() -> None:
     assert deep == set()
 
 
+# From the bottom up: what is in a layer imports from its own part and from the layers below it, at import and
+# at run time alike.
+MONITOR_LAYERS = (
+    {"errors"},
+    {"limits"},
+    {"settings"},
+    {"status"},
+    {"collectors", "ssh", "process"},
+    {"running"},
+    {"base"},
+    {"cpu", "gpu", "remote"},
+    {"system"},
+    {"fleet", "views"},
+    {"cli"},
+)
+
+
+def parts_of(package: str) -> set[str]:
+    """The modules and folders right below a package, by name."""
+    found = {path.relative_to(REPOSITORY / package).parts[0].removesuffix(".py") for path in sources(package)}
+    return found - {"__init__", "__main__"}
+
+
+def test_layers_inside_the_monitor() -> None:
+    layer_of = {part: number for number, layer in enumerate(MONITOR_LAYERS) for part in layer}
+    assert parts_of("monitor") == set(layer_of), "each part has its layer"
+    upward = set()
+    for path in sources("monitor"):
+        part = path.relative_to(REPOSITORY / "monitor").parts[0].removesuffix(".py")
+        if part not in layer_of:
+            continue
+        for name in imports_of(path):
+            other = name.removeprefix("pylon.monitor.").partition(".")[0]
+            if name.startswith("pylon.monitor.") and other != part and layer_of[other] >= layer_of[part]:
+                upward.add(f"{path.relative_to(REPOSITORY)}: {name}")
+    assert upward == set()
+
+
 @pytest.mark.parametrize(
     "door", [("pynvml", "collectors/nvml/"), ("psutil", "collectors"), ("paramiko", "monitor/ssh")]
 )

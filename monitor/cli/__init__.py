@@ -12,7 +12,7 @@ import sys
 
 from pylon.monitor.cli.free import NONE_FREE, free
 from pylon.monitor.cli.once import once
-from pylon.monitor.cli.options import Chosen, add_server_options
+from pylon.monitor.cli.options import ServerChoice, add_monitor_option, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.watch import watch
 from pylon.monitor.errors import MonitorSettingError
@@ -30,16 +30,16 @@ _EXIT_CODES = f"""exit codes:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    # Trouble is part of what is shown; a log beside it would tear the picture.
+    # Trouble is part of what is shown; a log in between would tear the picture.
     logging.basicConfig(level=logging.CRITICAL, format="%(message)s")
     with Signals() as signals:
         try:
-            code: int = options.run(options, Chosen(options), signals)
+            code: int = options.run(options, ServerChoice(options), signals)
         except MonitorSettingError as error:
             sys.stderr.write(f"{error}\n")
             return 2
         except BrokenPipeError:
-            # Nobody reads the output (as with `| head`): nothing is wrong, and nothing is left to flush.
+            # The reader of the output is gone (as with `| head`): nothing is wrong, nothing is to be flushed.
             sys.stdout = None
             return 0
         return code
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (one, more):
         command.add_argument("--json", action="store_true", help="everything, for programs")
         command.add_argument("--no-gpu", action="store_true", help="open no GPU driver")
+        add_monitor_option(command)
     for command in (one, more, some):
         add_server_options(command)
     return parser

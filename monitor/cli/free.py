@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from pylon.monitor.cli.options import Chosen
+from pylon.monitor.cli.options import ServerChoice
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import wait_for_all
 from pylon.monitor.fleet.free import FreeGPUs, find_free_gpus, free_bytes, unknown_servers
@@ -20,7 +20,7 @@ _INTERVAL_S = 1.0
 _TIMEOUT_S = 30.0
 
 
-def free(options: argparse.Namespace, chosen: Chosen, signals: Signals) -> int:
+def free(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -> int:
     """Run the command; returns the exit code."""
     timeout_s = options.timeout_s or _TIMEOUT_S
     settings: dict[str, Any] = {
@@ -52,7 +52,9 @@ def _gpus_are_known(snapshot: SystemSnapshot, server: str) -> bool:
     return all(gpu.processes is not None for gpu in status.gpus)
 
 
-def _shown(found: list[FreeGPUs], unknown: list[str], options: argparse.Namespace, chosen: Chosen) -> str:
+def _shown(
+    found: list[FreeGPUs], unknown: list[str], options: argparse.Namespace, chosen: ServerChoice
+) -> str:
     if options.json:
         record = {"free": [_record(one) for one in found], "unknown": unknown}
         return json.dumps(record, indent=2) + "\n"
@@ -69,8 +71,8 @@ def _record(one: FreeGPUs) -> dict[str, Any]:
     return {"server": one.server, "age_s": one.age_s, "gpus": gpus}
 
 
-def _cuda_line(one: FreeGPUs, count: int, chosen: Chosen) -> str:
-    # Of this machine alone the line can be given to `env` as it stands.
+def _cuda_line(one: FreeGPUs, count: int, chosen: ServerChoice) -> str:
+    # Of this machine alone the line can be given to `env` as it is.
     server = "" if chosen.only_local else f"{printable(one.server)} "
     return f"{server}CUDA_VISIBLE_DEVICES={printable(one.visible_devices(count))}\n"
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from pylon.monitor.cli.options import LOCALHOST, Chosen
+from pylon.monitor.cli.options import LOCALHOST, ServerChoice
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import two_readings, wait_for_all
 from pylon.monitor.status.health import MonitorHealth
@@ -21,7 +21,7 @@ _LOCAL_TIMEOUT_S = 10.0
 _REMOTE_TIMEOUT_S = 30.0
 
 
-def once(options: argparse.Namespace, chosen: Chosen, signals: Signals) -> int:
+def once(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -> int:
     """Run the command; returns the exit code."""
     interval_s = max(_SHORTEST_INTERVAL_S, _INTERVAL_PER_SERVER_S * len(chosen.servers))
     timeout_s = options.timeout_s or (_LOCAL_TIMEOUT_S if chosen.only_local else _REMOTE_TIMEOUT_S)
@@ -44,7 +44,7 @@ def _as_json(snapshot: SystemSnapshot, health: dict[str, MonitorHealth]) -> str:
     return json.dumps({**snapshot_record(snapshot, health), "origins": origins_record()}, indent=2)
 
 
-def _as_text(snapshot: SystemSnapshot, health: dict[str, MonitorHealth], chosen: Chosen) -> str:
+def _as_text(snapshot: SystemSnapshot, health: dict[str, MonitorHealth], chosen: ServerChoice) -> str:
     servers = list(chosen.servers)
     if chosen.only_local:
         troubled = {name: one for name, one in health.items() if one.last_error}

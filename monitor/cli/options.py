@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pylon.monitor.cli.own_monitors import own_monitor
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.system import SystemMonitor
 
@@ -31,14 +32,26 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class Chosen:
+def add_monitor_option(parser: argparse.ArgumentParser) -> None:
+    """The option that adds monitors of the user's own."""
+    parser.add_argument(
+        "--monitor",
+        action="append",
+        default=[],
+        metavar="MODULE:CLASS",
+        help="a monitor of your own too, made without arguments, as mymodule:Mine or path/to/file.py:Mine; "
+        "may be repeated",
+    )
+
+
+class ServerChoice:
     """The servers and settings that a command line asks for.
 
     Args:
         options: parsed.
 
     Raises:
-        MonitorSettingError: a name is none, or the fleet file is wrong: with all that is.
+        MonitorSettingError: a name is invalid, the fleet file is wrong, or a monitor cannot be made.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -53,13 +66,15 @@ class Chosen:
             self.servers |= fleet.servers
             self.settings |= fleet.settings
         elif options.tag:
-            raise MonitorSettingError(f"--tag: {options.tag!r}, expected --servers-file beside it.")
+            raise MonitorSettingError(f"--tag: {options.tag!r}, expected --servers-file with it.")
         self.servers |= {address: address for address in options.server}
         self.servers = self.servers or {LOCALHOST: LOCALHOST}
         if options.ssh_config is not None:
             self.settings["ssh_config"] = options.ssh_config
         if options.host_keys is not None:
             self.settings["host_keys"] = options.host_keys
+        if names := getattr(options, "monitor", []):
+            self.settings["others"] = [own_monitor(name) for name in names]
 
     @property
     def only_local(self) -> bool:

@@ -24,7 +24,7 @@ class Signals:
 
     @property
     def exit_code(self) -> int:
-        """As a shell tells it: 130 for Ctrl-C, 143 for SIGTERM."""
+        """As a shell reports it: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.number
 
     def wait(self, seconds: float) -> bool:

@@ -31,22 +31,26 @@ def wait_for_all(
 
 
 def two_readings(first_s: Mapping[str, float]) -> Answered:
-    """Whether a server was read twice, as rates need; and its GPUs once, where they are watched."""
+    """Whether a server was read twice, as rates need; its GPUs and further monitors, if any, once."""
     noted = dict(first_s)
 
     def answered(snapshot: SystemSnapshot, server: str) -> bool:
         cpu, gpu = snapshot.cpu.get(server), snapshot.gpu.get(server)
         if cpu is None or cpu.measured_s is None:
             return False
-        return cpu.measured_s > noted.setdefault(server, cpu.measured_s) and (
-            gpu is None or gpu.status is not None
+        others = (seen for by_server in snapshot.others.values() for seen in by_server.values())
+        return (
+            cpu.measured_s > noted.setdefault(server, cpu.measured_s)
+            and (gpu is None or gpu.status is not None)
+            and all(by_server for by_server in snapshot.others.values())
+            and all(seen.status is not None for seen in others)
         )
 
     return answered
 
 
 def _is_permanent(failure: Failure | None) -> bool:
-    """Whether a server has refused us in a way that waiting does not mend."""
+    """Whether a server has refused us in a way that waiting does not fix."""
     from pylon.monitor import ssh  # noqa: PLC0415 - a look at this machine alone needs none of it
 
     found = None if failure is None else getattr(ssh, failure.kind, None)

@@ -1,4 +1,4 @@
-"""`watch`: show the servers until somebody ends it."""
+"""`watch`: show the servers until it is ended."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 
-from pylon.monitor.cli.options import Chosen
+from pylon.monitor.cli.options import ServerChoice
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.system import SystemMonitor
 from pylon.monitor.views.plain import snapshot_record
@@ -18,7 +18,7 @@ _HOME, _TO_END_OF_LINE, _TO_END = "\x1b[H", "\x1b[K", "\x1b[J"
 _CLEAR = "\x1b[2J"
 
 
-def watch(options: argparse.Namespace, chosen: Chosen, signals: Signals) -> int:
+def watch(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -> int:
     """Run the command; returns the exit code."""
     settings = {} if options.interval_s is None else {"interval_s": options.interval_s}
     if options.no_gpu:
@@ -45,7 +45,7 @@ def _until_next(started_s: float, shown: int, picture_s: float) -> float:
     return max(0.05, started_s + (shown + 1) * picture_s - time.monotonic())
 
 
-def _page(monitor: SystemMonitor, chosen: Chosen) -> str:
+def _page(monitor: SystemMonitor, chosen: ServerChoice) -> str:
     """The whole terminal, drawn over the former picture without clearing it: that would flicker."""
     columns, height = shutil.get_terminal_size()
     # One line is left for the cursor: the terminal would scroll.
@@ -58,7 +58,7 @@ def _page(monitor: SystemMonitor, chosen: Chosen) -> str:
     )
 
 
-def _lines(monitor: SystemMonitor, chosen: Chosen, as_json: bool) -> str:
+def _lines(monitor: SystemMonitor, chosen: ServerChoice, as_json: bool) -> str:
     snapshot, health = monitor.latest(), monitor.health()
     if as_json:
         return json.dumps({"wall_time_s": time.time(), **snapshot_record(snapshot, health)}) + "\n"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pylon.monitor.errors import MonitorSettingError
-from pylon.monitor.remote.shards import LOCALHOST, MOST_HOSTS_PER_PROCESS
+from pylon.monitor.remote.assignment import LOCALHOST, MOST_HOSTS_PER_PROCESS
 from pylon.monitor.ssh import HostKeyPolicy, ServerName, SSHConfig, resolve
 
 _SERVER_KEYS = ("name", "address", "tags")
@@ -30,8 +30,8 @@ class FleetProblem:
 
     Attributes:
         key_path: where, as in 'server.2.address'.
-        value: what stands there, as text; None where something is missing.
-        expected: what should stand there.
+        value: what is there, as text; None if something is missing.
+        expected: what should be there.
     """
 
     key_path: str
@@ -78,7 +78,7 @@ class Fleet:
 
         Raises:
             FleetError: with all that is wrong: where, the value, what was expected. A server that
-                stands there twice, also under two names of one address, is wrong too.
+                listed twice, also under two names of one address, is wrong too.
         """
         path = Path(path)
         content = _content(path)
@@ -198,12 +198,12 @@ def _twice(entries: list[_Entry]) -> Iterator[FleetProblem]:
         other = first.setdefault(entry.name, entry)
         if other is not entry:
             yield FleetProblem(
-                entry.key_path, _shown(entry.name), f"stands at {other.key_path} too; expected it once"
+                entry.key_path, _shown(entry.name), f"is at {other.key_path} too; expected it once"
             )
 
 
 def _same_address(entries: list[_Entry], ssh_config: Path | None) -> Iterator[FleetProblem]:
-    """Servers that ssh_config leads to one address; what it says wrong about a server, too."""
+    """Servers that ssh_config leads to one address; what is wrong in it about a server, too."""
     try:
         config = SSHConfig.read(ssh_config)
     except MonitorSettingError as error:
@@ -213,7 +213,7 @@ def _same_address(entries: list[_Entry], ssh_config: Path | None) -> Iterator[Fl
     names: set[str] = set()
     for entry in entries:
         name = ServerName.parse(entry.address)
-        # A name that stands there twice is told already.
+        # A name that is listed twice is reported already.
         if name.is_local or entry.name in names:
             continue
         names.add(entry.name)

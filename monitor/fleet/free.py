@@ -1,4 +1,4 @@
-"""Which GPUs of a fleet are free: nobody computes there, enough memory is left, and that is known for now."""
+"""Which GPUs of a fleet are free: no process computes there, enough memory is left, and both are known."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pylon.monitor.status import Absence, GPUSample, GPUStatus
 from pylon.monitor.status.observation import Observation
 from pylon.monitor.system import SystemSnapshot
 
-# Memory in use that no process can be seen for (another container's, another user's) is somebody's. Below
+# Memory in use by no visible process is in use all the same (another container, another user). Below
 # this it is the driver's own share, which drivers before 510 count as used.
 _UNEXPLAINED_BYTES = 2**30
 
@@ -37,7 +37,7 @@ def find_free_gpus(snapshot: SystemSnapshot, gpus: int = 1, memory_bytes: int = 
 
     A GPU is free if its figures are current, no process computes on it but those of this run, at
     least `memory_bytes` of its memory are free, and it is not divided (MIG). What is not known
-    never counts as free. It is a look, not a reservation: somebody else may be quicker.
+    never counts as free. It is a look, not a reservation: another process may be quicker.
 
     Args:
         snapshot: of SystemMonitor.

@@ -1,6 +1,6 @@
 """Processes of the monitors: who starts whom, who watches whom, and how everybody ends.
 
-    training process                 host process                     worker processes
+    training process                 supervisor process               worker processes
     ┌──────────────┐  settings       ┌───────────────┐  fork + Event  ┌──────────────────┐
     │ MonitorClient ├───────────────>│ supervisor    ├───────────────>│ one per monitor  │
     │  one thread  │<────────────────┤  (1 thread)   │<─ ─ heartbeat ─┤                  │

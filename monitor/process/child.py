@@ -13,9 +13,9 @@ from typing import Any
 from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.backoff import Backoff
 from pylon.monitor.process.heartbeat import Heartbeat
-from pylon.monitor.process.messages import ProcessReport
-from pylon.monitor.process.resources import Restraint
+from pylon.monitor.process.resources import LimitWatch
 from pylon.monitor.status.failure import Failure, ProcessFailure
+from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.states import MonitorState, moved
 
 # Time between asking, SIGTERM, SIGKILL and giving up on a process that does not end.
@@ -51,7 +51,7 @@ class Child:
         self.error: Failure | None = None
         self.heartbeat = Heartbeat()
         self._limits = limits
-        self._restraint = Restraint(limits, 0.0)
+        self._limit_watch = LimitWatch(limits, 0.0)
         self._context = context
         self._start = start
         self._process: multiprocessing.process.BaseProcess | None = None
@@ -77,18 +77,18 @@ class Child:
         """What becomes readable when the process ends."""
         return None if self._process is None else self._process.sentinel
 
-    def report(self) -> ProcessReport:
+    def report(self) -> MonitorHealth:
         """State for the health report."""
         overdue = self.state in {MonitorState.UNREACHABLE, MonitorState.FAILED}
         alive_s = self.heartbeat.alive_s or self._started_s
-        return ProcessReport(
+        return MonitorHealth(
             self.state,
             self.pid,
             max(self.restarts, 0),
             self.error,
             alive_s if overdue else None,
             self.heartbeat.slowdown,
-            self._restraint.reason,
+            self._limit_watch.reason,
         )
 
     def overdue(self, now: float, limit_s: float) -> bool:
@@ -113,13 +113,13 @@ class Child:
         """Hold the process to its limits; why it must be replaced, None where it need not be."""
         if not self.running or self.pid is None:
             return None
-        return self._restraint.look(self.pid, self.heartbeat, now)
+        return self._limit_watch.look(self.pid, self.heartbeat, now)
 
     def end(self, now: float, kind: ProcessFailure, text: str) -> None:
         """Begin to end the process, for the reason given; it is started again after a pause.
 
         It is asked by the flag in its heartbeat alone: the Event may be what it hangs on, and a
-        thread to set it in must not exist while the host still forks.
+        thread to set it in must not exist while the supervisor still forks.
         """
         if not self.running:
             return
@@ -131,8 +131,8 @@ class Child:
     def ask_to_stop(self) -> threading.Thread | None:
         """Set the Event, for the last time, and return the thread that does so.
 
-        `Event.set` blocks for ever when a process died while waiting on it: so it runs in a thread
-        that may be left alone. The flag in the heartbeat has no lock and says the same.
+        `Event.set` blocks without a limit if a process died while waiting on it: so it runs in a thread
+        that may be left alone. The flag in the heartbeat has no lock and means the same.
         """
         if self._process is None:
             return None
@@ -152,7 +152,7 @@ class Child:
         self.heartbeat = Heartbeat()
         self._ending = Ending.NOT
         self._started_s = now
-        self._restraint = Restraint(self._limits, now)
+        self._limit_watch = LimitWatch(self._limits, now)
         try:
             self._event = self._context.Event()
             process = self._context.Process(
@@ -169,8 +169,8 @@ class Child:
         process, self._process = self._process, None
         if process is None:
             return
-        said = self.heartbeat.last_word
-        reason = Failure(*said) if said else _how_it_ended(process.exitcode)
+        last_word = self.heartbeat.last_word
+        reason = Failure(*last_word) if last_word else _how_it_ended(process.exitcode)
         process.close()
         self._pause(now, reason if self._ending is Ending.NOT else self.error)
 

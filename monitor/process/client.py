@@ -8,10 +8,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.backoff import Backoff
 from pylon.monitor.process.messages import (
     HEALTH_EVERY_S,
@@ -19,43 +18,34 @@ from pylon.monitor.process.messages import (
     RESUME,
     UNCHANGED,
     HealthReport,
-    HostSpec,
     MonitorSpec,
-    ProcessReport,
+    SupervisorSpec,
 )
-from pylon.monitor.process.reports import NewestReports, Reports, log_health_changes
-from pylon.monitor.process.supervisor_handle import HostProcess
-from pylon.monitor.process.waker import Waker
+from pylon.monitor.process.pipes import Waker
+from pylon.monitor.process.reports import LatestReports, Reports, log_health_changes
+from pylon.monitor.process.supervisor_handle import SupervisorHandle
+from pylon.monitor.settings import MonitorSettings
 from pylon.monitor.status.failure import Failure, ProcessFailure
+from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.states import MonitorState, moved
 
-# A host that is alive tells its health every 0.5 s.
+# A live supervisor reports its health every 0.5 s.
 _SILENT_AFTER_S = 6 * HEALTH_EVERY_S
 _STARTING_WITHIN_S = 15.0
-# What `stop` may take beyond `join_timeout_s`: for the host to be killed, and the last of it reaped.
+# What `stop` may take beyond `join_timeout_s`: for the supervisor to be killed, and the last of it reaped.
 _STOP_GRACE_S = 0.5
 
-logger = logging.getLogger("monitor")
+logger = logging.getLogger("pylon.monitor")
 
 # Those of this process that were started and not yet stopped, as `atexit` itself keeps its callbacks:
 # so that several are ended side by side at the interpreter's exit, within the time of one.
 _STARTED: "weakref.WeakSet[MonitorClient]" = weakref.WeakSet()
 
 
-@dataclass(frozen=True, slots=True)
-class ClientSettings:
-    """See SystemMonitor."""
-
-    interval_s: float
-    timeout_s: float
-    join_timeout_s: float
-    limits: ResourceLimits
-
-
 class MonitorClient:
-    """Starts a host, keeps its newest reports, replaces it when it fails, ends it.
+    """Starts a supervisor, keeps its newest reports, replaces it when it fails, ends it.
 
-    Nothing here waits for the host but its own daemon thread. A copy of this object in another
+    Nothing here waits for the supervisor but its own daemon thread. A copy of this object in another
     process (fork, pickle) is inert: it shows the reports it was copied with and stops nothing.
 
     Args:
@@ -65,15 +55,15 @@ class MonitorClient:
     """
 
     def __init__(
-        self, monitors: tuple[MonitorSpec, ...], settings: ClientSettings, on_change: Callable[[], None]
+        self, monitors: tuple[MonitorSpec, ...], settings: MonitorSettings, on_change: Callable[[], None]
     ) -> None:
         self.health = HealthReport()
         self.error: Failure | None = None
-        self.host_restarts = 0
+        self.supervisor_restarts = 0
         self._monitors = monitors
         self._settings = settings
         self._on_change = on_change
-        self._newest = NewestReports()
+        self._newest = LatestReports()
         self._life = MonitorState.STARTING
         self._thread: threading.Thread | None = None
         self._owner_pid: int | None = None
@@ -83,7 +73,7 @@ class MonitorClient:
         self._stopped = False
         self._released = False
         self._waker = Waker()
-        self._host: HostProcess | None = None
+        self._supervisor: SupervisorHandle | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: the reports, and none of what reaches the processes."""
@@ -91,7 +81,7 @@ class MonitorClient:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Be an inert copy."""
-        self.__init__((), ClientSettings(1.0, 1.0, 0.0, ResourceLimits()), _nothing)  # type: ignore[misc]
+        self.__init__((), MonitorSettings(), _nothing)  # type: ignore[misc]
         self.health, self.error, self._newest.reports = state["health"], state["error"], state["reports"]
         self._stopped = True
 
@@ -102,22 +92,22 @@ class MonitorClient:
 
     @property
     def state(self) -> MonitorState:
-        """Of the host; STOPPED in a copy that another process holds."""
+        """Of the supervisor; STOPPED in a copy that another process holds."""
         if self._stopped or (self._owner_pid is not None and not self._owned):
             return MonitorState.STOPPED
         return MonitorState.STOPPING if self._stop_asked else self._life
 
     @property
-    def host_pid(self) -> int | None:
-        """Process id of the host; None while there is none."""
-        return None if self._host is None else self._host.pid
+    def supervisor_pid(self) -> int | None:
+        """Process id of the supervisor; None while there is none."""
+        return None if self._supervisor is None else self._supervisor.pid
 
     @property
     def _owned(self) -> bool:
         return self._owner_pid == os.getpid()
 
     def start(self) -> None:
-        """Start the host; returns at once. Again after a start, or after a stop: nothing.
+        """Start the supervisor; returns at once. Again after a start, or after a stop: nothing.
 
         Where the system refuses a pipe or a thread, monitoring has failed and the run goes on.
         """
@@ -152,8 +142,8 @@ class MonitorClient:
                 thread.join(limit_s)
             if thread is None or not thread.is_alive():
                 self._waker.close()
-            elif self._host is not None:
-                self._host.kill()
+            elif self._supervisor is not None:
+                self._supervisor.kill()
             self._stopped = True
             _STARTED.discard(self)
             atexit.unregister(self._stop_at_exit)
@@ -161,8 +151,8 @@ class MonitorClient:
             self._stop_lock.release()
 
     def _stop_at_exit(self) -> None:
-        # Ctrl-C while the interpreter exits: nobody wants to wait any more, and a traceback would be no
-        # news. The host sees the end of this process and ends all in order.
+        # Ctrl-C while the interpreter exits: no further wait is wanted, and a traceback would be no
+        # news. The supervisor sees the end of this process and ends all in order.
         with contextlib.suppress(KeyboardInterrupt):
             # All are asked before the first is waited for: they end side by side.
             for client in tuple(_STARTED):
@@ -175,12 +165,13 @@ class MonitorClient:
         if self._owned:
             self._waker.wake()
 
-    def process_reports(self) -> dict[str, ProcessReport]:
-        """Health of each monitor's process; while the host itself is away, its state for all of them."""
+    def health_of(self, name: str) -> MonitorHealth:
+        """Of the monitor `name`, with its servers. Without a supervisor, its own state counts for all."""
         if self.state in {MonitorState.OK, MonitorState.STARTING} and self.health.processes:
-            return self.health.processes
-        away = ProcessReport(self.state, None, self.host_restarts, self.error)
-        return {one.name: away for one in self._monitors} | {"manager": away}
+            process = self.health.processes.get(name, MonitorHealth(MonitorState.STARTING))
+        else:
+            process = MonitorHealth(self.state, None, self.supervisor_restarts, self.error)
+        return replace(process, servers=self.reports.get(name, {}))
 
     def _ask_to_stop(self) -> None:
         if self._owned:
@@ -189,17 +180,19 @@ class MonitorClient:
 
     def _run(self) -> None:
         try:
-            self._keep_a_host()
+            self._keep_a_supervisor()
         except Exception as error:
-            logger.exception("monitor host: watching it has ended by a fault of its own; the run goes on")
+            logger.exception(
+                "monitor supervisor: watching it has ended by a fault of its own; the run goes on"
+            )
             self._give_up(Failure.of(error))
 
-    def _keep_a_host(self) -> None:
+    def _keep_a_supervisor(self) -> None:
         backoff = Backoff()
         while not self._stop_asked:
             started_s = time.monotonic()
             self._life = moved(self._life, MonitorState.STARTING)
-            failure = self._live_with_host()
+            failure = self._live_with_supervisor()
             if failure is None:
                 return
             pause_s = backoff.after(time.monotonic() - started_s)
@@ -211,46 +204,40 @@ class MonitorClient:
     def _note_failure(self, failure: Failure) -> None:
         if self._stop_asked:
             return
-        logger.warning("monitor host: %s; starting it anew", failure, extra={"error_kind": failure.kind})
+        logger.warning(
+            "monitor supervisor: %s; it is started again", failure, extra={"error_kind": failure.kind}
+        )
         self.error = failure
-        self.host_restarts += 1
+        self.supervisor_restarts += 1
         self.health = HealthReport()
         self._life = moved(self._life, MonitorState.RESTARTING)
         self._on_change()
 
     def _give_up(self, failure: Failure) -> None:
         logger.warning(
-            "monitor host: %s; this run is not watched", failure, extra={"error_kind": failure.kind}
+            "monitor supervisor: %s; this run is not watched", failure, extra={"error_kind": failure.kind}
         )
         self.error = failure
         self.health = HealthReport()
         self._life = MonitorState.FAILED
 
-    def _live_with_host(self) -> Failure | None:
-        """One host from start to end; why it ended, None where we were asked to stop."""
-        settings = self._settings
-        spec = HostSpec(
-            self._monitors,
-            os.getpid(),
-            settings.interval_s,
-            settings.timeout_s,
-            settings.join_timeout_s,
-            settings.limits,
-        )
+    def _live_with_supervisor(self) -> Failure | None:
+        """One supervisor from start to end; why it ended, None where we were asked to stop."""
+        spec = SupervisorSpec(self._monitors, os.getpid(), self._settings)
         try:
-            host = HostProcess(spec)
+            supervisor = SupervisorHandle(spec)
         except (OSError, ValueError) as error:
             return Failure.of_process(ProcessFailure.NOT_STARTED, str(error))
-        self._host = host
+        self._supervisor = supervisor
         try:
-            return self._follow(host)
+            return self._follow(supervisor)
         finally:
             if self._stop_asked:
-                host.end_in_order(settings.join_timeout_s)
+                supervisor.end_in_order(self._settings.join_timeout_s)
             else:
-                host.end_now(lambda seconds: self._waker.wait_for((), seconds))
+                supervisor.end_now(lambda seconds: self._waker.wait_for((), seconds))
 
-    def _follow(self, host: HostProcess) -> Failure | None:
+    def _follow(self, supervisor: SupervisorHandle) -> Failure | None:
         heard_s, limit_s = time.monotonic(), _STARTING_WITHIN_S
         released = False
         while True:
@@ -258,29 +245,35 @@ class MonitorClient:
                 return None
             if released is not self._released:
                 released = self._released
-                host.ask(RELEASE if released else RESUME)
+                supervisor.ask(RELEASE if released else RESUME)
             # Judged before the wait: a run that was itself stopped for a while hears what came meanwhile.
             overdue = time.monotonic() - heard_s > limit_s
-            ready = self._waker.wait_for(host.descriptors, 0 if overdue else HEALTH_EVERY_S * 2)
+            ready = self._waker.wait_for(supervisor.descriptors, 0 if overdue else HEALTH_EVERY_S * 2)
             try:
-                if host.health.descriptor in ready and self._take_health(host):
+                if supervisor.health.descriptor in ready and self._take_health(supervisor):
                     heard_s, limit_s, overdue = time.monotonic(), _SILENT_AFTER_S, False
-                if host.data.descriptor in ready:
-                    self._take_reports(host)
+                if supervisor.data.descriptor in ready:
+                    self._take_reports(supervisor)
             except EOFError as error:
-                return self._why_ended(host, error)
+                return self._why_ended(supervisor, error)
             except Exception as error:  # noqa: BLE001 - a torn stream can raise anything while it is decoded
                 return Failure.of_process(ProcessFailure.TORN, f"{type(error).__name__}: {error}")
             if overdue:
                 return Failure.of_process(ProcessFailure.SILENT, f"gave no answer for {limit_s:g} s")
 
-    def _why_ended(self, host: HostProcess, error: EOFError) -> Failure:
+    def _why_ended(self, supervisor: SupervisorHandle, error: EOFError) -> Failure:
         if self.health.last_word is not None:
-            logger.error("monitor host: %s", self.health.last_word)
-        return Failure.of_process(ProcessFailure.ENDED, host.how_it_ended() or str(error))
+            logger.error("monitor supervisor: %s", self.health.last_word)
+        ended = supervisor.how_it_ended() or str(error)
+        output = supervisor.error_output()
+        if output:
+            logger.error("monitor supervisor: its standard error:\n%s", output)
+            # The last line names the exception.
+            ended = f"{ended}; its standard error ends with: {output.splitlines()[-1].strip()}"
+        return Failure.of_process(ProcessFailure.ENDED, ended)
 
-    def _take_health(self, host: HostProcess) -> bool:
-        frames = host.health.read()
+    def _take_health(self, supervisor: SupervisorHandle) -> bool:
+        frames = supervisor.health.read()
         for frame in frames:
             if frame == UNCHANGED:
                 continue
@@ -293,9 +286,9 @@ class MonitorClient:
                 self._on_change()
         return bool(frames)
 
-    def _take_reports(self, host: HostProcess) -> None:
+    def _take_reports(self, supervisor: SupervisorHandle) -> None:
         newest: dict[str, bytes] = {}
-        for frame in host.data.read():
+        for frame in supervisor.data.read():
             newest |= frame
         if newest:
             self._newest.take(newest)

@@ -1,4 +1,4 @@
-"""Memory that the processes of one host share without a lock.
+"""Memory that the processes of one supervisor share without a lock.
 
 A lock would outlive the process that held it when it was killed. Each value here has one writer,
 and an aligned double is stored at once, so a reader sees the former value or the next one.
@@ -12,7 +12,7 @@ _BETWEEN = b"\0"
 
 
 class _Number:
-    """A double of a `SharedNumbers`; 0 stands for 'not'."""
+    """A double of a `SharedNumbers`; 0 means 'not'."""
 
     def __set_name__(self, owner: type["SharedNumbers"], name: str) -> None:
         self._index = owner.numbers
@@ -72,7 +72,7 @@ class Heartbeat(SharedNumbers):
 
     @property
     def last_word(self) -> tuple[str, str] | None:
-        """Why the process ended itself, as kind and text of a Failure; None where it did not say."""
+        """Why the process ended itself, as kind and text of a Failure; None if it gave no reason."""
         kind, found, text = bytes(self._text[: int(self._last_word_bytes)]).partition(_BETWEEN)
         return (kind.decode(errors="replace"), text.decode(errors="replace")) if found else None
 
@@ -85,7 +85,7 @@ class Heartbeat(SharedNumbers):
 
 
 class Notices(SharedNumbers):
-    """What concerns all processes of a host.
+    """What concerns all processes of a supervisor.
 
     Attributes:
         published_s: when the newest report was put into the Manager dict, in monotonic seconds.

@@ -21,7 +21,7 @@ _RETRY_EVERY_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ManagerAddress:
-    """Where a Manager listens, and the key that lets in nobody but this host's processes.
+    """Where a Manager listens, and the key that lets in only this supervisor's processes.
 
     Attributes:
         socket: a name in Linux's abstract namespace: nothing is left on disk, however it ends.
@@ -38,7 +38,7 @@ class ManagerAddress:
 
 
 def serve_reports(address: ManagerAddress) -> None:
-    """Be the Manager: hold one dict and serve it for ever."""
+    """Be the Manager: hold one dict and serve it until killed."""
     reports: dict[str, bytes] = {}
 
     class Serving(BaseManager):
@@ -57,7 +57,7 @@ class ManagerReports:
 
     Args:
         address: where the Manager listens.
-        heartbeat: tells the supervisor since when this process waits, and when it was answered.
+        heartbeat: shows the supervisor since when this process waits, and when it was answered.
 
     Every method raises ManagerGoneError when the Manager is gone, and then for good.
     """

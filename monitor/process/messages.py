@@ -1,4 +1,4 @@
-"""What the processes tell each other, and how it crosses a pipe.
+"""What the processes report to each other, and how it crosses a pipe.
 
 A frame is a length and a pickle. Both ends are processes of ours that one training process
 started; nothing else has the pipes.
@@ -9,14 +9,13 @@ import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
-from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.pipes import PipeEnd
-from pylon.monitor.status.failure import Failure
-from pylon.monitor.status.states import MonitorState
+from pylon.monitor.settings import MonitorSettings
+from pylon.monitor.status.health import MonitorHealth
 
-# Where the host finds its pipes to the training process.
+# Where the supervisor finds its pipes to the training process.
 HEALTH_DESCRIPTOR, DATA_DESCRIPTOR = 3, 4
-# How often the supervisor tells its health, as a sign of life.
+# How often the supervisor reports its health, as a sign of life.
 HEALTH_EVERY_S = 0.5
 # In place of a health report that is the same as the one before.
 UNCHANGED = True
@@ -32,7 +31,7 @@ class MonitorSpec:
     """All that a worker needs to run one monitor.
 
     Attributes:
-        name: the monitor's name, unique among those of one host.
+        name: the monitor's name, unique among those of one supervisor.
         module, qualname: where its class is found.
         arguments: what its constructor was called with, pickled: only the worker imports what it names.
         interval_s: between two readings.
@@ -48,76 +47,24 @@ class MonitorSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class HostSpec:
-    """All that a host needs.
+class SupervisorSpec:
+    """All that a supervisor needs.
 
     Attributes:
         monitors: what to run.
         parent_pid: the training process.
-        interval_s: between two snapshots.
-        timeout_s: how long a report to the Manager may take.
-        stop_budget_s: time for an orderly end.
-        limits: of each process.
+        settings: `interval_s` between two snapshots, `timeout_s` of a report to the Manager, `join_timeout_s`
+            for an orderly end, and the limits of each process.
     """
 
     monitors: tuple[MonitorSpec, ...]
     parent_pid: int
-    interval_s: float
-    timeout_s: float
-    stop_budget_s: float
-    limits: ResourceLimits
-
-
-@dataclass(frozen=True, slots=True)
-class ServerReport:
-    """One server as its monitor's process sees it.
-
-    Attributes:
-        status: the newest reading that succeeded, pickled until it is in the training process;
-            None before the first.
-        success_s: monotonic time of it.
-        failures: readings that failed since.
-        error: the newest failure; None after a success.
-        busy_since_s: since when a reading is under way; None between readings.
-        duration_s: of the newest reading.
-        overruns: ticks that were skipped because a reading took too long.
-    """
-
-    status: Any = None
-    success_s: float | None = None
-    failures: int = 0
-    error: Failure | None = None
-    busy_since_s: float | None = None
-    duration_s: float | None = None
-    overruns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessReport:
-    """One monitor's process as the supervisor sees it.
-
-    Attributes:
-        state: see MonitorState.
-        pid: of the process; None while there is none.
-        restarts: how often it was replaced.
-        error: why it was replaced last.
-        no_answer_since_s: monotonic time of its last sign of life, while it is overdue.
-        slowdown: by what its interval is multiplied; more than 1 where it was over its limits.
-        slowed_because: which limit; None where it was not slowed down.
-    """
-
-    state: MonitorState
-    pid: int | None = None
-    restarts: int = 0
-    error: Failure | None = None
-    no_answer_since_s: float | None = None
-    slowdown: float = 1.0
-    slowed_because: str | None = None
+    settings: MonitorSettings
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What the supervisor tells several times a second; its absence is news too.
+    """What the supervisor reports several times a second; its absence is news too.
 
     Attributes:
         processes: by name.
@@ -125,7 +72,7 @@ class HealthReport:
         left_behind: in the last report of all, process ids by name of what could not be ended.
     """
 
-    processes: dict[str, ProcessReport] = field(default_factory=dict)
+    processes: dict[str, MonitorHealth] = field(default_factory=dict)
     last_word: str | None = None
     left_behind: dict[str, int] = field(default_factory=dict)
 
@@ -173,8 +120,8 @@ class FrameReader:
         """All frames that have arrived whole, the last words of a side that has closed included.
 
         Raises:
-            EOFError: the other side has closed and said all, or what came is no frame.
-            OSError: this side was closed by somebody else.
+            EOFError: the other side has closed and all was read, or what came is no frame.
+            OSError: this side was closed by other code.
         """
         closed = False
         while not closed:
@@ -226,7 +173,7 @@ class FrameWriter:
         """Send `message` if the pipe takes it now; False where an earlier frame still fills it.
 
         Raises:
-            OSError: nobody reads any more.
+            OSError: the pipe is closed.
         """
         self.push()
         if self._begun:
@@ -239,7 +186,7 @@ class FrameWriter:
         """Go on with a frame that has begun, as far as the pipe takes it now.
 
         Raises:
-            OSError: nobody reads any more.
+            OSError: the pipe is closed.
         """
         while self._begun:
             try:

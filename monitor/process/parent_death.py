@@ -36,7 +36,7 @@ def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
 
 
 class ProcessWatch:
-    """Tells whether a process still runs, free of the reuse of pids.
+    """Shows whether a process still runs, free of the reuse of pids.
 
     Args:
         pid: the process to watch; it must run now.

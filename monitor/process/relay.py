@@ -1,6 +1,6 @@
 """The relay process: copies the Manager dict once per interval and sends it to the training process.
 
-It exists to be replaceable: it may wait for a Manager that does not answer, so that nobody else has to.
+It exists to be replaceable: it may wait for a Manager that does not answer, so that no other process has to.
 """
 
 import os
@@ -10,7 +10,7 @@ import time
 from pylon.monitor.process.heartbeat import Notices
 from pylon.monitor.process.manager import ManagerGoneError, ManagerReports
 from pylon.monitor.process.messages import FrameWriter
-from pylon.monitor.process.worker import Surroundings, shall_end
+from pylon.monitor.process.worker import WorkerContext, shall_end
 from pylon.monitor.status.failure import ProcessFailure
 
 # Soon after the start every report is passed on at once; later at most one copy per interval.
@@ -24,17 +24,17 @@ _SPACING = 0.9
 _LATEST = 0.95
 
 
-def relay(output: FrameWriter, interval_s: float, notices: Notices, around: Surroundings) -> None:
+def relay(output: FrameWriter, interval_s: float, notices: Notices, context: WorkerContext) -> None:
     """Send what is new in the Manager dict, until the end is asked for."""
     started_s = time.monotonic()
     step_s = max(_SHORTEST_STEP_S, min(interval_s / _STEPS_PER_INTERVAL, _LONGEST_STEP_S))
     seen_s = 0.0
-    reports = ManagerReports(around.manager, around.heartbeat)
+    reports = ManagerReports(context.manager, context.heartbeat)
     sender = _Sender(output)
-    around.heartbeat.ready_s = started_s
+    context.heartbeat.ready_s = started_s
     while True:
         now = time.monotonic()
-        around.heartbeat.alive_s = now
+        context.heartbeat.alive_s = now
         eager = now - started_s < _EAGER_FOR_S
         published_s = notices.published_s
         # Workers that tick together report within moments of each other: one copy for all of them.
@@ -46,10 +46,10 @@ def relay(output: FrameWriter, interval_s: float, notices: Notices, around: Surr
                 seen_s = now
             sender.send()
         except (ManagerGoneError, OSError) as error:
-            around.heartbeat.last_word = (ProcessFailure.MANAGER_GONE.value, str(error))
+            context.heartbeat.last_word = (ProcessFailure.MANAGER_GONE.value, str(error))
             os._exit(1)
         wait_s = min(step_s, _EAGER_STEP_S) if eager else step_s
-        if shall_end(around, 0.0 if sender.wait_while_busy(wait_s) else wait_s):
+        if shall_end(context, 0.0 if sender.wait_while_busy(wait_s) else wait_s):
             os._exit(0)
 
 
@@ -76,7 +76,7 @@ class _Sender:
         """Send as much as the pipe takes now.
 
         Raises:
-            OSError: nobody reads any more.
+            OSError: the pipe is closed.
         """
         self._output.push()
         for name, report in list(self._waiting.items()):

@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pylon.monitor.process.messages import HealthReport, ProcessReport, ServerReport
+from pylon.monitor.process.messages import HealthReport
 from pylon.monitor.status.failure import Failure
+from pylon.monitor.status.health import MonitorHealth, ServerReport
 from pylon.monitor.status.states import MonitorState
 
 Reports = dict[str, dict[str, ServerReport]]
@@ -15,13 +16,13 @@ Reports = dict[str, dict[str, ServerReport]]
 # One line per change of state, and from one server not more than one in so many seconds.
 _LOG_SPACING_S = 10.0
 
-logger = logging.getLogger("monitor")
+logger = logging.getLogger("pylon.monitor")
 
 
-class NewestReports:
+class LatestReports:
     """Merges what the relay sends into what is known.
 
-    A monitor that is replaced, or a Manager that starts anew, has nothing to tell at first: the last
+    A monitor that is replaced, or a Manager that is started again, has nothing to report at first: the last
     good status stays, with its time.
     """
 
@@ -61,46 +62,51 @@ def _merged(former: ServerReport | None, report: ServerReport) -> ServerReport:
             report,
             status=kept.status,
             success_s=kept.success_s,
-            failures=kept.failures + 1,
-            error=Failure.of(error),
+            consecutive_failures=kept.consecutive_failures + 1,
+            last_error=Failure.of(error),
         )
 
 
 class _ServerLog:
-    """Tells the log when readings of a server begin to fail, fail in another way, or succeed again."""
+    """Logs when readings of a server begin to fail, fail in another way, or succeed again."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str], tuple[str | None, float]] = {}
+        self._logged: dict[tuple[str, str], tuple[str | None, float]] = {}
 
     def note(
         self, name: str, former: Mapping[str, ServerReport], current: Mapping[str, ServerReport]
     ) -> None:
         for server, report in current.items():
-            kind = None if report.error is None else report.error.kind
-            told, told_s = self._told.get((name, server), (None, 0.0))
+            kind = None if report.last_error is None else report.last_error.kind
+            logged, logged_s = self._logged.get((name, server), (None, 0.0))
             now = time.monotonic()
-            if kind == told or (told_s and now - told_s < _LOG_SPACING_S):
+            if kind == logged or (logged_s and now - logged_s < _LOG_SPACING_S):
                 continue
-            self._told[name, server] = (kind, now)
+            self._logged[name, server] = (kind, now)
             before = former.get(server)
             details = {"monitor": name, "server": server, "error_kind": kind}
-            if report.error is None:
+            if report.last_error is None:
                 logger.info("monitor %s, %s: readings succeed again", name, server, extra=details)
             else:
                 since = " for the first time" if before is None or before.success_s is None else ""
                 logger.warning(
-                    "monitor %s, %s: reading failed%s: %s", name, server, since, report.error, extra=details
+                    "monitor %s, %s: reading failed%s: %s",
+                    name,
+                    server,
+                    since,
+                    report.last_error,
+                    extra=details,
                 )
 
 
-def _why(report: ProcessReport) -> str | None:
+def _why(report: MonitorHealth) -> str | None:
     if report.slowed_because is not None:
         return f"slowed down: {report.slowed_because}"
     if report.state is MonitorState.STALE:
         return "no reading has succeeded lately"
-    if report.error is None or report.state is MonitorState.OK:
+    if report.last_error is None or report.state is MonitorState.OK:
         return None
-    return str(report.error)
+    return str(report.last_error)
 
 
 def log_health_changes(former: HealthReport, current: HealthReport) -> None:

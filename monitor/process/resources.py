@@ -35,7 +35,7 @@ def cap_memory(limits: ResourceLimits) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (bytes_, bytes_))
 
 
-class Restraint:
+class LimitWatch:
     """Judges one life of one process by what it uses.
 
     Args:

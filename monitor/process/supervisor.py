@@ -1,4 +1,4 @@
-"""The host process: starts Manager, relay and workers, watches their heartbeats, replaces what fails.
+"""The supervisor: starts Manager, relay and workers, watches their heartbeats, replaces what fails.
 
 It has one thread, no torch and no driver, so its children are forked from it: each shares its
 memory and starts in milliseconds. It makes no call that another process could hold up.
@@ -15,8 +15,8 @@ from multiprocessing import connection, get_context
 from typing import Any
 
 from pylon.monitor.process.child import Child, stop_all
+from pylon.monitor.process.diagnosis import Verdict, blame, trouble
 from pylon.monitor.process.heartbeat import Heartbeat, Notices
-from pylon.monitor.process.judgement import Verdict, blame, trouble
 from pylon.monitor.process.manager import ManagerAddress, serve_reports
 from pylon.monitor.process.messages import (
     DATA_DESCRIPTOR,
@@ -28,29 +28,29 @@ from pylon.monitor.process.messages import (
     UNCHANGED,
     FrameWriter,
     HealthReport,
-    HostSpec,
     MonitorSpec,
+    SupervisorSpec,
     read_one,
 )
 from pylon.monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
 from pylon.monitor.process.relay import relay
 from pylon.monitor.process.resources import cap_memory
-from pylon.monitor.process.worker import Surroundings, prepare_child, work
+from pylon.monitor.process.worker import WorkerContext, prepare_child, work
 from pylon.monitor.status.failure import ProcessFailure
 from pylon.monitor.status.states import MonitorState
 
-# Beside the standard streams and its pipes a host has inherited nothing that it wants.
+# A supervisor needs nothing that it inherits but the standard streams and its pipes.
 _OWN_DESCRIPTORS = 5
 _SHORTEST_STEP_S = 0.05
 _GAP_S = 2.0
 _STALE_INTERVALS = 3
 # Workers get most of the budget; Manager and relay are ended by SIGKILL, which takes moments.
 _WORKERS_SHARE = 0.8
-# Once the run has died nobody waits for us: everything is gone within two seconds of it.
+# Once the run has died nothing waits for us: everything is gone within two seconds of it.
 _LONGEST_STOP_WITHOUT_RUN_S = 1.5
 
 
-class Host:
+class Supervisor:
     """The supervisor.
 
     Args:
@@ -59,7 +59,9 @@ class Host:
         health_descriptor, data_descriptor: pipes to the training process.
     """
 
-    def __init__(self, spec: HostSpec, lifeline: int, health_descriptor: int, data_descriptor: int) -> None:
+    def __init__(
+        self, spec: SupervisorSpec, lifeline: int, health_descriptor: int, data_descriptor: int
+    ) -> None:
         self._spec = spec
         self._pid = os.getpid()
         self._lifeline = lifeline
@@ -70,10 +72,12 @@ class Host:
         self._notices = Notices()
         self._address = ManagerAddress.new()
         context = get_context("fork")
-        self._manager = Child("pylon-manager", context, self._start_manager, spec.limits)
-        self._relay = Child("pylon-relay", context, self._start_relay, spec.limits)
+        self._manager = Child("pylon-manager", context, self._start_manager, spec.settings.limits)
+        self._relay = Child("pylon-relay", context, self._start_relay, spec.settings.limits)
         self._workers = {
-            one.name: Child(f"pylon-{one.name}", context, partial(self._start_worker, one), spec.limits)
+            one.name: Child(
+                f"pylon-{one.name}", context, partial(self._start_worker, one), spec.settings.limits
+            )
             for one in spec.monitors
         }
         self._monitors = {one.name: one for one in spec.monitors}
@@ -96,7 +100,7 @@ class Host:
 
     def _woken(self) -> bool:
         """Wait until something ends or the next look is due; whether the end is asked for."""
-        step_s = max(_SHORTEST_STEP_S, min(self._spec.interval_s / 4, HEALTH_EVERY_S))
+        step_s = max(_SHORTEST_STEP_S, min(self._spec.settings.interval_s / 4, HEALTH_EVERY_S))
         descriptors = [self._lifeline, self._run_watch.descriptor]
         descriptors += [child.sentinel for child in self._everybody()]
         ready = connection.wait([one for one in descriptors if one is not None], step_s)
@@ -129,8 +133,8 @@ class Host:
             self._judge(now)
 
     def _judge(self, now: float) -> None:
-        relay_limit_s = max(self._spec.timeout_s, _STALE_INTERVALS * self._spec.interval_s)
-        _follow(self._relay, trouble(self._relay, now, relay_limit_s, self._spec.timeout_s), now)
+        relay_limit_s = max(self._spec.settings.timeout_s, _STALE_INTERVALS * self._spec.settings.interval_s)
+        _follow(self._relay, trouble(self._relay, now, relay_limit_s, self._spec.settings.timeout_s), now)
         for name, worker in self._workers.items():
             stale_after_s = _STALE_INTERVALS * self._monitors[name].interval_s * worker.heartbeat.slowdown
             timeout_s = self._monitors[name].timeout_s
@@ -139,12 +143,12 @@ class Host:
                 _note_success(worker, now, stale_after_s)
         if (over := self._manager.restrain(now)) is not None:
             self._manager.end(now, ProcessFailure.OVER_LIMIT, over)
-        culprit = blame(self._manager, self._clients(), now, self._spec.timeout_s)
+        culprit = blame(self._manager, self._clients(), now, self._spec.settings.timeout_s)
         if culprit is not None:
-            culprit.end(now, ProcessFailure.SILENT, f"gave no answer for {self._spec.timeout_s:g} s")
+            culprit.end(now, ProcessFailure.SILENT, f"gave no answer for {self._spec.settings.timeout_s:g} s")
 
     def _tell(self, now: float) -> None:
-        """Tell the health when it has changed, and now and then as a sign of life."""
+        """Report the health when it has changed, and now and then as a sign of life."""
         reports = {name: worker.report() for name, worker in self._workers.items()}
         report = HealthReport(reports | {"manager": self._manager.report(), "relay": self._relay.report()})
         unchanged = report == self._told
@@ -154,12 +158,12 @@ class Host:
             if self._health.write(UNCHANGED if unchanged else report):
                 self._told, self._told_s = report, now
         except OSError:
-            # Nobody reads: the lifeline ends in the same moment.
+            # The pipe is closed: the lifeline ends in the same moment.
             return
 
     def _stop(self) -> None:
         """End all, workers first; then go without waiting for anything that is left."""
-        budget_s = self._spec.stop_budget_s
+        budget_s = self._spec.settings.join_timeout_s
         if self._run_watch.ended():
             budget_s = min(budget_s, _LONGEST_STOP_WITHOUT_RUN_S)
         stop_all(list(self._workers.values()), budget_s * _WORKERS_SHARE)
@@ -179,24 +183,24 @@ class Host:
     def _everybody(self) -> list[Child]:
         return [self._manager, *self._clients()]
 
-    def _surroundings(self, event: Any, heartbeat: Heartbeat) -> Surroundings:  # noqa: ANN401 - an Event
-        """What a forked child is told; closes in it what only the host uses."""
+    def _worker_context(self, event: Any, heartbeat: Heartbeat) -> WorkerContext:  # noqa: ANN401 - an Event
+        """What a forked child gets; closes in it what only the supervisor uses."""
         os.close(self._health_descriptor)
-        return Surroundings(self._pid, self._run_watch, event, self._address, heartbeat)
+        return WorkerContext(self._pid, self._run_watch, event, self._address, heartbeat)
 
     def _start_manager(self, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401 - an Event
-        prepare_child("pylon-manager", self._surroundings(event, heartbeat), signal.SIGKILL)
+        prepare_child("pylon-manager", self._worker_context(event, heartbeat), signal.SIGKILL)
         os.close(self._data_descriptor)
         serve_reports(self._address)
 
     def _start_relay(self, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401 - an Event
-        around = self._surroundings(event, heartbeat)
-        prepare_child("pylon-relay", around, signal.SIGKILL)
-        relay(FrameWriter(self._data_descriptor), self._spec.interval_s, self._notices, around)
+        context = self._worker_context(event, heartbeat)
+        prepare_child("pylon-relay", context, signal.SIGKILL)
+        relay(FrameWriter(self._data_descriptor), self._spec.settings.interval_s, self._notices, context)
 
     def _start_worker(self, spec: MonitorSpec, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401
         os.close(self._data_descriptor)
-        work(spec, self._notices, self._surroundings(event, heartbeat))
+        work(spec, self._notices, self._worker_context(event, heartbeat))
 
 
 def _follow(child: Child, verdict: Verdict | None, now: float) -> None:
@@ -212,33 +216,33 @@ def _note_success(worker: Child, now: float, stale_after_s: float) -> None:
 
 
 def main(parent_pid: int) -> None:
-    """Be the host; the spec comes as one frame on standard input, which then is the lifeline.
+    """Be the supervisor; the spec comes as one frame on standard input, which then is the lifeline.
 
     Args:
         parent_pid: the training process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _close_inherited()
-    # There is nothing to put in order yet. The lifeline may not tell that the run has ended: a process
+    # There is nothing to put in order yet. The lifeline may not show that the run has ended: a process
     # that the run has forked may hold its other end.
     die_with_parent(parent_pid, signal.SIGKILL)
-    call_process("pylon-host")
+    call_process("pylon-supervise")
     lifeline = sys.stdin.fileno()
     try:
-        # Requests may stand behind the spec already: they stay in the pipe, for Host to follow.
-        spec: HostSpec = read_one(lifeline)
+        # Requests may be behind the spec already: they stay in the pipe, for Supervisor to follow.
+        spec: SupervisorSpec = read_one(lifeline)
     except EOFError:
-        # The run ended before it had told what to do.
+        # The run ended before it sent its spec.
         os._exit(0)
     # Inherited by all that is started from here.
-    cap_memory(spec.limits)
-    # SIGCONT: a host that somebody has stopped wakes up, sees the end of the run, and ends all in order.
+    cap_memory(spec.settings.limits)
+    # SIGCONT: a supervisor that was stopped wakes up, sees the end of the run, and ends all in order.
     die_with_parent(spec.parent_pid, signal.SIGCONT)
     exit_code = 1
     try:
-        Host(spec, lifeline, HEALTH_DESCRIPTOR, DATA_DESCRIPTOR).run()
+        Supervisor(spec, lifeline, HEALTH_DESCRIPTOR, DATA_DESCRIPTOR).run()
         exit_code = 0
-    except Exception:  # noqa: BLE001 - whatever it is, the training process's log shall tell it
+    except Exception:  # noqa: BLE001 - whatever it is, the training process logs it
         with contextlib.suppress(OSError):
             FrameWriter(HEALTH_DESCRIPTOR).write(HealthReport(last_word=traceback.format_exc()))
     # multiprocessing's own exit waits for every child without limit, an unkillable one included.

@@ -1,4 +1,4 @@
-"""The host as the training process holds it: started, heard, and ended with all that it has started."""
+"""The supervisor as the training process holds it: started, heard, and ended with all that it has started."""
 
 import contextlib
 import logging
@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pylon.monitor.process.error_output import ErrorOutput
 from pylon.monitor.process.messages import (
     DATA_DESCRIPTOR,
     HEALTH_DESCRIPTOR,
     STOP,
     FrameReader,
     HealthReport,
-    HostSpec,
+    SupervisorSpec,
     encode,
 )
 from pylon.monitor.process.pipes import PipeEnd
@@ -27,15 +28,15 @@ _PACKAGE_ROOT = str(Path(__file__).absolute().parents[3])
 # From here on `stop` ends with force what has not ended by itself, within the grace of 0.5 s.
 _FORCE_AFTER_S = 0.1
 _REAP_WITHIN_S = 0.2
-# A worker that holds a driver ends by itself within a second of its host's death.
+# A worker that holds a driver ends by itself within a second of its supervisor's death.
 _WORKERS_GRACE_S = 1.3
 _LOOK_EVERY_S = 0.005
 
-logger = logging.getLogger("monitor")
+logger = logging.getLogger("pylon.monitor")
 
 
-class HostProcess:
-    """A running host. It leads a process group of its own, in which all that it starts stays.
+class SupervisorHandle:
+    """A running supervisor. It leads a process group of its own, in which all that it starts stays.
 
     So Ctrl-C of a terminal, which goes to the foreground group, reaches none of them.
 
@@ -49,13 +50,14 @@ class HostProcess:
         OSError: it cannot be started.
     """
 
-    def __init__(self, spec: HostSpec) -> None:
+    def __init__(self, spec: SupervisorSpec) -> None:
         with contextlib.ExitStack() as stack:
-            # What the host uses is closed here in any case, what we use only where it does not start.
-            with contextlib.ExitStack() as of_host:
-                lifeline = _pipe(of_host, stack)
-                health, data = _pipe(stack, of_host), _pipe(stack, of_host)
-                self.pid = _launch(lifeline[0].number, health[1].number, data[1].number)
+            # What the supervisor uses is closed here in any case, what we use only where it does not start.
+            with contextlib.ExitStack() as of_supervisor:
+                lifeline = _pipe(of_supervisor, stack)
+                health, data = _pipe(stack, of_supervisor), _pipe(stack, of_supervisor)
+                self._error_output = _error_output(stack)
+                self.pid = _launch(lifeline[0].number, health[1].number, data[1].number, self._error_output)
             self._descriptors = stack.pop_all()
         self._reaped = False
         self._lifeline = lifeline[1]
@@ -65,7 +67,7 @@ class HostProcess:
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """What becomes readable when it has something to say, or ends."""
+        """What becomes readable when it has something to report, or ends."""
         return self.health.descriptor, self.data.descriptor
 
     def ask(self, request: int) -> None:
@@ -73,13 +75,13 @@ class HostProcess:
         self.ask_bytes(bytes([request]))
 
     def ask_bytes(self, content: bytes) -> None:
-        """Write into its lifeline; a host that has ended does not mind."""
+        """Write into its lifeline; a supervisor that has ended does not mind."""
         with contextlib.suppress(OSError):
             while content:
                 content = content[os.write(self._lifeline.checked(), content) :]
 
     def how_it_ended(self) -> str | None:
-        """Exit code or signal; None while it runs, or where somebody else has waited for it."""
+        """Exit code or signal; None while it runs, or if other code has waited for it."""
         # It stays a zombie: as long as it does, no stranger gets its process id, which is the group's.
         until_s = time.monotonic() + _FORCE_AFTER_S
         while time.monotonic() < until_s:
@@ -94,8 +96,12 @@ class HostProcess:
             time.sleep(_LOOK_EVERY_S)
         return None
 
+    def error_output(self) -> str:
+        """What it has written to its standard error: nothing, unless it fails."""
+        return "" if self._error_output is None else self._error_output.text()
+
     def kill(self) -> None:
-        """SIGKILL to the host alone; its children notice."""
+        """SIGKILL to the supervisor alone; its children notice."""
         if not self._reaped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -113,7 +119,7 @@ class HostProcess:
         self._reap_adopted()
 
     def end_now(self, wait: Callable[[float], object]) -> None:
-        """End what is left of a host that has failed.
+        """End what is left of a supervisor that has failed.
 
         Args:
             wait: waits so many seconds, or less where a stop is asked for meanwhile.
@@ -130,7 +136,9 @@ class HostProcess:
         wait(grace_s)
         self._signal_group(signal.SIGKILL)
         if not self._ended_by(time.monotonic() + _REAP_WITHIN_S):
-            logger.error("monitor: host process %d cannot be killed; it is left behind", self.pid)
+            logger.error(
+                "monitor: the supervisor (process %d) cannot be killed; it is left running", self.pid
+            )
 
     def _ended_by(self, deadline_s: float) -> bool:
         while not self._reaped:
@@ -154,10 +162,10 @@ class HostProcess:
             for report in self.health.read():
                 left = report.left_behind if isinstance(report, HealthReport) else {}
                 for name, pid in left.items():
-                    logger.error("monitor: %s (process %d) cannot be killed; it is left behind", name, pid)
+                    logger.error("monitor: %s (process %d) cannot be killed; it is left running", name, pid)
 
     def _reap_adopted(self) -> None:
-        """Where this process is PID 1 or a subreaper, the host's orphans have become its children."""
+        """Where this process is PID 1 or a subreaper, the supervisor's orphans have become its children."""
         until_s = time.monotonic() + _REAP_WITHIN_S
         with contextlib.suppress(ChildProcessError):
             # One that SIGKILL has just hit takes a moment to end.
@@ -175,33 +183,43 @@ def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[P
     return ends
 
 
-def _launch(lifeline: int, health: int, data: int) -> int:
-    """Start a host with these as its standard input and further descriptors; its process id."""
+def _error_output(stack: contextlib.ExitStack) -> ErrorOutput | None:
+    try:
+        output = ErrorOutput()
+    except (OSError, AttributeError):
+        # A sandbox without memory files: a failed start stays unexplained.
+        return None
+    stack.callback(output.close)
+    return output
+
+
+def _launch(lifeline: int, health: int, data: int, errors: ErrorOutput | None) -> int:
+    """Start a supervisor with these as its standard input and further descriptors; its process id."""
     boot = _BOOT.format(path=_search_path(), parent=os.getpid())
     # Not subprocess: it waits for a pipe of its own to close, and a process that another thread forks
     # in that moment, such as a loader worker, keeps it open for all its life.
     return os.posix_spawn(
         sys.executable,
-        # -S and -I: neither site nor the user's Python settings run in the host; it gets our path as it is.
+        # -S and -I: neither site nor the user's Python settings run in the supervisor; it gets our path.
         [sys.executable, "-I", "-S", "-c", boot],
         os.environ,
         file_actions=[
             (os.POSIX_SPAWN_DUP2, lifeline, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_RDWR, 0),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, 1 if errors is None else errors.number, 2),
             (os.POSIX_SPAWN_DUP2, health, HEALTH_DESCRIPTOR),
             (os.POSIX_SPAWN_DUP2, data, DATA_DESCRIPTOR),
         ],
         setpgroup=0,
-        # A run may ignore or block what the host must hear: the end of its children, and SIGTERM.
+        # A run may ignore or block what the supervisor must hear: the end of its children, and SIGTERM.
         setsigmask=(),
         setsigdef=(signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ),
     )
 
 
 def _search_path() -> list[str]:
-    """The run's, without what its interpreter passes over too."""
-    entries = [_PACKAGE_ROOT, *(entry or _here() for entry in sys.path if isinstance(entry, str))]
+    """The run's own, so that its modules are found as it finds them; Pylon's folder last, if it is absent."""
+    entries = [*(entry or _here() for entry in sys.path if isinstance(entry, str)), _PACKAGE_ROOT]
     return [entry for entry in dict.fromkeys(entries) if entry]
 
 

@@ -14,9 +14,10 @@ from typing import Any, NoReturn, Protocol
 
 from pylon.monitor.process.heartbeat import Heartbeat, Notices
 from pylon.monitor.process.manager import ManagerAddress, ManagerReports
-from pylon.monitor.process.messages import MonitorSpec, ServerReport
+from pylon.monitor.process.messages import MonitorSpec
 from pylon.monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
 from pylon.monitor.status.failure import Failure
+from pylon.monitor.status.health import ServerReport
 
 _STEPS_PER_INTERVAL = 4
 # Somewhat less than one, so that a step that comes a moment early is not left out.
@@ -63,18 +64,18 @@ class Reads(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the supervisor gives to a worker beside its spec.
+class WorkerContext:
+    """What the supervisor gives to a worker besides its spec.
 
     Attributes:
-        host_pid: the supervisor's process.
+        supervisor_pid: the supervisor's process.
         run_watch: the training process.
         stop: set when the worker shall end.
         manager: how to reach the Manager.
         heartbeat: what the supervisor sees of the worker.
     """
 
-    host_pid: int
+    supervisor_pid: int
     run_watch: ProcessWatch
     stop: StopEvent
     manager: ManagerAddress
@@ -88,7 +89,7 @@ class ServerReader(threading.Thread):
         monitor: reads the server.
         server: its name.
         stop: ends the rhythm.
-        heartbeat: tells how much slower than its interval it shall read.
+        heartbeat: says how much slower than its interval it shall read.
     """
 
     def __init__(self, monitor: Reads, server: str, stop: StopEvent, heartbeat: Heartbeat) -> None:
@@ -119,18 +120,18 @@ class ServerReader(threading.Thread):
         former = self.report
         self.report = replace(former, busy_since_s=started_s)
         try:
-            # Pickled here, where a status that cannot be is this reading's failure and nobody else's.
+            # Pickled here, where a status that cannot be is this reading's failure alone.
             status = _pickled(self._monitor._update_single_server(self.server))
         except Exception as error:  # noqa: BLE001 - a collector may fail in any way; its failure is a report
             self.report = replace(
                 former,
-                failures=former.failures + 1,
-                error=Failure.of(error),
-                duration_s=time.monotonic() - started_s,
+                consecutive_failures=former.consecutive_failures + 1,
+                last_error=Failure.of(error),
+                reading_s=time.monotonic() - started_s,
             )
             return
         now = time.monotonic()
-        self.report = ServerReport(status, now, duration_s=now - started_s, overruns=former.overruns)
+        self.report = ServerReport(now, reading_s=now - started_s, overruns=former.overruns, status=status)
 
 
 def _pickled(status: object) -> bytes:
@@ -144,7 +145,7 @@ def _pickled(status: object) -> bytes:
 
 
 def load_monitor(spec: MonitorSpec) -> Reads:
-    """The monitor of a spec, made anew with the arguments its original was made with."""
+    """The monitor of a spec, made again with the arguments of its original."""
     found: Any = importlib.import_module(spec.module)
     for part in spec.qualname.split("."):
         found = getattr(found, part)
@@ -153,9 +154,9 @@ def load_monitor(spec: MonitorSpec) -> Reads:
     return monitor
 
 
-def work(spec: MonitorSpec, notices: Notices, around: Surroundings) -> NoReturn:
-    """Run one monitor until it is told to stop, the run ends, or the Manager is gone."""
-    prepare_child(f"pylon-{spec.name}", around, signal.SIGTERM)
+def work(spec: MonitorSpec, notices: Notices, context: WorkerContext) -> NoReturn:
+    """Run one monitor until it is asked to stop, the run ends, or the Manager is gone."""
+    prepare_child(f"pylon-{spec.name}", context, signal.SIGTERM)
     readers: list[ServerReader] = []
     monitor: Reads | None = None
     exit_code = 1
@@ -165,41 +166,41 @@ def work(spec: MonitorSpec, notices: Notices, around: Surroundings) -> NoReturn:
             monitor._init_status_structures()
             monitor._set_released(bool(notices.released))
             readers += [
-                ServerReader(monitor, server, around.stop, around.heartbeat)
+                ServerReader(monitor, server, context.stop, context.heartbeat)
                 for server in monitor._get_servers_list()
             ]
             for reader in readers:
                 reader.start()
-            _report_until_stopped(spec.name, monitor, readers, notices, around)
+            _report_until_stopped(spec.name, monitor, readers, notices, context)
             exit_code = 0
     except _AskedToEnd:
         exit_code = 0
-    except Exception as error:  # noqa: BLE001 - whatever a user's class raises is told, not printed
-        around.heartbeat.last_word = (type(error).__name__, str(error))
-    _close_in_order(monitor, readers, around)
+    except Exception as error:  # noqa: BLE001 - whatever a user's class raises is reported, not printed
+        context.heartbeat.last_word = (type(error).__name__, str(error))
+    _close_in_order(monitor, readers, context)
     # A reader may hang in the driver: the interpreter's own end would wait for it.
     os._exit(exit_code)
 
 
-def prepare_child(name: str, around: Surroundings, on_parent_death: signal.Signals) -> None:
-    """What every process of the host does first.
+def prepare_child(name: str, context: WorkerContext, on_parent_death: signal.Signals) -> None:
+    """What every process of the supervisor does first.
 
-    Leave Ctrl-C to the run, die with the host, and keep what libraries print out of the run's output.
+    Leave Ctrl-C to the run, die with the supervisor, and keep what libraries print out of the run's output.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent(around.host_pid, on_parent_death)
+    die_with_parent(context.supervisor_pid, on_parent_death)
     call_process(name)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
     os.close(nowhere)
-    around.heartbeat.alive_s = time.monotonic()
+    context.heartbeat.alive_s = time.monotonic()
 
 
-def shall_end(around: Surroundings, wait_s: float) -> bool:
+def shall_end(context: WorkerContext, wait_s: float) -> bool:
     """Wait up to `wait_s` on the Event; whether this process shall end."""
-    return around.stop.wait(wait_s) or bool(around.heartbeat.asked_to_end) or around.run_watch.ended()
+    return context.stop.wait(wait_s) or bool(context.heartbeat.asked_to_end) or context.run_watch.ended()
 
 
 class _AskedToEnd(Exception):  # noqa: N818 - not an error
@@ -224,8 +225,8 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, _END_WITHIN_S)
 
 
-def _close_in_order(monitor: Reads | None, readers: list[ServerReader], around: Surroundings) -> None:
-    """Let the monitor close what it holds, unless a reading is under way and may hold it for ever."""
+def _close_in_order(monitor: Reads | None, readers: list[ServerReader], context: WorkerContext) -> None:
+    """Let the monitor close what it holds, unless a reading is under way and may hold it without a limit."""
     give_up_s = time.monotonic() + _REST_WITHIN_S
     while any(reader.report.busy_since_s for reader in readers):
         if time.monotonic() > give_up_s:
@@ -236,29 +237,29 @@ def _close_in_order(monitor: Reads | None, readers: list[ServerReader], around: 
     try:
         monitor._close()
     except Exception as error:  # noqa: BLE001 - the process ends either way
-        around.heartbeat.last_word = (type(error).__name__, str(error))
+        context.heartbeat.last_word = (type(error).__name__, str(error))
 
 
 def _report_until_stopped(
-    name: str, monitor: Reads, readers: list[ServerReader], notices: Notices, around: Surroundings
+    name: str, monitor: Reads, readers: list[ServerReader], notices: Notices, context: WorkerContext
 ) -> None:
-    manager = ManagerReports(around.manager, around.heartbeat)
+    manager = ManagerReports(context.manager, context.heartbeat)
     published: list[ServerReport] = []
     step_s = min(monitor.interval_s / _STEPS_PER_INTERVAL, _LONGEST_STEP_S)
     eager_until_s = time.monotonic() + _EAGER_FOR_S
     released = notices.released
     wait_s = published_s = 0.0
-    around.heartbeat.ready_s = time.monotonic()
-    while not shall_end(around, wait_s):
+    context.heartbeat.ready_s = time.monotonic()
+    while not shall_end(context, wait_s):
         if notices.released != released:
             released = notices.released
             monitor._set_released(bool(released))
         reports = [reader.report for reader in readers]
         first = any(report.success_s is None for report in reports) and time.monotonic() < eager_until_s
         wait_s = min(step_s, _EAGER_STEP_S) if first else step_s
-        _beat(around.heartbeat, reports)
+        _beat(context.heartbeat, reports)
         # A report holds all servers: each time one of many has changed would be too often. What a server
-        # says first is told at once.
+        # reports first is sent at once.
         recently = time.monotonic() - published_s < _SPACING * monitor.interval_s / _STEPS_PER_INTERVAL
         if reports == published or (recently and _answering(reports) == _answering(published)):
             continue

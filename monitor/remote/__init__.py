@@ -1,4 +1,4 @@
-"""What stands between one reading of a server and its connection.
+"""What is between one reading of a server and its connection.
 
     reader thread (one per server)              connector thread (while there is no connection)
     RemoteServer.read ──────────── link ──────> KeptConnection ── gate ──> open_channel

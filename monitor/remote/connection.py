@@ -1,4 +1,4 @@
-"""One server's connection: made in a thread of its own, and made anew when it has gone."""
+"""One server's connection: made in a thread of its own, and made again when it has gone."""
 
 import random
 import threading
@@ -7,8 +7,8 @@ from typing import Protocol
 
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.process.backoff import pause_s
+from pylon.monitor.remote.connect_limiter import ConnectLimiter
 from pylon.monitor.remote.errors import ClosedHereError, ConnectingError
-from pylon.monitor.remote.gate import ConnectGate
 
 # A connection that held so long was a good one: the next failure counts as the first.
 _HEALTHY_AFTER_S = 60.0
@@ -43,7 +43,7 @@ class Dials(Protocol):
         """A connection; bounded in time."""
 
     def user_has_acted(self, error: Exception) -> bool:
-        """Whether the user has done something since the last try that may mend its permanent `error`."""
+        """Whether the user has done something since the last try that may fix its permanent `error`."""
 
 
 class KeptConnection:
@@ -56,10 +56,10 @@ class KeptConnection:
     Args:
         server: its name, for the thread list.
         dialer: makes a connection.
-        gate: see ConnectGate.
+        gate: see ConnectLimiter.
     """
 
-    def __init__(self, server: str, dialer: Dials, gate: ConnectGate) -> None:
+    def __init__(self, server: str, dialer: Dials, gate: ConnectLimiter) -> None:
         self._server = server
         self._dialer = dialer
         self._gate = gate
@@ -100,7 +100,7 @@ class KeptConnection:
             return self._link
 
     def drop(self, link: Link, error: Exception) -> None:
-        """Close `link` because of `error`, and connect anew after a pause."""
+        """Close `link` because of `error`, and connect again after a pause."""
         link.close()
         with self._changed:
             if link is not self._link:
@@ -134,7 +134,7 @@ class KeptConnection:
                     if not may:
                         return
                     link = self._dialer.dial()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is told with each reading
+            except Exception as error:  # noqa: BLE001 - whatever it is, each reading reports it
                 wait_s = self._note_failure(error)
                 if getattr(error, "permanent", False) or isinstance(error, MonitorSettingError):
                     self._wait_for_user(error)

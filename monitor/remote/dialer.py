@@ -1,4 +1,4 @@
-"""From a server's name to a channel, by the ssh_config of now; and which files the user would mend it in."""
+"""From a server's name to a channel, by the ssh_config of now; and which files the user would fix it in."""
 
 import threading
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ class Dialer:
         )
 
     def user_has_acted(self, error: Exception) -> bool:
-        """Whether a file has changed since the last try that may mend `error`.
+        """Whether a file has changed since the last try that may fix `error`.
 
         After a refused login that is ssh_config or a key; else ssh_config or the known host keys.
         """

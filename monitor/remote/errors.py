@@ -1,4 +1,4 @@
-"""Why a reading of a server has failed, beside the errors of the connection itself.
+"""Why a reading of a server has failed, besides the errors of the connection itself.
 
 RemoteError
 ├── ConnectingError          the connection is still being made

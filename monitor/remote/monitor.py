@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pylon.monitor.base import BaseMonitor, check_positive
+from pylon.monitor.base import BaseMonitor
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.messages import MonitorSpec
+from pylon.monitor.settings import ReadingSettings
 from pylon.monitor.ssh import HostKeyPolicy, ServerName
 from pylon.monitor.status.remote import RemoteStatus
 
@@ -30,8 +31,8 @@ _STACK_BYTES = 512 * 1024
 class RemoteMonitor(BaseMonitor[RemoteStatus]):
     """Watches other machines, one SSH connection and one long-lived shell each.
 
-    A server that hangs, floods or dies costs its own readings and nobody else's: a reading is over
-    within `timeout_s` in any case, and connections are made beside the readings.
+    A server that hangs, floods or dies costs its own readings and no others: a reading is over
+    within `timeout_s` in any case, and connections are made outside the readings.
 
     Args:
         servers: names as `ssh` takes them, `[user@]host[:port]`; or such by a name of your choice.
@@ -66,12 +67,9 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
         super().__init__(
             interval_s=interval_s, timeout_s=timeout_s, join_timeout_s=join_timeout_s, limits=limits
         )
-        check_positive("window_size", window_size)
-        check_positive("slow_interval_s", slow_interval_s)
+        self._reading = ReadingSettings(window_size, slow_interval_s)
         self._addresses = addresses(servers)
         self._name = name
-        self._window_size = int(window_size)
-        self._slow_interval_s = slow_interval_s
         self._gpu = gpu
         self._ssh_config = None if ssh_config is None else Path(ssh_config)
         self._policy = host_key_policy(host_keys)
@@ -104,20 +102,20 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
 
     def _init_status_structures(self) -> None:
         # Imported here: of no use in the training process.
+        from pylon.monitor.remote.connect_limiter import ConnectLimiter  # noqa: PLC0415
         from pylon.monitor.remote.connection import KeptConnection  # noqa: PLC0415
         from pylon.monitor.remote.dialer import ConfigFiles, Dialer  # noqa: PLC0415
-        from pylon.monitor.remote.gate import ConnectGate  # noqa: PLC0415
         from pylon.monitor.remote.server import RemoteServer, Rhythm  # noqa: PLC0415
 
         self._ending = threading.Event()
         threading.stack_size(_STACK_BYTES)
-        rhythm = Rhythm(self.interval_s, self.timeout_s, self._slow_interval_s, self._gpu)
-        gate = ConnectGate(_CONNECTS_AT_ONCE, _RECONNECTS_AT_ONCE, _CONNECT_SPACING_S)
+        rhythm = Rhythm(self.interval_s, self.timeout_s, self._reading.slow_interval_s, self._gpu)
+        gate = ConnectLimiter(_CONNECTS_AT_ONCE, _RECONNECTS_AT_ONCE, _CONNECT_SPACING_S)
         config = ConfigFiles(self._ssh_config)
         for server, address in self._addresses.items():
             connection = KeptConnection(server, Dialer(address, config, self._policy), gate)
             self._connections[server] = connection
-            self._servers[server] = RemoteServer(server, connection, rhythm, self._window_size)
+            self._servers[server] = RemoteServer(server, connection, rhythm, self._reading.window_size)
         for connection in self._connections.values():
             connection.start()
         threading.Thread(target=self._keep_alive, name="heartbeats", daemon=True).start()
@@ -147,7 +145,7 @@ def addresses(servers: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, address in listed:
         if name in found:
-            problems.append(f"servers: {name!r} stands there twice.")
+            problems.append(f"servers: {name!r} is listed twice.")
         try:
             ServerName.parse(address, "servers" if name == address else f"servers, {name!r}")
         except MonitorSettingError as error:

@@ -23,7 +23,7 @@ from pylon.monitor.status.remote import RemoteStatus
 # A whole answer is some kilobytes. Who sends so much in one reading does not speak our language.
 _MOST_BYTES_PER_READING = 2 * 2**20
 # Readings of a silent server fail within their own limit. The connection is given up later than that: what
-# is only slow answers at last, and to connect anew would cost it more.
+# is only slow answers at last, and connecting again would cost it more.
 _GIVE_UP_AFTER_LIMITS = 2.0
 _GIVE_UP_AFTER_S = 15.0
 _FIRST_ANSWER_WITHIN_S = 30.0
@@ -85,7 +85,7 @@ class RemoteServer:
             return self._exchange_or_drop(self._talk, until_s)
 
     def keep_alive(self) -> None:
-        """Tell the far shell that we are there, if that is due: where readings are rare."""
+        """Send the far shell a sign of life if that is due: when readings are rare."""
         # While a reading is under way it has just heard of us.
         if self._line.acquire(blocking=False):
             try:
@@ -203,11 +203,11 @@ class _Talk:
                 f"{self._name}: no answer that can be used for {waited_s:.1f} s:"
                 f" {self._rejected.problem.value}: {self._rejected.text}"
             )
-        said = [self.link.last_words]
+        words = [self.link.last_words]
         if self._decoder.newest is None:
-            said.insert(0, self._decoder.greeting)
-        words = "".join(f"; it says {one!r}" for one in said if one)
-        raise NoAnswerError(f"{self._name}: no answer for {waited_s:.1f} s{words}")
+            words.insert(0, self._decoder.greeting)
+        printed = "".join(f"; it printed {one!r}" for one in words if one)
+        raise NoAnswerError(f"{self._name}: no answer for {waited_s:.1f} s{printed}")
 
     def _send(self, content: bytes, until_s: float) -> None:
         self._sent_s = time.monotonic()

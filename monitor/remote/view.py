@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pylon.monitor.process.messages import ServerReport
 from pylon.monitor.status import CPUStatus, GPUStatus
+from pylon.monitor.status.health import ServerReport
 from pylon.monitor.status.observation import Observation, observations
 from pylon.monitor.status.remote import RemoteStatus
 
@@ -71,13 +71,13 @@ class RemoteView:
     def _halves(self, server: str, report: ServerReport) -> _Split:
         seen: Observation[RemoteStatus] = observations({server: report}, self._stale_after_s)[server]
         # Until the first try has failed, a reading that waits for its connection is no reading that hangs.
-        starting = report.status is None and not report.failures
-        told = (seen.measured_s, seen.stale_after_s, None if starting else seen.trouble)
+        starting = report.status is None and not report.consecutive_failures
+        seen_as = (seen.measured_s, seen.stale_after_s, None if starting else seen.trouble)
         status = seen.status
         return _Split(
             report,
-            Observation(None if status is None else status.cpu, *told),
-            Observation(None if status is None else status.gpu, *told),
+            Observation(None if status is None else status.cpu, *seen_as),
+            Observation(None if status is None else status.gpu, *seen_as),
         )
 
     def _note_identity(self, server: str, status: RemoteStatus | None) -> bool:

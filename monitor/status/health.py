@@ -1,13 +1,12 @@
-"""How a monitor itself is, told from outside: a loop that is blocked cannot report that it is."""
+"""How a monitor itself is, seen from outside: a loop that is blocked cannot report that it is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from pylon.monitor.process.client import MonitorClient
-from pylon.monitor.process.messages import ProcessReport, ServerReport
-from pylon.monitor.status import age_s
 from pylon.monitor.status.failure import Failure
 from pylon.monitor.status.states import MonitorState
+from pylon.monitor.status.values import age_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,20 +14,53 @@ class ServerHealth:
     """How readings of one server go.
 
     Attributes:
-        last_success_age_s: seconds since the newest reading that succeeded; None before the first.
+        success_s: monotonic time of the newest reading that succeeded; None before the first.
         consecutive_failures: readings that failed since.
         last_error: the newest failure; None after a success.
-        busy_for_s: how long the reading under way has taken; None between readings.
+        busy_since_s: monotonic time since when a reading is under way; None between readings.
         reading_s: duration of the newest reading; None before the first.
         overruns: ticks skipped because a reading took longer than the interval.
     """
 
-    last_success_age_s: float | None
-    consecutive_failures: int
-    last_error: Failure | None
-    busy_for_s: float | None
-    reading_s: float | None
-    overruns: int
+    success_s: float | None = None
+    consecutive_failures: int = 0
+    last_error: Failure | None = None
+    busy_since_s: float | None = None
+    reading_s: float | None = None
+    overruns: int = 0
+
+    @property
+    def last_success_age_s(self) -> float | None:
+        """Seconds since the newest reading that succeeded; None before the first."""
+        return _since(self.success_s)
+
+    @property
+    def busy_for_s(self) -> float | None:
+        """How long the reading under way has taken; None between readings."""
+        return _since(self.busy_since_s)
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "last_success_age_s": self.last_success_age_s,
+            "consecutive_failures": self.consecutive_failures,
+            "last_error": _error_record(self.last_error),
+            "busy_for_s": self.busy_for_s,
+            "reading_s": self.reading_s,
+            "overruns": self.overruns,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport(ServerHealth):
+    """What a monitor's process reports of one server.
+
+    Attributes:
+        status: the newest reading that succeeded, pickled until it is in the training process; None before
+            the first.
+    """
+
+    status: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +72,9 @@ class MonitorHealth:
         pid: its process; None while there is none.
         restarts: how often it was replaced.
         last_error: why, the last time.
+        no_answer_since_s: monotonic time of its last sign of life, while that is overdue.
         slowdown: by what its interval is multiplied: more than 1 after it was over its limits.
-        slowed_because: the limit it was over; None where it was not.
-        no_answer_for_s: seconds since its last sign of life, while that is overdue.
+        slowed_because: the limit it was over; None if it was not.
         servers: per server.
     """
 
@@ -50,41 +82,32 @@ class MonitorHealth:
     pid: int | None = None
     restarts: int = 0
     last_error: Failure | None = None
-    no_answer_for_s: float | None = None
+    no_answer_since_s: float | None = None
     slowdown: float = 1.0
     slowed_because: str | None = None
     servers: Mapping[str, ServerHealth] = field(default_factory=dict)
 
+    @property
+    def no_answer_for_s(self) -> float | None:
+        """Seconds since its last sign of life, while that is overdue."""
+        return _since(self.no_answer_since_s)
 
-def monitor_health(client: MonitorClient | None, name: str) -> MonitorHealth:
-    """The health of monitor `name`; STOPPED where nothing was started."""
-    if client is None:
-        return MonitorHealth(MonitorState.STOPPED)
-    process = client.process_reports().get(name, ProcessReport(MonitorState.STARTING))
-    if client.state in {MonitorState.STOPPING, MonitorState.STOPPED}:
-        process = ProcessReport(client.state, None, process.restarts, process.error)
-    servers = {server: _server_health(report) for server, report in client.reports.get(name, {}).items()}
-    return MonitorHealth(
-        process.state,
-        process.pid,
-        process.restarts,
-        process.error,
-        _since(process.no_answer_since_s),
-        process.slowdown,
-        process.slowed_because,
-        servers,
-    )
+    def as_record(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "state": self.state.value,
+            "pid": self.pid,
+            "restarts": self.restarts,
+            "last_error": _error_record(self.last_error),
+            "no_answer_for_s": self.no_answer_for_s,
+            "slowdown": self.slowdown,
+            "slowed_because": self.slowed_because,
+            "servers": {server: one.as_record() for server, one in self.servers.items()},
+        }
 
 
-def _server_health(report: ServerReport) -> ServerHealth:
-    return ServerHealth(
-        last_success_age_s=_since(report.success_s),
-        consecutive_failures=report.failures,
-        last_error=report.error,
-        busy_for_s=_since(report.busy_since_s),
-        reading_s=report.duration_s,
-        overruns=report.overruns,
-    )
+def _error_record(error: Failure | None) -> dict[str, str] | None:
+    return None if error is None else {"kind": error.kind, "text": error.text}
 
 
 def _since(monotonic_s: float | None) -> float | None:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pylon.monitor.process.messages import ServerReport
 from pylon.monitor.status import Absence, Reading, age_s, origins
+from pylon.monitor.status.health import ServerReport
 
 Status = TypeVar("Status")
 
@@ -95,4 +95,4 @@ def observations(reports: Mapping[str, ServerReport], stale_after_s: float) -> d
 def _trouble(report: ServerReport) -> Absence | None:
     if report.busy_since_s is not None:
         return Absence.HUNG
-    return Absence.UNREACHABLE if report.failures else None
+    return Absence.UNREACHABLE if report.consecutive_failures else None

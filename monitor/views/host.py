@@ -1,8 +1,11 @@
 """One server in full."""
 
 from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
+from pylon.monitor.status.record import observation_record, record_text
 from pylon.monitor.system import SystemSnapshot
 from pylon.monitor.views.text import gib, number, percent, printable
+
+_VALUES_SHOWN = 8
 
 
 def host_lines(snapshot: SystemSnapshot, server: str) -> list[str]:
@@ -13,6 +16,16 @@ def host_lines(snapshot: SystemSnapshot, server: str) -> list[str]:
         lines += _cpu_lines(cpu.status)
     if gpu is not None and gpu.status is not None:
         lines += gpu_lines(gpu.status)
+    return lines + other_lines(snapshot, server)
+
+
+def other_lines(snapshot: SystemSnapshot, server: str) -> list[str]:
+    """A line per further monitor that reads the server: its values, or why there are none."""
+    lines = []
+    for name, by_server in snapshot.others.items():
+        seen = by_server.get(server)
+        if seen is not None:
+            lines.append(printable(f"{name}: {record_text(observation_record(seen), _VALUES_SHOWN)}"))
     return lines
 
 

@@ -27,8 +27,9 @@ def snapshot_record(snapshot: SystemSnapshot, health: Mapping[str, MonitorHealth
     return {
         "cpu": {server: _observed(seen) for server, seen in snapshot.cpu.items()},
         "gpu": {server: _observed(seen) for server, seen in snapshot.gpu.items()},
+        "others": snapshot.other_records(),
         "same_machine": dict(snapshot.same_machine),
-        "health": {name: plain(one) for name, one in health.items()},
+        "health": {name: one.as_record() for name, one in health.items()},
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pylon.monitor.status import GPUStatus
 from pylon.monitor.status.health import MonitorHealth, ServerHealth
 from pylon.monitor.system import SystemSnapshot
-from pylon.monitor.views.host import gpu_line
+from pylon.monitor.views.host import gpu_line, other_lines
 from pylon.monitor.views.text import gib, number, percent, printable, seconds
 
 _HEADS = ("server", "state", "age", "CPU", "load", "memory GiB", "GPU", "GPU memory GiB", "")
@@ -30,7 +30,10 @@ def table_lines(
     widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
     lines = [_line(_HEADS, widths)]
     bodies = [[_line(row, widths)] for row in rows]
-    detailed = [body + _gpus(snapshot, server) for body, server in zip(bodies, servers, strict=True)]
+    detailed = [
+        body + _gpus(snapshot, server) + [f"  {line}" for line in other_lines(snapshot, server)]
+        for body, server in zip(bodies, servers, strict=True)
+    ]
     columns, height = size or (0, 0)
     if not height or 1 + sum(map(len, detailed)) <= height:
         bodies = detailed
@@ -64,12 +67,17 @@ def trouble_lines(
 
 
 def server_health(health: Mapping[str, MonitorHealth]) -> dict[str, ServerHealth]:
-    """How readings of each server go, whichever monitor reads it."""
+    """How readings of each server go: of the monitors that read it, the health of the one in most trouble."""
     found: dict[str, ServerHealth] = {}
-    for name, monitor in health.items():
-        if name != "GPUMonitor":
-            found |= monitor.servers
+    for monitor in health.values():
+        for server, one in monitor.servers.items():
+            if server not in found or _trouble(one) > _trouble(found[server]):
+                found[server] = one
     return found
+
+
+def _trouble(health: ServerHealth) -> tuple[bool, float]:
+    return health.last_error is not None, health.busy_for_s or 0.0
 
 
 def _row(snapshot: SystemSnapshot, health: Mapping[str, ServerHealth], server: str) -> tuple[str, ...]:
@@ -103,10 +111,16 @@ def _gpu_figures(status: GPUStatus | None) -> tuple[str, str]:
 
 
 def _state(snapshot: SystemSnapshot, server: str) -> str:
-    seen = snapshot.cpu.get(server)
-    if seen is None:
+    """Of the host's readings; if these are well, of those of its GPUs, and of further monitors."""
+    cpu = snapshot.cpu.get(server)
+    if cpu is None:
         return "starting"
-    return "ok" if seen.absence is None else seen.absence.value
+    if cpu.absence is not None:
+        return cpu.absence.value
+    further = {"GPU": snapshot.gpu.get(server)}
+    further |= {name: by_server.get(server) for name, by_server in snapshot.others.items()}
+    absences = [f"{name} {one.absence.value}" for name, one in further.items() if one and one.absence]
+    return absences[0] if absences else "ok"
 
 
 def _note(health: ServerHealth | None) -> str:

@@ -12,10 +12,14 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pylon.monitor import record_text
+
 # The display is drawn by the step that finds it due, never by a thread of its own.
 _REDRAW_EVERY_S = 0.5
 _LINE_EVERY_S = 15.0
 _GIB = 2**30
+_HARDWARE = ("cpu", "memory", "gpu", "also")
+_OTHER_VALUES = 3
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +106,7 @@ class TerminalDisplay:
         """See Display."""
         self._next_s = time.monotonic() + _REDRAW_EVERY_S
         fields = _fields(status)
-        hardware = "  ".join(f"{name} {fields[name]}" for name in ("cpu", "memory", "gpu") if fields[name])
+        hardware = "  ".join(f"{name} {fields[name]}" for name in _HARDWARE if fields[name])
         training = "  ".join(f"{name} {fields[name]}" for name in ("loss", "lr", "step") if fields[name])
         self._progress.update(
             self._run,
@@ -166,7 +170,17 @@ def _fields(status: Status) -> dict[str, str]:
         "cpu": _percent(figures.get("cpu_percent")),
         "memory": _memory(figures.get("memory_used_bytes"), figures.get("memory_total_bytes")),
         "gpu": _gpus(figures),
+        "also": _others(figures),
     }
+
+
+def _others(figures: dict[str, Any]) -> str:
+    """What monitors of the user's own have seen."""
+    return "; ".join(
+        f"{name} {record_text(record, _OTHER_VALUES)}"
+        for name, by_server in (figures.get("others") or {}).items()
+        for record in by_server.values()
+    )
 
 
 def _gpus(figures: dict[str, Any]) -> str:

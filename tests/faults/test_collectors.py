@@ -65,7 +65,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 def test_error_of_a_collector_is_told_typed_once_and_costs_only_its_samples(
     scene: Scene, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "monitor")
+    caplog.set_level(logging.INFO, "pylon.monitor")
     monitor = scene.start()
     scene.well()
     pid = monitor.health().pid

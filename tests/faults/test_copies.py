@@ -86,7 +86,7 @@ def test_copies_at_each_stage_of_life(mark: str, kind: str, copied: Callable[[An
     starting = copied(original)
     until_sampled(original)
     running = copied(original)
-    host = original._client.host_pid  # type: ignore[union-attr]
+    host = original._client.supervisor_pid  # type: ignore[union-attr]
     processes = set(marked(mark))
     assert newest(running) is not None
     for one in (starting, running):
@@ -100,7 +100,7 @@ def test_copies_at_each_stage_of_life(mark: str, kind: str, copied: Callable[[An
         # A copy of a copy is one too.
         assert state(copied(one)) is MonitorState.STOPPED
     until_newer(original)
-    assert original._client.host_pid == host  # type: ignore[union-attr]
+    assert original._client.supervisor_pid == host  # type: ignore[union-attr]
     assert set(marked(mark)) == processes
     original.stop()
     late = copied(original)
@@ -123,7 +123,7 @@ def test_copy_made_before_the_start_is_a_monitor_of_its_own(
     second.start()
     until_sampled(original)
     until_sampled(second)
-    assert original._client.host_pid != second._client.host_pid  # type: ignore[union-attr]
+    assert original._client.supervisor_pid != second._client.supervisor_pid  # type: ignore[union-attr]
     second.stop()
     until_newer(original)
     assert state(original) is MonitorState.OK
@@ -180,7 +180,7 @@ def test_stop_from_many_threads_while_the_host_is_stuck(mark: str) -> None:
     monitor = new("system")
     monitor.start()
     until_sampled(monitor)
-    os.kill(monitor._client.host_pid, signal.SIGSTOP)  # type: ignore[union-attr,arg-type]
+    os.kill(monitor._client.supervisor_pid, signal.SIGSTOP)  # type: ignore[union-attr,arg-type]
     took_s: list[float] = []
 
     def stop() -> None:
@@ -204,7 +204,7 @@ def test_two_monitors_at_once(mark: str) -> None:
     with one, other:
         until_sampled(one)
         until_sampled(other)
-        assert one._client.host_pid != other._client.host_pid  # type: ignore[union-attr]
+        assert one._client.supervisor_pid != other._client.supervisor_pid  # type: ignore[union-attr]
         one.stop()
         until_newer(other)
         assert state(other) is MonitorState.OK

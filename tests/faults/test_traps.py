@@ -10,6 +10,8 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -109,7 +111,7 @@ def test_process_that_cannot_be_killed_is_not_doubled_and_let_go_of_by_name(
     assert timed(monitor.stop) < STOP_WITHIN_S
     assert Path(f"/proc/{pid}").exists(), "the fault is real: it is still there"
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert any(str(pid) in line and "left behind" in line for line in told), told
+    assert any(str(pid) in line and "left running" in line for line in told), told
 
 
 def test_interpreter_exits_beside_a_process_that_cannot_be_killed(
@@ -189,22 +191,84 @@ def test_stopped_manager_stalls_no_look(tmp_path: Path) -> None:
         wait_until(lambda: monitor.latest().sequence > sequence + 3, 15, "reports come again")
 
 
-def test_host_that_fails_says_its_traceback_in_the_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_supervisor_that_fails_has_its_traceback_in_the_log(
+    copy_first: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # A bug of the supervisor, made in a copy of the package that only the host imports.
-    (tmp_path / "pylon").mkdir()
-    shutil.copy(REPOSITORY / "pylon" / "__init__.py", tmp_path / "pylon")
-    shutil.copytree(REPOSITORY / "monitor", tmp_path / "pylon" / "monitor")
-    host = tmp_path / "pylon/monitor/process/supervisor.py"
-    sound = host.read_text()
+    supervisor = copy_first / "monitor/process/supervisor.py"
+    sound = supervisor.read_text()
     broken = sound.replace("def _step(self, now: float)", "def _gone(self, now: float)")
     assert broken != sound
-    host.write_text(broken)
-    monkeypatch.setattr("pylon.monitor.process.supervisor_handle._PACKAGE_ROOT", str(tmp_path))
+    supervisor.write_text(broken)
     with SystemMonitor(interval_s=0.1, join_timeout_s=1.0) as monitor:
         wait_until(lambda: "AttributeError" in caplog.text, 10, "the traceback is in the log")
         assert monitor.health()["CPUMonitor"].state is not MonitorState.OK
+
+
+@pytest.fixture
+def copy_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package that a supervisor which starts from now on imports, and this process does not."""
+    (tmp_path / "pylon").mkdir()
+    shutil.copy(REPOSITORY / "pylon" / "__init__.py", tmp_path / "pylon")
+    shutil.copytree(REPOSITORY / "monitor", tmp_path / "pylon" / "monitor")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path / "pylon"
+
+
+def test_supervisor_that_cannot_start_is_explained_in_health_and_log(
+    copy_first: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (copy_first / "monitor/process/supervisor.py").write_text("import a_missing_dependency\n")
+    with SystemMonitor(interval_s=0.1, join_timeout_s=1.0) as monitor:
+        wait_until(lambda: monitor.health()["CPUMonitor"].last_error is not None, 10, "it is noticed")
+        error = monitor.health()["CPUMonitor"].last_error
+        wait_until(lambda: "standard error" in caplog.text, 10, "it is in the log")
+    assert error is not None
+    assert "ModuleNotFoundError: No module named 'a_missing_dependency'" in error.text
+    assert "Traceback (most recent call last)" in caplog.text
+
+
+def test_supervisor_that_floods_its_standard_error_is_not_held_up(copy_first: Path) -> None:
+    module = copy_first / "monitor/process/supervisor.py"
+    flood = (
+        "\nimport os as _os\nfor _ in range(300):\n    try:\n        _os.write(2, b'x' * 4096)\n"
+        "    except OSError:\n        pass\n"
+    )
+    module.write_text(module.read_text() + flood)
+    with SystemMonitor(interval_s=0.1, join_timeout_s=1.0) as monitor:
+        wait_until(
+            lambda: monitor.latest().cpu.get("localhost") is not None, 10, "reports come although it floods"
+        )
+
+
+@pytest.mark.parametrize("module", ["data", "models", "metrics", "monitor"])
+def test_monitor_in_a_module_that_is_called_as_a_folder_of_ours(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{module}.py").write_text(
+        "from pylon.monitor import BaseMonitor\n"
+        "class Mine(BaseMonitor[int]):\n"
+        "    def _update_single_server(self, server: str) -> int:\n        return 7\n"
+    )
+    program = (
+        f"import time\nfrom {module} import Mine\n"
+        "with Mine(interval_s=0.05) as mine:\n"
+        "    for _ in range(200):\n"
+        "        seen = mine.latest().get('localhost')\n"
+        "        if seen is not None and seen.status: break\n"
+        "        time.sleep(0.05)\n"
+        "    print(seen.status, mine.health().last_error)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "7 None\n", done.stderr
 
 
 @pytest.fixture

@@ -111,8 +111,8 @@ class Training:
         write_json(self._record, snapshot.as_record())
         health = self._watch.health()
         found = {name: one.pid for name, one in health.items() if one.pid is not None}
-        if self._watch._client is not None and self._watch._client.host_pid is not None:
-            found["host"] = self._watch._client.host_pid
+        if self._watch._client is not None and self._watch._client.supervisor_pid is not None:
+            found["host"] = self._watch._client.supervisor_pid
         settled = len(found) == 4 and gpu is not None and gpu.current is not None
         if settled and found != self._pids:
             say("fresh" if self._pids else "ready", pids=found, sequence=snapshot.sequence)

@@ -53,7 +53,7 @@ def ready(monitor: Any, event: str = "ready") -> None:
         return
     wait_for(lambda: current(monitor), f"a sample; the host: {monitor._client.error}")
     write_json(FOLDER / "record.json", monitor.latest().as_record())
-    say(event, host=host_pid(monitor), worker=monitor.health()["CPUMonitor"].pid)
+    say(event, host=supervisor_pid(monitor), worker=monitor.health()["CPUMonitor"].pid)
 
 
 def current(monitor: SystemMonitor) -> bool:
@@ -73,10 +73,10 @@ def state(monitor: SystemMonitor) -> MonitorState:
     return monitor.health()["CPUMonitor"].state
 
 
-def host_pid(monitor: SystemMonitor) -> int:
+def supervisor_pid(monitor: SystemMonitor) -> int:
     assert monitor._client is not None
-    assert monitor._client.host_pid is not None
-    return monitor._client.host_pid
+    assert monitor._client.supervisor_pid is not None
+    return monitor._client.supervisor_pid
 
 
 def say(event: str, **details: Any) -> None:

@@ -13,7 +13,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from pylon.monitor import MonitorState
 from tests.faults.environments import common
-from tests.faults.environments.common import host_pid, new_monitor, newer, ready, say, state, wait_for, watch
+from tests.faults.environments.common import (
+    new_monitor,
+    newer,
+    ready,
+    say,
+    state,
+    supervisor_pid,
+    wait_for,
+    watch,
+)
 
 
 def forked() -> None:
@@ -63,7 +72,7 @@ def forked_with_its_own() -> None:
         own = watch()
         if common.WATCHED:
             wait_for(lambda: common.current(own), "a sample of its own")
-            say("own", host=host_pid(own))
+            say("own", host=supervisor_pid(own))
         sys.exit(7)
     _, status = os.waitpid(pid, 0)
     say("ended", code=os.waitstatus_to_exitcode(status))
@@ -78,7 +87,7 @@ def forked_before_the_start() -> None:
     if common.WATCHED:
         monitor.start()
         wait_for(lambda: common.current(monitor), "a sample")
-        say("own", host=host_pid(monitor), child=pid == 0)
+        say("own", host=supervisor_pid(monitor), child=pid == 0)
     if pid == 0:
         monitor.stop()
         sys.exit(7)
@@ -120,7 +129,7 @@ def stopped_in_the_middle_of_stop() -> None:
     signal.signal(signal.SIGALRM, lambda *_: stop())
     ready(monitor)
     if common.WATCHED:
-        os.kill(host_pid(monitor), signal.SIGSTOP)
+        os.kill(supervisor_pid(monitor), signal.SIGSTOP)
     signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
     begun_s = time.perf_counter()
     stop()
@@ -149,7 +158,7 @@ def two_that_hang() -> None:
     for monitor in two:
         ready(monitor)
     for monitor in two:
-        os.kill(host_pid(monitor), signal.SIGSTOP)
+        os.kill(supervisor_pid(monitor), signal.SIGSTOP)
     say("exiting", monotonic_s=time.monotonic())
 
 

@@ -312,7 +312,7 @@ def adopts_orphans() -> None:
         worker = monitor.health()["CPUMonitor"].pid
         # It takes neither SIGTERM nor the signal of its host's death.
         os.kill(worker, signal.SIGSTOP)
-        os.kill(common.host_pid(monitor), signal.SIGKILL)
+        os.kill(common.supervisor_pid(monitor), signal.SIGKILL)
         wait_for(lambda: len(_children()) > 1, "orphans are adopted")
         say("adopted", children=_children())
         wait_for(lambda: common.current(monitor) and _worker(monitor) != worker, "another host")
@@ -351,10 +351,10 @@ def _lose_host(monitor: object) -> None:
     if not common.WATCHED:
         say("fresh", host=None)
         return
-    former = common.host_pid(monitor)  # type: ignore[arg-type]
+    former = common.supervisor_pid(monitor)  # type: ignore[arg-type]
     os.kill(former, signal.SIGKILL)
     wait_for(
-        lambda: monitor._client.host_pid != former and common.current(monitor),  # type: ignore[attr-defined,arg-type]
+        lambda: monitor._client.supervisor_pid != former and common.current(monitor),  # type: ignore[attr-defined,arg-type]
         "another host",
     )
     ready(monitor, "fresh")
@@ -372,7 +372,7 @@ def _lose_worker(monitor: object) -> None:
         return now.pid not in {None, former} and common.current(monitor)  # type: ignore[arg-type]
 
     wait_for(replaced, "another worker")
-    say("fresh", host=common.host_pid(monitor), same_host=True)  # type: ignore[arg-type]
+    say("fresh", host=common.supervisor_pid(monitor), same_host=True)  # type: ignore[arg-type]
 
 
 def children_are_ignored() -> None:

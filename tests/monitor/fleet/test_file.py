@@ -87,7 +87,7 @@ tags = "a100"
     assert told["gpu"] == "gpu is 1: expected true or false"
     assert told["servers.1"].startswith("servers.1 is 'bad host': expected localhost, host, user@host")
     assert told["servers.2"].startswith("servers.2 is 3: expected a text")
-    assert told["servers.4"] == "servers.4 is 'gpu1': stands at servers.3 too; expected it once"
+    assert told["servers.4"] == "servers.4 is 'gpu1': is at servers.3 too; expected it once"
     assert told["server.0.nme"] == "server.0.nme is 'x': a server does not take it; did you mean 'name'?"
     assert told["server.0.address"] == "server.0.address: is missing; expected [user@]host[:port]"
     assert "'10.0.0.1:99999'" in told["server.1.address"]

@@ -17,11 +17,10 @@ from pylon.monitor.process.messages import (
     FrameReader,
     FrameWriter,
     HealthReport,
-    ProcessReport,
-    ServerReport,
     encode,
 )
 from pylon.monitor.status.failure import Failure
+from pylon.monitor.status.health import MonitorHealth, ServerReport
 
 # None ends `FrameReader.read`'s look through what has arrived; nobody sends it.
 sendable = st.recursive(
@@ -233,8 +232,8 @@ def test_writer_and_reader_in_different_threads_agree(pipe: Pipe) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        ServerReport(b"status", 1.0, 2, Failure("OSError", "gone"), 3.0, 0.1, 4),
-        HealthReport({"CPUMonitor": ProcessReport(MonitorState.OK, 7, 1, None, 2.0, 4.0, "why")}, "word"),
+        ServerReport(1.0, 2, Failure("OSError", "gone"), 3.0, 0.1, 4, b"status"),
+        HealthReport({"CPUMonitor": MonitorHealth(MonitorState.OK, 7, 1, None, 2.0, 4.0, "why")}, "word"),
     ],
 )
 def test_reports_survive_the_way(pipe: Pipe, message: object) -> None:

@@ -1,4 +1,4 @@
-"""A wish that is spoken while the host still starts is heard: it stands in the pipe behind the spec."""
+"""A request during the supervisor's start is followed: it waits in the pipe behind the spec."""
 
 import os
 import signal
@@ -64,11 +64,11 @@ def test_driver_stays_released_when_the_host_is_replaced(driver: StandIn, watch:
     wait_for_a_status(watch)
     client = watch._client
     assert client is not None
-    former = client.host_pid
+    former = client.supervisor_pid
     assert former is not None
     driver.forget_calls()
     os.kill(former, signal.SIGKILL)
-    wait_until(lambda: client.host_pid not in {former, None}, 20, "the host is replaced")
+    wait_until(lambda: client.supervisor_pid not in {former, None}, 20, "the host is replaced")
     measured_s = watch.latest().gpu["localhost"].measured_s
     wait_until(
         lambda: newest(watch) is not None and watch.latest().gpu["localhost"].measured_s != measured_s,

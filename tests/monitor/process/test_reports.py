@@ -10,9 +10,10 @@ import pytest
 
 from pylon.monitor import MonitorState
 from pylon.monitor.process import reports as newest
-from pylon.monitor.process.messages import HealthReport, ProcessReport, ServerReport
-from pylon.monitor.process.reports import NewestReports, log_health_changes
+from pylon.monitor.process.messages import HealthReport
+from pylon.monitor.process.reports import LatestReports, log_health_changes
 from pylon.monitor.status.failure import Failure
+from pylon.monitor.status.health import MonitorHealth, ServerReport
 
 SPACING_S = newest._LOG_SPACING_S
 
@@ -56,37 +57,37 @@ def told() -> Iterator[list[logging.LogRecord]]:
 
 
 def good(status: Any, success_s: float = 1.0, **more: Any) -> ServerReport:
-    return ServerReport(pickle.dumps(status), success_s, **more)
+    return ServerReport(success_s, status=pickle.dumps(status), **more)
 
 
 def failed(kind: str = "OSError", failures: int = 1, **more: Any) -> ServerReport:
-    return ServerReport(failures=failures, error=Failure(kind, "no answer"), **more)
+    return ServerReport(consecutive_failures=failures, last_error=Failure(kind, "no answer"), **more)
 
 
 def content(**servers: ServerReport) -> bytes:
     return pickle.dumps(servers)
 
 
-def take(reports: NewestReports, report: ServerReport, server: str = "localhost") -> ServerReport:
+def take(reports: LatestReports, report: ServerReport, server: str = "localhost") -> ServerReport:
     return reports.take({"CPUMonitor": content(**{server: report})})["CPUMonitor"][server]
 
 
 def test_nothing_is_known_at_first() -> None:
-    assert NewestReports().take({}) == {}
+    assert LatestReports().take({}) == {}
 
 
 def test_status_is_decoded() -> None:
-    assert take(NewestReports(), good({"cpu": 1}, 7.0)) == ServerReport({"cpu": 1}, 7.0)
+    assert take(LatestReports(), good({"cpu": 1}, 7.0)) == ServerReport(7.0, status={"cpu": 1})
 
 
 def test_newer_status_takes_the_place_of_the_former() -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     take(reports, good(1, 1.0))
-    assert take(reports, good(2, 2.0)) == ServerReport(2, 2.0)
+    assert take(reports, good(2, 2.0)) == ServerReport(2.0, status=2)
 
 
 def test_worker_that_was_replaced_has_nothing_to_tell_and_the_last_good_status_stays() -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     take(reports, good("last", 3.0, overruns=4))
     fresh = take(reports, ServerReport(busy_since_s=9.0))
     assert (fresh.status, fresh.success_s, fresh.busy_since_s) == ("last", 3.0, 9.0)
@@ -94,27 +95,27 @@ def test_worker_that_was_replaced_has_nothing_to_tell_and_the_last_good_status_s
 
 
 def test_manager_that_was_replaced_is_empty_and_the_last_good_status_stays() -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     take(reports, good("last", 3.0))
-    assert reports.take({})["CPUMonitor"]["localhost"] == ServerReport("last", 3.0)
+    assert reports.take({})["CPUMonitor"]["localhost"] == ServerReport(3.0, status="last")
 
 
 def test_failed_readings_keep_the_last_good_status() -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     take(reports, good("last", 3.0))
     after = take(reports, failed(failures=2))
-    assert (after.status, after.success_s, after.failures) == ("last", 3.0, 2)
+    assert (after.status, after.success_s, after.consecutive_failures) == ("last", 3.0, 2)
 
 
 def test_server_that_is_not_reported_any_more_keeps_what_was_known() -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     reports.take({"CPUMonitor": content(one=good(1), two=good(2))})
     known = reports.take({"CPUMonitor": content(one=good(3, 2.0))})["CPUMonitor"]
     assert {server: report.status for server, report in known.items()} == {"one": 3, "two": 2}
 
 
 def test_monitors_do_not_touch_each_other() -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     reports.take({"CPUMonitor": content(localhost=good("cpu")), "GPUMonitor": content(localhost=good("gpu"))})
     known = reports.take({"GPUMonitor": content(localhost=failed())})
     assert known["CPUMonitor"]["localhost"].status == "cpu"
@@ -122,7 +123,7 @@ def test_monitors_do_not_touch_each_other() -> None:
 
 
 def test_former_result_is_not_changed_under_whoever_holds_it() -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     former = reports.take({"CPUMonitor": content(localhost=good(1))})
     reports.take({"CPUMonitor": content(localhost=good(2, 2.0))})
     assert former["CPUMonitor"]["localhost"].status == 1
@@ -143,7 +144,7 @@ def _count() -> str:
 
 def test_unchanged_bytes_are_not_decoded_again() -> None:
     Counted.decoded = 0
-    reports = NewestReports()
+    reports = LatestReports()
     same = content(localhost=good(Counted()))
     for _ in range(5):
         known = reports.take({"CPUMonitor": same})
@@ -161,30 +162,30 @@ def _break() -> None:
 
 
 def test_status_that_cannot_be_decoded_is_a_failure_of_that_reading_alone() -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     take(reports, good("last", 3.0))
     for failures in (1, 2):
         after = take(reports, good(Poison(), 4.0 + failures))
-        assert (after.status, after.success_s, after.failures) == ("last", 3.0, failures)
-        assert after.error == Failure("RuntimeError", "poisoned")
-    assert take(reports, good("well", 9.0)) == ServerReport("well", 9.0)
+        assert (after.status, after.success_s, after.consecutive_failures) == ("last", 3.0, failures)
+        assert after.last_error == Failure("RuntimeError", "poisoned")
+    assert take(reports, good("well", 9.0)) == ServerReport(9.0, status="well")
 
 
 def test_first_status_that_cannot_be_decoded_leaves_nothing_current() -> None:
-    after = take(NewestReports(), ServerReport(b"\x80garbage", 3.0))
-    assert (after.status, after.success_s, after.failures) == (None, None, 1)
-    assert after.error is not None
+    after = take(LatestReports(), ServerReport(3.0, status=b"\x80garbage"))
+    assert (after.status, after.success_s, after.consecutive_failures) == (None, None, 1)
+    assert after.last_error is not None
 
 
 def test_start_without_failure_is_not_told(told: list[logging.LogRecord]) -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     take(reports, ServerReport())
     take(reports, good(1))
     assert told == []
 
 
 def test_failure_is_told_at_once_and_once(told: list[logging.LogRecord], clock: Clock) -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     take(reports, good(1))
     for failures in range(1, 500):
         clock.now_s += 1.0
@@ -197,12 +198,12 @@ def test_failure_is_told_at_once_and_once(told: list[logging.LogRecord], clock: 
 
 
 def test_failure_before_any_success_says_so(told: list[logging.LogRecord], clock: Clock) -> None:
-    take(NewestReports(), failed())
+    take(LatestReports(), failed())
     assert "for the first time" in told[0].getMessage()
 
 
 def test_recovery_is_told_once(told: list[logging.LogRecord], clock: Clock) -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     take(reports, failed())
     for second in range(50):
         clock.now_s += 1.0
@@ -212,7 +213,7 @@ def test_recovery_is_told_once(told: list[logging.LogRecord], clock: Clock) -> N
 
 
 def test_other_kind_of_failure_is_news(told: list[logging.LogRecord], clock: Clock) -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     take(reports, failed("OSError"))
     clock.now_s += SPACING_S
     take(reports, failed("ValueError"))
@@ -220,7 +221,7 @@ def test_other_kind_of_failure_is_news(told: list[logging.LogRecord], clock: Clo
 
 
 def test_server_that_flaps_does_not_flood_the_log(told: list[logging.LogRecord], clock: Clock) -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     seconds = 200
     for tick in range(10 * seconds):
         clock.now_s += 0.1
@@ -229,7 +230,7 @@ def test_server_that_flaps_does_not_flood_the_log(told: list[logging.LogRecord],
 
 
 def test_change_that_came_too_soon_is_told_when_it_lasts(told: list[logging.LogRecord], clock: Clock) -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     take(reports, failed())
     clock.now_s += 1.0
     take(reports, good(1))
@@ -240,24 +241,24 @@ def test_change_that_came_too_soon_is_told_when_it_lasts(told: list[logging.LogR
 
 
 def test_servers_are_limited_each_for_itself(told: list[logging.LogRecord], clock: Clock) -> None:
-    reports = NewestReports()
+    reports = LatestReports()
     for server in ("one", "two", "three"):
         take(reports, failed(), server)
     assert [line.__dict__["server"] for line in told] == ["one", "two", "three"]
 
 
 def health(state: MonitorState, **more: Any) -> HealthReport:
-    return HealthReport({"CPUMonitor": ProcessReport(state, **more)})
+    return HealthReport({"CPUMonitor": MonitorHealth(state, **more)})
 
 
 def test_state_of_a_process_is_told_when_it_changes(told: list[logging.LogRecord]) -> None:
     error = Failure("hung", "a reading takes longer than 5 s")
     steps = [
         health(MonitorState.OK),
-        health(MonitorState.UNREACHABLE, error=error),
-        health(MonitorState.UNREACHABLE, error=error),
-        health(MonitorState.RESTARTING, error=error),
-        health(MonitorState.OK, error=error, restarts=1),
+        health(MonitorState.UNREACHABLE, last_error=error),
+        health(MonitorState.UNREACHABLE, last_error=error),
+        health(MonitorState.RESTARTING, last_error=error),
+        health(MonitorState.OK, last_error=error, restarts=1),
     ]
     for former, current in itertools.pairwise(steps):
         log_health_changes(former, current)

@@ -11,13 +11,13 @@ import pytest
 
 from pylon.monitor import MonitorSettingError, ResourceLimits
 from pylon.monitor.process.heartbeat import Heartbeat
-from pylon.monitor.process.resources import _LOOK_EVERY_S, _SLOWED_FOR_S, _STRIKES, Restraint, _use
+from pylon.monitor.process.resources import _LOOK_EVERY_S, _SLOWED_FOR_S, _STRIKES, LimitWatch, _use
 from tests.faults.harness import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MIB = 1 << 20
-# The clock that is given to Restraint runs ahead of the real one, so that a test need not wait. A
-# process that burns CPU for this long between two looks, a second apart to Restraint, is over that share.
+# The clock that is given to LimitWatch runs ahead of the real one, so that a test need not wait. A
+# process that burns CPU for this long between two looks, a second apart to LimitWatch, is over that share.
 BURNT_S = 0.03
 TIGHT = ResourceLimits(cpu_share=0.02)
 
@@ -31,10 +31,10 @@ def busy() -> Iterator[int]:
 
 
 class Looks:
-    """Looks of a Restraint at a process, each a second after the one before."""
+    """Looks of a LimitWatch at a process, each a second after the one before."""
 
     def __init__(self, pid: int, limits: ResourceLimits, began_s: float = -10.0) -> None:
-        self.restraint = Restraint(limits, began_s)
+        self.restraint = LimitWatch(limits, began_s)
         self.heartbeat = Heartbeat()
         self.now = 0.0
         self._pid = pid

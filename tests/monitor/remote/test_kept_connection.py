@@ -8,9 +8,9 @@ import pytest
 
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.remote import connection as module
+from pylon.monitor.remote.connect_limiter import ConnectLimiter
 from pylon.monitor.remote.connection import KeptConnection
 from pylon.monitor.remote.errors import ClosedHereError, ConnectingError
-from pylon.monitor.remote.gate import ConnectGate
 from pylon.monitor.ssh import HostKeyChangedError, LoginRefusedError, UnreachableError
 from tests.faults.harness import wait_until
 from tests.monitor.links import Dialer, ScriptedLink
@@ -33,7 +33,7 @@ def kept() -> Iterator[list[KeptConnection]]:
 
 
 def started(kept: list[KeptConnection], dialer: Dialer) -> KeptConnection:
-    connection = KeptConnection("far", dialer, ConnectGate(4, 4, 0.0))
+    connection = KeptConnection("far", dialer, ConnectLimiter(4, 4, 0.0))
     kept.append(connection)
     connection.start()
     return connection
@@ -128,7 +128,7 @@ def test_pauses_grow_with_failures_and_begin_anew_after_a_good_connection(
 
 
 def test_gate_bounds_connects_under_way_and_spaces_their_starts() -> None:
-    gate, closed = ConnectGate(3, 1, 0.01), threading.Event()
+    gate, closed = ConnectLimiter(3, 1, 0.01), threading.Event()
     inside: list[int] = []
     most: list[int] = []
     starts: list[float] = []
@@ -153,7 +153,7 @@ def test_gate_bounds_connects_under_way_and_spaces_their_starts() -> None:
 
 
 def test_servers_that_hang_again_and_again_do_not_keep_first_tries_waiting() -> None:
-    gate, closed = ConnectGate(1, 1, 0.0), threading.Event()
+    gate, closed = ConnectLimiter(1, 1, 0.0), threading.Event()
     with gate.passage(closed, again=True) as may:
         assert may
         began = time.monotonic()
@@ -163,7 +163,7 @@ def test_servers_that_hang_again_and_again_do_not_keep_first_tries_waiting() -> 
 
 
 def test_gate_lets_nobody_through_once_the_monitor_ends() -> None:
-    gate, closed = ConnectGate(1, 1, 0.0), threading.Event()
+    gate, closed = ConnectLimiter(1, 1, 0.0), threading.Event()
     with gate.passage(closed, again=False):
         closed.set()
         with gate.passage(closed, again=False) as may:

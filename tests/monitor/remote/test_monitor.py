@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from pylon.monitor import Absence, BaseMonitor, MonitorSettingError, RemoteMonitor, SystemMonitor
-from pylon.monitor.process.messages import ServerReport
-from pylon.monitor.process.reports import NewestReports
-from pylon.monitor.remote.shards import remote_monitors
+from pylon.monitor.process.reports import LatestReports
+from pylon.monitor.remote.assignment import remote_monitors
 from pylon.monitor.remote.view import RemoteView
 from pylon.monitor.status.failure import Failure
+from pylon.monitor.status.health import ServerReport
 from tests.faults.harness import REPOSITORY, wait_until
 from tests.monitor.statuses import remote
 
@@ -46,7 +46,7 @@ def test_arguments_keep_their_places() -> None:
     ("settings", "expected"),
     [
         ({"servers": ["gpu 1", "ok", "-o"]}, r"servers: 'gpu 1'.*\n.*'-o'"),
-        ({"servers": ["gpu1", "gpu1"]}, "'gpu1' stands there twice"),
+        ({"servers": ["gpu1", "gpu1"]}, "'gpu1' is listed twice"),
         ({"servers": []}, "there is none"),
         ({"servers": "gpu1"}, "expected a list"),
         ({"servers": {"here": "localhost"}}, "localhost goes by its own name"),
@@ -77,12 +77,14 @@ def test_readings_of_many_servers_are_spread_over_the_interval() -> None:
 
 def test_status_of_a_server_is_seen_as_two_and_worked_out_once() -> None:
     view = RemoteView(["a", "b"], 3.0, gpu=True)
-    report = ServerReport(remote(), time.monotonic())
-    first = view.take([{"a": report}, {"b": ServerReport(error=Failure("X", "no"), failures=1)}])
+    report = ServerReport(time.monotonic(), status=remote())
+    first = view.take(
+        [{"a": report}, {"b": ServerReport(last_error=Failure("X", "no"), consecutive_failures=1)}]
+    )
     assert first.cpu["a"].current is not None
     assert first.gpu["a"].current is not None
     assert first.cpu["b"].absence is not None
-    second = view.take([{"a": report}, {"b": ServerReport(remote(), time.monotonic())}])
+    second = view.take([{"a": report}, {"b": ServerReport(time.monotonic(), status=remote())}])
     assert second.cpu["a"] is first.cpu["a"]
     assert second.cpu["b"].current is not None
     assert RemoteView(["a"], 3.0, gpu=False).take([{"a": report}]).gpu == {}
@@ -90,7 +92,7 @@ def test_status_of_a_server_is_seen_as_two_and_worked_out_once() -> None:
 
 def test_machine_under_two_names_is_noticed_and_a_clone_is_not_taken_for_one() -> None:
     reports = {
-        server: ServerReport(remote(name, key), time.monotonic())
+        server: ServerReport(time.monotonic(), status=remote(name, key))
         for server, name, key in [("a", "x", "k"), ("b", "x", "k"), ("c", "clone", "k"), ("d", "x", "other")]
     }
     view = RemoteView(["a", "b", "c", "d"], 3.0, gpu=True)
@@ -112,15 +114,15 @@ def _counted() -> Counted:
 
 
 def test_only_the_servers_that_have_changed_are_decoded() -> None:
-    newest = NewestReports()
+    newest = LatestReports()
     content = pickle.dumps(Counted())
-    reports = {f"s{number}": ServerReport(content, float(number + 1)) for number in range(50)}
+    reports = {f"s{number}": ServerReport(float(number + 1), status=content) for number in range(50)}
     Counted.unpickled = 0
     newest.take({"m": pickle.dumps(reports)})
     assert Counted.unpickled == 50
     kept = newest.reports["m"]["s7"].status
-    reports["s3"] = ServerReport(content, 1000.0)
-    reports["s4"] = ServerReport(content, 5.0, busy_since_s=6.0)
+    reports["s3"] = ServerReport(1000.0, status=content)
+    reports["s4"] = ServerReport(5.0, status=content, busy_since_s=6.0)
     newest.take({"m": pickle.dumps(reports)})
     assert Counted.unpickled == 51
     assert newest.reports["m"]["s7"].status is kept
@@ -179,5 +181,5 @@ def test_server_that_is_being_connected_is_starting_and_not_hung() -> None:
     assert (
         view.take([{"a": ServerReport(busy_since_s=time.monotonic())}]).cpu["a"].absence is Absence.STARTING
     )
-    failed = ServerReport(failures=1, error=Failure("X", "no"))
+    failed = ServerReport(consecutive_failures=1, last_error=Failure("X", "no"))
     assert view.take([{"a": failed}]).cpu["a"].absence is Absence.UNREACHABLE

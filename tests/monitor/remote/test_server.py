@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pylon.monitor.remote import server as module
+from pylon.monitor.remote.connect_limiter import ConnectLimiter
 from pylon.monitor.remote.connection import KeptConnection
 from pylon.monitor.remote.errors import FloodError, NoAnswerError, RejectedAnswerError
 from pylon.monitor.remote.far import far_script
-from pylon.monitor.remote.gate import ConnectGate
 from pylon.monitor.remote.server import RemoteServer, Rhythm
 from pylon.monitor.ssh import ConnectionClosedError
 from tests.faults.harness import wait_until
@@ -26,7 +26,7 @@ def make() -> Iterator[Made]:
     connections: list[KeptConnection] = []
 
     def made(*links: object, slow_interval_s: float = 10.0, timeout_s: float = TIMEOUT_S) -> RemoteServer:
-        connection = KeptConnection("far", Dialer(*links), ConnectGate(4, 4, 0.0))
+        connection = KeptConnection("far", Dialer(*links), ConnectLimiter(4, 4, 0.0))
         connection.start()
         connections.append(connection)
         return RemoteServer("far", connection, Rhythm(1.0, timeout_s, slow_interval_s, gpu=True), 10)

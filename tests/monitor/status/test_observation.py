@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon.monitor import Absence, Observation, Origin, Scope
-from pylon.monitor.process.messages import ServerReport
 from pylon.monitor.status import CgroupSample, CPUSample, CPUStatus, GPUSample, GPUStatus, WindowStats
 from pylon.monitor.status.failure import Failure
+from pylon.monitor.status.health import ServerReport
 from pylon.monitor.status.observation import observations
 
 STALE_AFTER_S = 3.0
@@ -238,9 +238,9 @@ def test_absence_in_a_users_own_status_is_told() -> None:
     ("report", "trouble"),
     [
         (ServerReport(), None),
-        (ServerReport(failures=1, error=Failure("OSError", "gone")), Absence.UNREACHABLE),
+        (ServerReport(consecutive_failures=1, last_error=Failure("OSError", "gone")), Absence.UNREACHABLE),
         (ServerReport(busy_since_s=NOW_S - 9), Absence.HUNG),
-        (ServerReport(failures=2, busy_since_s=NOW_S - 9), Absence.HUNG),
+        (ServerReport(consecutive_failures=2, busy_since_s=NOW_S - 9), Absence.HUNG),
     ],
 )
 def test_reports_become_observations(report: ServerReport, trouble: Absence | None) -> None:

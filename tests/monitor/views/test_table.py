@@ -15,7 +15,7 @@ from tests.monitor.statuses import cpu, gpu, gpus, process, seen, snapshot
 
 def health(**errors: str) -> dict[str, MonitorHealth]:
     servers = {
-        server: ServerHealth(None, 1, Failure("UnreachableError", text), None, None, 0)
+        server: ServerHealth(consecutive_failures=1, last_error=Failure("UnreachableError", text))
         for server, text in errors.items()
     }
     return {"RemoteMonitor-0": MonitorHealth(MonitorState.OK, servers=servers)}

@@ -66,7 +66,7 @@ def test_training_process_loads_neither_pynvml_nor_the_driver():
 def test_monitor_can_be_sent_to_its_process():
     monitor = GPUMonitor(slow_interval_s=2.0)
     args, kwargs = pickle.loads(monitor.spec().arguments)
-    assert GPUMonitor(*args, **kwargs)._slow_interval_s == 2.0
+    assert GPUMonitor(*args, **kwargs)._reading.slow_interval_s == 2.0
 
 
 def test_reading_before_the_preparation_is_an_error_and_no_crash():

@@ -39,9 +39,9 @@ def trouble(child: Child, now: float, silent_after_s: float, timeout_s: float) -
 
 
 def blame(manager: Child, clients: Sequence[Child], now: float, timeout_s: float) -> Child | None:
-    """Who is to be replaced because a call to the Manager takes longer than `timeout_s`; None: nobody.
+    """Who is to be replaced because a call to the Manager takes longer than `timeout_s`; None: no process.
 
-    The Manager, unless it has answered somebody else since that call began: then the caller itself
+    The Manager, unless it has answered another process since that call began: then the caller itself
     does not come round.
     """
     if not manager.running:

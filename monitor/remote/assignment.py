@@ -16,7 +16,7 @@ def named_servers(servers: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     """Address by name.
 
     Raises:
-        MonitorSettingError: a name is none, or stands there twice, or there is no server.
+        MonitorSettingError: a name is invalid, or is listed twice, or there is no server.
     """
     found = addresses(servers)
     if not found:
@@ -45,7 +45,7 @@ def remote_monitors(
     """
     remote = [(name, address) for name, address in servers.items() if name != LOCALHOST]
     count = math.ceil(len(remote) / hosts_per_process)
-    # Dealt out in turn: servers that stand together in a list often fail together.
+    # Dealt out in turn: servers that are close to each other in a list often fail together.
     return [
         RemoteMonitor(dict(remote[place::count]), name=f"RemoteMonitor-{place}", **settings)
         for place in range(count)

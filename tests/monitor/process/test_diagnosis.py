@@ -12,8 +12,8 @@ import pytest
 
 from pylon.monitor import MonitorState, ProcessFailure, ResourceLimits
 from pylon.monitor.process.child import Child
+from pylon.monitor.process.diagnosis import blame, trouble
 from pylon.monitor.process.heartbeat import Heartbeat
-from pylon.monitor.process.judgement import blame, trouble
 from tests.faults.harness import wait_until
 
 SILENT_AFTER_S, TIMEOUT_S = 3.0, 5.0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 _LOOK_EVERY_S = 0.2
 
 
-class ConnectGate:
+class ConnectLimiter:
     """Lets few connects be under way at once, and starts them with a space between.
 
     Servers whose last try has failed have a lane of their own: many that hang until their time limit
