@@ -1,87 +1,15 @@
-"""Train and test what a configuration file describes: `python main.py --config-filepath FILE`."""
+"""`python main.py ARGUMENTS` from a clone is `pylon train ARGUMENTS`."""
 
-import argparse
 import sys
-from pathlib import Path
 
-# Worker processes import this module again when they start: what is heavy is imported inside functions.
-
-_EXIT_CODES = """exit codes (several files: the one that all failed ones share, else 1):
-  0    finished, or was finished already
-  1    training failed
-  2    the command line or a configuration is wrong
-  3    data is missing, damaged, or not what the transforms can work on
-  4    the run directory, or a checkpoint to start from, cannot be used: in use, of another configuration
-       or model, damaged, not writable, disk full
-  75   stopped by SIGTERM, SIGINT, SIGUSR1 or SIGHUP; the same command goes on with it
-  130  ended at once by a second Ctrl-C, or by one before the run began
-"""
+from pylon import command
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run each configuration file and return the exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        sys.stderr.write("Ended at once by Ctrl-C; the last finished epoch, if there is one, is kept.\n")
-        return 130
+    return command.main(["train", *(sys.argv[1:] if arguments is None else arguments)])
 
 
-def _run(options: argparse.Namespace) -> int:
-    if len(options.config_filepath) > 1:
-        from pylon.runners.launch.several import run_each
-
-        return run_each(options.config_filepath, _forwarded(options), options.work_dir)
-    from pylon.runners.launch.command import run_command
-
-    return run_command(options)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--config-filepath",
-        nargs="+",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="configuration files, run one after another",
-    )
-    parser.add_argument(
-        "--set", action="extend", nargs="+", default=[], dest="overrides", metavar="KEY.PATH=VALUE",
-        help="change a value of the configuration, as in --set epochs=3 optimizer.args.lr=0.01",
-    )  # fmt: skip
-    parser.add_argument(
-        "--debug", action="store_true", help="3 epochs of 3 batches, in a directory beside the real one"
-    )
-    parser.add_argument(
-        "--work-dir",
-        type=Path,
-        metavar="DIR",
-        help="run directory, in place of the configuration's; with several files, its parent",
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        metavar="DEVICE",
-        help="cpu, cuda, cuda:N or auto (default): cuda where there is one",
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="start over in a new directory and keep the old one"
-    )
-    parser.add_argument("--outcome-file", type=Path, help=argparse.SUPPRESS)
-    return parser
-
-
-def _forwarded(options: argparse.Namespace) -> list[str]:
-    """The arguments that each of several runs gets."""
-    flags = [name for name, given in (("--debug", options.debug), ("--fresh", options.fresh)) if given]
-    overrides = ["--set", *options.overrides] if options.overrides else []
-    return ["--device", options.device, *flags, *overrides]
-
-
+# Worker processes import this module again when they start.
 if __name__ == "__main__":
     sys.exit(main())

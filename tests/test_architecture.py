@@ -19,6 +19,7 @@ ALLOWED = {
     "runners": {
         *("storage", "monitor", "data", "models", "criteria", "metrics"),
         *("numpy", "torch", "PIL", "rich", "matplotlib", "typeguard", "psutil"),
+        "extras",
     },
     "configs": {"configs", "runners", "monitor", "data", "models", "criteria", "metrics", "torch"},
 }
@@ -123,8 +124,9 @@ def test_monitor_at_run_time_loads_nothing_heavy(heavy: str) -> None:
     )
 
 
-def test_main_at_import_loads_no_torch() -> None:
-    code = "import sys, main; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("module", ["main", "pylon.__main__", "pylon.runners.launch.command_line"])
+def test_what_worker_processes_import_again_loads_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60, check=False).returncode == 0
     )

@@ -15,9 +15,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+import pylon
 from pylon.runners.signals import StopFlag
 
-_MAIN = Path(__file__).resolve().parents[2] / "main.py"
+# In a clone; not resolved, since a copy of it may hold links.
+_MAIN = Path(pylon.__file__).absolute().parents[1] / "main.py"
 _POLL_S = 0.2
 
 
@@ -26,9 +28,21 @@ class Ended:
     """How one file's process ended."""
 
     path: Path
-    exit_code: int
+    return_code: int
     time_s: float
     outcome: dict[str, Any] | None
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell reports it: 128 + N if signal N killed the process."""
+        return self.return_code if self.return_code >= 0 else 128 - self.return_code
+
+    @property
+    def ending(self) -> str:
+        """How it ended, for people."""
+        if self.return_code < 0:
+            return f"killed by {_signal_name(-self.return_code)}"
+        return f"exit code {self.return_code}" if self.return_code else "finished"
 
 
 def run_each(paths: list[Path], arguments: list[str], work_dir: Path | None) -> int:
@@ -38,12 +52,12 @@ def run_each(paths: list[Path], arguments: list[str], work_dir: Path | None) -> 
 
     Args:
         paths: the configuration files.
-        arguments: what each process gets beside its file.
+        arguments: what each process gets besides its file.
         work_dir: parent of all run directories, each named after its file; None: as configured.
 
     Returns:
-        0 when all finished, 75 when stopped by a signal, the common exit code where all that
-        failed agree, else 1.
+        0 if all finished; 75 if stopped by a signal; the exit code of those that failed if they share
+        one, which is 128 + N for signal N; else 1.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1":
         sys.stderr.write("torchrun starts the ranks of one run: give it one configuration file.\n")
@@ -83,17 +97,34 @@ def _run_one(path: Path, arguments: list[str], stop: StopFlag) -> Ended:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pylon-outcome-") as folder:
         outcome = Path(folder) / "outcome.json"
-        command = [sys.executable, str(_MAIN), "--config-filepath", str(path), "--outcome-file", str(outcome)]
+        command = [*_program(), "--config-filepath", str(path), "--outcome-file", str(outcome)]
         with subprocess.Popen([*command, *arguments]) as process:
-            told = False
+            forwarded = False
             while process.poll() is None:
-                if stop.requested and not told:
-                    told = True
+                if stop.requested and not forwarded:
+                    forwarded = True
                     # Never SIGINT: a terminal has sent it to the whole group, and a second one ends at once.
                     process.send_signal(signal.SIGTERM)
                 time.sleep(_POLL_S)
         content = json.loads(outcome.read_text(encoding="utf-8")) if outcome.exists() else None
     return Ended(path, process.returncode, time.monotonic() - started, content)
+
+
+def _program() -> list[str]:
+    """The command that starts one more process of the program that this process runs."""
+    started = Path(sys.argv[0])
+    if started.is_file() and _MAIN.is_file() and started.samefile(_MAIN):
+        return [sys.executable, str(started)]
+    # As `python -m pylon`, which finds packages in the working directory, or as `pylon`, which does not.
+    by_module = getattr(sys.modules["__main__"], "__spec__", None) is not None
+    return [sys.executable, *([] if by_module else ["-P"]), "-m", "pylon", "train"]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _table(paths: list[Path], ended: list[Ended]) -> Table:
@@ -102,7 +133,7 @@ def _table(paths: list[Path], ended: list[Ended]) -> Table:
         result = (one.outcome or {}).get("result", {})
         table.add_row(
             str(one.path),
-            "finished" if one.exit_code == 0 else f"exit code {one.exit_code}",
+            one.ending,
             _scores(result.get("validation")),
             _scores(result.get("test")),
             f"{one.time_s / 60:.1f}",

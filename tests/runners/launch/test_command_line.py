@@ -92,6 +92,52 @@ def test_several_files_share_the_exit_code_that_all_failures_share(make_toy: Cal
     assert (good.work_dir / "test" / "test_results.json").exists()
 
 
+def test_repeated_option_adds_its_files(make_toy: Callable[[str], Toy]) -> None:
+    good, absent = make_toy("good"), make_toy("absent").folder / "absent.py"
+    ended = command_line(
+        "--config-filepath", str(absent), "--config-filepath", str(good.write("epochs=1")), "--device", "cpu"
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert f"{absent}: 1 problem" in ended.stderr
+    assert (good.work_dir / "test" / "test_results.json").exists()
+
+
+def test_killed_files_are_named_with_their_signal_and_share_its_exit_code(
+    make_toy: Callable[[str], Toy],
+) -> None:
+    killed = "criterion={'class': ToyCriterion, 'args': {'at_call': 1, 'what': 'SIGKILL'}}"
+    files = [str(make_toy(name).write(killed)) for name in ("one", "two")]
+    ended = command_line("--config-filepath", *files, "--device", "cpu")
+    assert ended.returncode == 128 + signal.SIGKILL, ended.stderr
+    assert ended.stdout.count("killed by") == 2
+    assert "SIGKILL" in ended.stdout
+    assert "-9" not in ended.stdout
+
+
+def test_killed_file_and_a_wrong_one_are_exit_code_1(make_toy: Callable[[str], Toy]) -> None:
+    killed = "criterion={'class': ToyCriterion, 'args': {'at_call': 1, 'what': 'SIGKILL'}}"
+    one = make_toy("one")
+    files = [str(one.write(killed)), str(one.folder / "absent.py")]
+    ended = command_line("--config-filepath", *files, "--device", "cpu")
+    assert ended.returncode == 1, ended.stderr
+
+
+@pytest.mark.parametrize("words", [["-m", "pylon", "train"], ["main.py"]])
+def test_several_files_run_as_the_program_was_started(
+    words: list[str], make_toy: Callable[[str], Toy]
+) -> None:
+    toys = [make_toy(name) for name in ("one", "two")]
+    files = [str(toy.write("epochs=1")) for toy in toys]
+    ended = subprocess.run(
+        [sys.executable, *words, "--config-filepath", *files, "--device", "cpu"],
+        cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    for toy in toys:
+        command = json.loads((toy.work_dir / "environment.json").read_text())["launches"][0]["command"]
+        assert ("main.py" in command[1]) == (words == ["main.py"])
+
+
 def test_second_ctrl_c_ends_at_once_and_the_run_can_go_on(toy: Toy) -> None:
     twice = "criterion={'class': ToyCriterion, 'args': {'at_call': 5, 'what': 'SIGINT SIGINT'}}"
     ended = toy.launch(twice)

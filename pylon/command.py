@@ -1,0 +1,140 @@
+"""Pylon: train PyTorch models, and watch the hardware of this machine or of many.
+
+Worker processes import this module again when they start, so a command's module is imported only
+when that command is given.
+"""
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pylon import __version__
+from pylon.extras import missing_extra
+
+if TYPE_CHECKING:
+    # argparse has no public name for what `add_subparsers` returns.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command, not imported yet.
+
+    Attributes:
+        module: has the function.
+        function: takes the subparsers of argparse and adds the command's parser, whose default `run` takes
+            the parsed options and returns the exit code.
+        summary: one line.
+    """
+
+    module: str
+    function: str
+    summary: str
+
+    def add_to(self, subparsers: "Subparsers") -> None:
+        """Import it and add its parser."""
+        add_parser: Callable[[Subparsers], object] = getattr(
+            importlib.import_module(self.module), self.function
+        )
+        add_parser(subparsers)
+
+
+COMMANDS = {
+    "train": Command("pylon.runners.launch.command_line", "add_parser", "train and test by configuration"),
+    "once": Command("pylon.monitor.cli", "add_once", "show the servers once"),
+    "watch": Command("pylon.monitor.cli", "add_watch", "show the servers again and again"),
+    "free": Command("pylon.monitor.cli", "add_free", "name the GPUs that a job can take now"),
+}
+SHELLS = ("bash", "zsh", "fish")
+# What the completion scripts call; not for people.
+COMPLETE = "__complete"
+
+_EXAMPLES = """examples:
+  pylon train --config-filepath run.py
+  pylon once
+  pylon COMMAND --help
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        return _refused(str(missing))
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of the command `name`, without what it needs to run."""
+    _, subparsers = _parser(chosen=name)
+    parser: argparse.ArgumentParser = subparsers.choices[name]
+    return parser
+
+
+def _run(words: list[str]) -> int:
+    if words[:1] == [COMPLETE]:
+        from pylon.completion import candidates
+
+        return _written(candidates(words[1:]))
+    name = words[0] if words else ""
+    if name and name not in COMMANDS and not name.startswith("-"):
+        return _refused(f"pylon: {name!r} is no command. {_nearest(name)}")
+    parser, _ = _parser(chosen=name)
+    options = parser.parse_args(words)
+    if options.completion is not None:
+        from pylon.completion import SCRIPTS
+
+        return _written([SCRIPTS[options.completion]])
+    if not name:
+        parser.print_help(sys.stderr)
+        return 2
+    code: int = options.run(options)
+    return code
+
+
+def _parser(chosen: str) -> tuple[argparse.ArgumentParser, "Subparsers"]:
+    """The parser of the whole line, in which only the chosen command has its options."""
+    parser = argparse.ArgumentParser(
+        prog="pylon",
+        description=(__doc__ or "").partition("\n")[0],
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pylon {__version__}")
+    parser.add_argument(
+        "--completion", choices=SHELLS, help='print a completion script: eval "$(pylon --completion bash)"'
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        if name == chosen:
+            command.add_to(subparsers)
+        else:
+            subparsers.add_parser(name, help=command.summary)
+    return parser, subparsers
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    if close:
+        return f"Did you mean 'pylon {close[0]}'?"
+    return f"Expected one of: {', '.join(COMMANDS)}; 'pylon --help' describes them."
+
+
+def _written(lines: Sequence[str]) -> int:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 0
+
+
+def _refused(text: str) -> int:
+    sys.stderr.write(f"{text}\n")
+    return 2

@@ -1,0 +1,31 @@
+"""The public names of `pylon.runners`, which gives them out from here."""
+
+from pylon.runners.config import evaluation_of
+from pylon.runners.run_directory.retention import Retention
+from pylon.runners.training.base_evaluator import BaseEvaluator
+from pylon.runners.training.base_runner import BaseRunner, RunContext
+from pylon.runners.training.base_trainer import BaseTrainer
+from pylon.runners.training.early_stopping import EarlyStopping
+from pylon.runners.training.evaluation import Batch, Task
+from pylon.runners.training.stepping import Stepping
+from pylon.runners.training.supervised import (
+    SupervisedSingleTask,
+    SupervisedSingleTaskEvaluator,
+    SupervisedSingleTaskTrainer,
+)
+
+__all__ = [
+    "BaseEvaluator",
+    "BaseRunner",
+    "BaseTrainer",
+    "Batch",
+    "EarlyStopping",
+    "Retention",
+    "RunContext",
+    "Stepping",
+    "SupervisedSingleTask",
+    "SupervisedSingleTaskEvaluator",
+    "SupervisedSingleTaskTrainer",
+    "Task",
+    "evaluation_of",
+]
