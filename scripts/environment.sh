@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv with the pinned dependencies, or says in one line why it cannot. Quick when nothing changed.
+# Makes .venv with the pinned dependencies, or reports in one line why it cannot. Quick when nothing changed.
 #   scripts/environment.sh         what a run needs
 #   scripts/environment.sh test    the test tools too
 set -euo pipefail
@@ -14,9 +14,20 @@ say() { printf '== %s\n' "$1"; }
 
 suitable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; }
 
+release() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
+
+check_chosen_python() {
+    suitable "$PYTHON" || fail "PYTHON is '$PYTHON', expected a Python 3.11, 3.12 or 3.13 that runs; it gives: $("$PYTHON" --version 2>&1 | head -n 1). Name another one, or leave PYTHON out."
+    if [ -x .venv/bin/python ] && suitable .venv/bin/python && [ "$(release "$PYTHON")" != "$(release .venv/bin/python)" ]; then
+        fail "PYTHON is '$PYTHON' ($(release "$PYTHON")), but .venv holds Python $(release .venv/bin/python). Move .venv away and repeat, or leave PYTHON out."
+    fi
+}
+
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do
+    # It was checked before.
+    if [ -n "${PYTHON:-}" ]; then command -v "$PYTHON"; return; fi
+    for candidate in python3 python3.13 python3.12 python3.11 python; do
         if suitable "$candidate"; then command -v "$candidate"; return; fi
     done
     fail "no Python 3.11, 3.12 or 3.13 found (python3 is: $(python3 --version 2>&1 || echo absent)). Install one, or name it: PYTHON=/path/to/python3.12 make run"
@@ -41,6 +52,8 @@ install() {
     set -e
     [ "$status" -eq 0 ] || explain_pip "$log"
 }
+
+[ -z "${PYTHON:-}" ] || check_chosen_python
 
 stamp=.venv/.pylon-${extras:-run}
 fingerprint=$(cat pyproject.toml constraints.txt scripts/environment.sh | cksum)

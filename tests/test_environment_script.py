@@ -1,4 +1,4 @@
-"""`make run` on a machine that lacks something says what, in one line, and how to mend it."""
+"""`make run` on a machine that lacks something reports in one line what, and how to fix it."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def command(folder: Path, name: str, script: str) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     (folder / name).write_text(f"#!/bin/sh\n{script}\n")
     (folder / name).chmod(0o755)
 
@@ -53,6 +53,41 @@ def test_no_suitable_python(clone: Path) -> None:
     assert "Python 3.9.2" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "script", "shown"),
+    [
+        ("python3.13", 'echo "pyenv: python3.13: command not found" >&2; exit 127', "command not found"),
+        ("old-python", 'case "$1" in --version) echo Python 3.9.2;; *) exit 1;; esac', "Python 3.9.2"),
+    ],
+)
+def test_chosen_python_that_does_not_work_is_an_error(
+    clone: Path, name: str, script: str, shown: str
+) -> None:
+    command(clone / "fakes", name, script)
+    done = set_up(clone, PYTHON=name)
+    assert done.returncode == 1
+    assert f"PYTHON is '{name}'" in done.stderr
+    assert shown in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (clone / ".venv").exists(), "no other interpreter was taken"
+
+
+def test_chosen_python_that_is_absent_is_an_error(clone: Path) -> None:
+    done = set_up(clone, PYTHON="/nowhere/python3.13")
+    assert done.returncode == 1
+    assert "PYTHON is '/nowhere/python3.13'" in done.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_chosen_python_that_the_environment_does_not_have_is_an_error(clone: Path) -> None:
+    release = "3.12" if sys.version_info[:2] != (3, 12) else "3.13"
+    script = f'case "$2" in *print*) echo {release};; esac'
+    command(clone / ".venv" / "bin", "python", script)
+    done = set_up(clone)
+    assert done.returncode == 1
+    assert f"but .venv holds Python {release}" in done.stderr
+
+
 def test_no_venv_module(clone: Path) -> None:
     script = f'case "$2" in *ensurepip*) exit 1;; esac; exec {sys.executable} "$@"'
     command(clone / "fakes", "bare-python", script)
@@ -62,7 +97,7 @@ def test_no_venv_module(clone: Path) -> None:
     assert "python3-venv" in done.stderr
 
 
-def test_too_little_room_is_said_before_anything_is_made(clone: Path) -> None:
+def test_too_little_room_is_reported_before_anything_is_made(clone: Path) -> None:
     command(clone / "fakes", "df", "echo header; echo /dev/sda 100 90 10 90% /")
     done = set_up(clone)
     assert done.returncode == 1
