@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pylon import __version__
 from pylon.extras import missing_extra
+from pylon.links import lost_link
 
 if TYPE_CHECKING:
     # argparse has no public name for what `add_subparsers` returns.
@@ -66,10 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except ModuleNotFoundError as error:
-        missing = missing_extra(error)
-        if missing is None:
+        reason = missing_extra(error) or lost_link(error)
+        if reason is None:
             raise
-        return _refused(str(missing))
+        return _refused(str(reason))
     except KeyboardInterrupt:
         return 130
 
