@@ -46,9 +46,9 @@ class Command:
 
 COMMANDS = {
     "train": Command("pylon.runners.launch.command_line", "add_parser", "train and test by configuration"),
-    "once": Command("pylon.monitor.cli", "add_once", "show the servers once"),
-    "watch": Command("pylon.monitor.cli", "add_watch", "show the servers again and again"),
-    "free": Command("pylon.monitor.cli", "add_free", "name the GPUs that a job can take now"),
+    "once": Command("pylon.monitor.cli.once", "add_parser", "show the servers once"),
+    "watch": Command("pylon.monitor.cli.watch", "add_parser", "show the servers again and again"),
+    "free": Command("pylon.monitor.cli.free", "add_parser", "name the GPUs that a job can take now"),
 }
 SHELLS = ("bash", "zsh", "fish")
 # What the completion scripts call; not for people.

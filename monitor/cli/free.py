@@ -3,9 +3,10 @@
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pylon.monitor.cli.options import ServerChoice
+from pylon.monitor.cli.commands import NONE_FREE, above_zero, added_parser
+from pylon.monitor.cli.options import ServerChoice, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import wait_for_all
 from pylon.monitor.fleet.free import FreeGPUs, find_free_gpus, free_bytes, unknown_servers
@@ -13,11 +14,25 @@ from pylon.monitor.system import SystemSnapshot
 from pylon.monitor.views.table import trouble_lines
 from pylon.monitor.views.text import gib, printable
 
-NONE_FREE = 3
+if TYPE_CHECKING:
+    from pylon.monitor.cli.commands import Subparsers
 
 _GIB = 2**30
 _INTERVAL_S = 1.0
 _TIMEOUT_S = 30.0
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add the command."""
+    example = "pylon free --servers-file fleet.toml --gpus 2 --memory-gb 24"
+    parser = added_parser(subparsers, "free", free, "name the GPUs that a job can take now", example)
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="how many on one server (1)")
+    parser.add_argument("--memory-gb", type=float, default=0.0, metavar="G", help="free on each, in GiB (0)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--cuda", action="store_true", help="the best server and its CUDA_VISIBLE_DEVICES")
+    form.add_argument("--json", action="store_true", help="everything, for programs")
+    parser.add_argument("--timeout-s", type=above_zero, metavar="S", help="wait so long at most (30)")
+    add_server_options(parser)
 
 
 def free(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -> int:

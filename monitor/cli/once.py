@@ -3,8 +3,10 @@
 import argparse
 import json
 import sys
+from typing import TYPE_CHECKING
 
-from pylon.monitor.cli.options import LOCALHOST, ServerChoice
+from pylon.monitor.cli.commands import above_zero, add_view_options, added_parser
+from pylon.monitor.cli.options import LOCALHOST, ServerChoice, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import two_readings, wait_for_all
 from pylon.monitor.status.health import MonitorHealth
@@ -13,12 +15,26 @@ from pylon.monitor.views.host import host_lines
 from pylon.monitor.views.plain import origins_record, snapshot_record
 from pylon.monitor.views.table import table_lines, trouble_lines
 
+if TYPE_CHECKING:
+    from pylon.monitor.cli.commands import Subparsers
+
 # Two readings are needed. A fleet is not asked twice a second for them.
 _SHORTEST_INTERVAL_S = 0.5
 _INTERVAL_PER_SERVER_S = 0.01
 _LONGEST_INTERVAL_S = 5.0
 _LOCAL_TIMEOUT_S = 10.0
 _REMOTE_TIMEOUT_S = 30.0
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add the command."""
+    example = "pylon once --server gpu1 --server alice@gpu2 --json"
+    parser = added_parser(subparsers, "once", once, "show the servers once", example)
+    parser.add_argument(
+        "--timeout-s", type=above_zero, metavar="S", help="wait so long at most (10; 30 for others)"
+    )
+    add_view_options(parser)
+    add_server_options(parser)
 
 
 def once(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -> int:

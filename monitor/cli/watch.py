@@ -5,17 +5,32 @@ import json
 import shutil
 import sys
 import time
+from typing import TYPE_CHECKING
 
-from pylon.monitor.cli.options import ServerChoice
+from pylon.monitor.cli.commands import above_zero, add_view_options, added_parser
+from pylon.monitor.cli.options import ServerChoice, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.system import SystemMonitor
 from pylon.monitor.views.plain import snapshot_record
 from pylon.monitor.views.table import table_lines
 
+if TYPE_CHECKING:
+    from pylon.monitor.cli.commands import Subparsers
+
 _INTERVAL_S = 2.0
 _PICTURE_S = 1.0
 _HOME, _TO_END_OF_LINE, _TO_END = "\x1b[H", "\x1b[K", "\x1b[J"
 _CLEAR = "\x1b[2J"
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add the command."""
+    example = "pylon watch --servers-file fleet.toml --interval-s 5"
+    parser = added_parser(subparsers, "watch", watch, "show the servers again and again", example)
+    parser.add_argument("--interval-s", type=above_zero, metavar="S", help="between two pictures (2)")
+    parser.add_argument("--count", type=int, metavar="N", help="end after so many")
+    add_view_options(parser)
+    add_server_options(parser)
 
 
 def watch(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -> int:
