@@ -1,0 +1,199 @@
+"""What README and docs/ show runs as it is shown, and what they name exists."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = REPOSITORY / "README.md"
+PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+# What a reader has and the example leaves out.
+BEFORE = {"watch_a_run.py": "import time\n\n\ndef train_one_step():\n    time.sleep(0.01)\n\n\n"}
+PRINTED = {
+    "watch.py": r"^\d+ [\d.]+ Reading\(value=\d+",
+    "watch_a_run.py": r"\d+ [\d.]+ [\d.]+ Reading\(value=",
+    "watch_scratch.py": r"^\d+ % used$",
+    "read_pairs.py": r"^2 torch.Size\(\[3, 32, 32\]\) torch.Size\(\[32, 32\]\)$",
+    "colours.py": "",
+}
+# Commands at the head of a page that take longer than a test may, or need another machine.
+ELSEWHERE = {
+    "benchmarks.md": "tests/benchmarks runs these benchmarks in their quick form",
+    "changes.md": "make test is what runs this test",
+    "determinism.md": "tests/shutdown/test_resume.py runs this script",
+    "fleet.md": "tests/monitor/cli/test_fleet.py runs these commands against real servers",
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+
+
+def examples() -> dict[str, str]:
+    """Python examples by the file name in their first line."""
+    found = {}
+    for page in [README, *PAGES]:
+        for block in blocks(page, "python"):
+            name = re.match(r"# (\w+\.py)\b", block)
+            if name is not None:
+                found[name[1]] = block
+    return found
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """As a shell has it in which `pylon` is installed, with `python` and `pylon` of this environment."""
+    tools = folder / "bin"
+    tools.mkdir(exist_ok=True)
+    for name, command in (("python", ""), ("pylon", "-m pylon"), ("torchrun", "-m torch.distributed.run")):
+        (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
+        (tools / name).chmod(0o755)
+    return {
+        "PATH": f"{tools}:/usr/bin:/bin",
+        "PYTHONPATH": str(REPOSITORY),
+        "HOME": str(folder),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def write_levir(root: Path) -> None:
+    """Two pairs of 32 x 32 pixels in each split."""
+    generator = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for part in ("A", "B", "label"):
+            (root / split / part).mkdir(parents=True)
+            for number in range(2):
+                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                mask = np.zeros((32, 32), np.uint8)
+                mask[8:16, 8:24] = 255
+                image = Image.fromarray(mask if part == "label" else pixels)
+                image.save(root / split / part / f"{number}.png")
+
+
+def run(command: list[str], folder: Path, timeout_s: float = 100) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(PRINTED))
+def test_python_example_runs(name: str, tmp_path: Path) -> None:
+    shown = examples()
+    assert name in shown, "no page shows it any more"
+    for file, content in shown.items():
+        (tmp_path / file).write_text(BEFORE.get(file, "") + content, encoding="utf-8")
+    write_levir(tmp_path / "datasets/levir_cd")
+    done = run([sys.executable, name], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert re.search(PRINTED[name], done.stdout, re.M), done.stdout
+
+
+def test_configuration_of_readme_trains(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(examples()["mine.py"], encoding="utf-8")
+    write_levir(tmp_path / "datasets/levir_cd")
+    done = run([sys.executable, "-m", "pylon", "train", "--config-filepath", "mine.py"], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "logs/mine/test/test_results.json").exists()
+
+
+def first_example(page: Path) -> tuple[str, str]:
+    """Language and text of the first block of a page."""
+    found = re.search(r"```(\w+)\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    assert found is not None, f"{page.name} begins without an example"
+    return found[1], found[2]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_begins_with_an_example_that_runs(page: Path, tmp_path: Path) -> None:
+    language, text = first_example(page)
+    if language == "python":
+        name = re.match(r"# (\S+)", text)
+        assert name is not None
+        assert name[1] in PRINTED or (REPOSITORY / name[1]).exists() or page.name in ELSEWHERE
+        return
+    if page.name in ELSEWHERE:
+        return
+    for folder in ("configs", "main.py"):
+        (tmp_path / folder).symlink_to(REPOSITORY / folder)
+    script = "\n".join(line.partition(" #")[0] for line in text.splitlines())
+    done = run(["bash", "-c", script], tmp_path)
+    assert done.returncode in {0, 75}, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def shown_files() -> dict[str, list[str]]:
+    """By the path in its first line, the parts of a file that a page shows; `# ...` is between two."""
+    found: dict[str, list[str]] = {}
+    for page in [README, *PAGES]:
+        text = page.read_text(encoding="utf-8")
+        for path, block in re.findall(r"```python\n# (configs/\S+\.py)\n(.*?)```", text, re.S):
+            found[path] = re.split(r"^ *# \.\.\.\n", block, flags=re.M)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(shown_files()))
+def test_shown_part_of_a_file_is_in_it_word_for_word(path: str) -> None:
+    content = (REPOSITORY / path).read_text(encoding="utf-8")
+    parts = [part.strip("\n") for part in shown_files()[path]]
+    assert len("".join(parts)) > 150
+    for part in parts:
+        assert part in content
+
+
+def test_readme_is_an_entrance() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+    assert len(examples()["mine.py"].splitlines()) <= 25
+    assert len(examples()["watch.py"].splitlines()) <= 14
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
+def test_links_and_named_files_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    missing = [link for link in links if not (page.parent / link).exists()]
+    named = re.findall(
+        r"`((?:configs|data|criteria|metrics|models|monitor|runners|pylon|tests)/[\w./]*)`", text
+    )
+    missing += [name for name in named if not (REPOSITORY / name).exists()]
+    assert missing == []
+
+
+def test_lines_fit_a_terminal() -> None:
+    long = [
+        f"{page.name}: {number}"
+        for page in [README, *PAGES]
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1)
+        if len(line) > 116 and not line.startswith(("|", "torchrun", "!["))
+    ]
+    assert long == []
+
+
+def test_a_monitor_of_ones_own_is_short() -> None:
+    assert len(examples()["scratch_monitor.py"].splitlines()) < 30
+
+
+def test_exit_codes_of_the_page_are_those_of_the_command() -> None:
+    page = (REPOSITORY / "docs/command-line.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^\| (\d+) \|", page, re.M))
+    done = subprocess.run(
+        [sys.executable, "main.py", "--help"],
+        cwd=REPOSITORY,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert shown == set(re.findall(r"^  (\d+) ", done.stdout, re.M))
