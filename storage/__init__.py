@@ -2,6 +2,7 @@
 
 from pylon import require_namespace as _require_namespace
 from pylon.storage.atomic import (
+    UNSUPPORTED,
     atomic_path,
     remove_unfinished,
     replace_link,
@@ -9,12 +10,15 @@ from pylon.storage.atomic import (
     write_json,
     write_text,
 )
+from pylon.storage.features import missing_features
 from pylon.storage.manifest import DamagedFileError, describe_file, verify_manifest, write_manifest
 
 __all__ = [
+    "UNSUPPORTED",
     "DamagedFileError",
     "atomic_path",
     "describe_file",
+    "missing_features",
     "remove_unfinished",
     "replace_link",
     "verify_manifest",

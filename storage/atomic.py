@@ -1,20 +1,26 @@
-"""Atomic files: write beside the target, flush, fsync, rename, fsync the folder.
+"""Atomic files: write next to the target, flush, fsync, rename, fsync the folder.
 
     caller ── writes ──> .NAME.XXXX.tmp (same folder) ── fsync ──> os.replace ──> NAME
 
 A reader sees the old file or the new one, never a part of one, whatever kills the writer.
-The temporary file stands in the target's own folder because a rename is atomic only within
+The temporary file is in the target's own folder because a rename is atomic only within
 one file system.
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+# How file systems say that they have no such thing.
+UNSUPPORTED = frozenset(
+    {errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.ENOTTY}
+)
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp(\..+)?")
 
 
@@ -44,7 +50,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    _fsync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(target.parent)
 
 
 def write_bytes(target: str | os.PathLike[str], content: bytes) -> None:
@@ -77,24 +83,61 @@ def _fsync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
+def sync_folder(folder: str | os.PathLike[str]) -> bool:
+    """Have the disk keep the names in `folder`; whether the file system can be asked for that.
+
+    Older CIFS, vboxsf and others cannot; a name may then be lost by a power cut, and nothing else changes.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        _fsync(Path(folder), os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        return False
+    return True
+
+
 def replace_link(link: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """Make `link` a symbolic link to `target`, with no moment at which it is absent.
+
+    On a file system without symbolic links (exFAT, many CIFS and cloud mounts) it becomes a hard link to the
+    file or, without these too, a copy of it.
 
     Args:
         link: the link to make or replace. A file of that name is replaced too.
         target: what it points to, as written: relative targets are relative to the link's folder.
 
     Raises:
-        OSError: the folder cannot be written, or the file system knows no symbolic links.
+        OSError: the folder cannot be written, or `target` cannot be copied.
     """
     link = Path(link)
     temporary = link.with_name(f".{link.name}.{secrets.token_hex(8)}.tmp")
     try:
-        temporary.symlink_to(target)
+        _link_or_copy(temporary, Path(target))
         temporary.replace(link)
     finally:
         temporary.unlink(missing_ok=True)
-    _fsync(link.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(link.parent)
+
+
+def _link_or_copy(link: Path, target: Path) -> None:
+    try:
+        link.symlink_to(target)
+        return
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+    file = link.parent / target
+    try:
+        link.hardlink_to(file)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED | {errno.EXDEV, errno.EMLINK}:
+            raise
+        shutil.copyfile(file, link)
+        _fsync(link, os.O_RDONLY)
 
 
 def remove_unfinished(folder: str | os.PathLike[str]) -> None:

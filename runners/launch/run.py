@@ -229,6 +229,9 @@ def _begin(
         _warn_of_changed_files(directory)
         _write_header(directory, config, device, world)
         logger.info("run directory: %s", directory.root)
+        if directory.missing_features:
+            missing = ", no ".join(directory.missing_features)
+            logger.warning("%s: its file system has no %s", directory.root, missing)
         return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from pylon.storage import write_bytes
+from pylon.storage import UNSUPPORTED, write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +50,15 @@ class Claim:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.close()
-            if isinstance(error, BlockingIOError | PermissionError):
+            if error.errno in UNSUPPORTED:
+                # The directory's file system has no locks, which the log says.
+                lock = self._lock.open("a+")
+            elif isinstance(error, BlockingIOError | PermissionError):
                 raise ClaimedError(
                     errno.EAGAIN, "another process is running in this directory", str(self._root)
                 ) from error
-            raise
+            else:
+                raise
         # Closing any descriptor of a file opens its lock: those of removed ones stay open too.
         self._open.enter_context(lock)
         self._identity, self._volume = self._seen(), self._root.stat().st_dev

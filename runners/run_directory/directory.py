@@ -16,7 +16,7 @@ from typing import Any
 
 from pylon.runners.errors import RunDirectoryError
 from pylon.runners.run_directory.claim import Claim, ClaimedError
-from pylon.storage import remove_unfinished, replace_link, write_json
+from pylon.storage import missing_features, remove_unfinished, replace_link, write_json
 
 _DEBUG_MARKER = ".debug-run"
 _FILES = (
@@ -37,6 +37,9 @@ class RunDirectory:
 
     Args:
         root: the directory of this attempt at the run; made by `opened`.
+
+    Attributes:
+        missing_features: what the directory's file system lacks, known once it is opened.
     """
 
     def __init__(self, root: Path) -> None:
@@ -52,6 +55,7 @@ class RunDirectory:
         self.best = root / "checkpoint_best.pt"
         self.test_results = root / "test" / "test_results.json"
         self.predictions = root / "predictions"
+        self.missing_features: list[str] = []
         self._claim: Claim | None = None
 
     @classmethod
@@ -95,6 +99,7 @@ class RunDirectory:
             # Under the lock nobody else is writing here: these are what killed processes left.
             remove_unfinished(self.root)
             self._claim = claim
+            self.missing_features = missing_features(self.root)
             yield self
 
     def ensure(self) -> None:

@@ -134,13 +134,17 @@ def start_from(
 
 def warn_of_unfinished(path: Path) -> None:
     """Log a warning where the run that left a checkpoint is not finished: its best epoch may change."""
-    state = path.resolve().parent.parent / "state.json"
-    try:
-        said = json.loads(state.read_text(encoding="utf-8"))["state"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # a checkpoint that was copied somewhere alone
-    if said != "finished":
-        logger.warning("%s: the run that left it is %s, not finished: its best epoch may change", path, said)
+    # On a file system without links checkpoint_best.pt is itself in the run directory.
+    for directory in (path.parent, path.resolve().parent.parent):
+        try:
+            state = json.loads((directory / "state.json").read_text(encoding="utf-8"))["state"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a checkpoint that was copied somewhere alone
+        if state != "finished":
+            logger.warning(
+                "%s: the run that left it is %s, not finished: its best epoch may change", path, state
+            )
+        return
 
 
 def warn_of_other_checkpoint(config: dict[str, Any], directory: RunDirectory) -> None:
