@@ -10,8 +10,8 @@ from pylon.data.errors import DataError
 from pylon.runners.devices import select_device
 from pylon.runners.distributed import World, launched_as, opened_world
 from pylon.runners.errors import EndedByPeerError, PylonError
+from pylon.runners.launch.file import run_file
 from pylon.runners.launch.run import Options, Outcome
-from pylon.runners.launch.stages import run_stages_or_file
 from pylon.storage import write_json
 
 
@@ -39,7 +39,7 @@ def run_command(arguments: argparse.Namespace) -> int:
 def _run(path: Path, options: Options, world: World) -> Outcome:
     """One run; of several ranks that fail alike only the first one says so."""
     try:
-        return run_stages_or_file(path, options, Console(quiet=not world.writes), world)
+        return run_file(path, options, Console(quiet=not world.writes), world)
     except (PylonError, DataError) as error:
         world.report(error)
         if world.is_said_by_writer(error):

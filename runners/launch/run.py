@@ -19,7 +19,6 @@ from pylon.runners.config import (
     debug_config,
     differences,
     file_digests,
-    load_config,
     to_json,
 )
 from pylon.runners.config.rehearsal import rehearse
@@ -74,37 +73,20 @@ class Outcome:
     result: dict[str, Any]
 
 
-def run_file(path: Path, options: Options, console: Console, world: World | None = None) -> Outcome:
-    """Run the configuration in `path`, or go on with it, or find it finished.
-
-    Args:
-        path: a configuration file, or the `config.json` of a run directory.
-        options: the command line.
-        console: where progress and log lines are shown.
-        world: the ranks that do the run together, each of which calls this; None: this process alone.
-
-    Raises:
-        PylonError: anything that ends the run short of its end; `exit_code` says of what kind.
-    """
-    world = world or World()
-    config = world.together(lambda: prepared_config(load_config(path), path, options))
-    return run_config(config, options, console, world)
-
-
 def run_config(
     config: dict[str, Any], options: Options, console: Console, world: World, flag: StopFlag | None = None
 ) -> Outcome:
-    """The same for a prepared configuration.
+    """Run a prepared configuration, resume it, or find it finished.
 
     Args:
         config: what `prepared_config` gave.
         options: the command line.
-        console: where progress and log lines are shown.
-        world: the ranks that do the run together.
-        flag: where stop requests are noted; None: in a flag of this run's own.
+        console: receives progress and log lines.
+        world: the ranks that do the run together, each of which calls this.
+        flag: receives stop requests; None: a flag of this run's own.
 
     Raises:
-        PylonError: as `run_file`.
+        PylonError: anything that ends the run before its end; `exit_code` gives the kind.
     """
     device = select_device(options.device, local_rank=world.local_rank, ranks=world.size)
     _refuse_different_configs(world.gather(to_json(config)))

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from pylon.runners.errors import RunDirectoryError, RunStopped
-from pylon.runners.launch.run import Options, run_file
+from pylon.runners.launch.file import run_file
+from pylon.runners.launch.run import Options
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import failing, numbers
 

@@ -71,7 +71,8 @@ def write(toy: Toy, changes: str) -> None:
 
     from rich.console import Console
 
-    from pylon.runners.launch.run import Options, run_file
+    from pylon.runners.launch.file import run_file
+    from pylon.runners.launch.run import Options
 
     path = toy.write(changes)
     path.write_text(
