@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pylon.runners.config.names import find_class
 from pylon.runners.config.node import is_node, unshared
-from pylon.runners.config.resolve import find_class
 from pylon.runners.errors import ConfigError, ConfigProblem
 
 

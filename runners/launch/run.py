@@ -20,6 +20,7 @@ from pylon.runners.config import (
     differences,
     file_digests,
     to_json,
+    with_present_names,
 )
 from pylon.runners.config.rehearsal import rehearse
 from pylon.runners.devices import select_device
@@ -226,7 +227,7 @@ def _run_in(context: RunContext) -> dict[str, Any]:
 
 def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> None:
     former = directory.read_json(directory.config)
-    changed = [] if former is None else differences(former, to_json(config))
+    changed = [] if former is None else differences(with_present_names(former), to_json(config))
     if changed and not directory.has_results():
         # Such as after an error that the changed value mends: there is nothing to mix results up with.
         paths = ", ".join(path for path, _, _ in changed)
