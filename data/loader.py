@@ -46,6 +46,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         collate_fn: datapoints to a batch.
     """
 
+    dataset: BaseDataset
+
     def __init__(
         self,
         dataset: BaseDataset,
@@ -148,7 +150,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
                 "ignore", message=".*fork.*may lead to deadlocks", category=DeprecationWarning
             )
             with signals_held_back():
-                batches = super().__iter__()
+                batches: Any = super().__iter__()
         if self.num_workers == 0:
             yield from batches
             return

@@ -55,9 +55,9 @@ def argument_problems(
     for name in accepted:
         if name not in arguments or name not in annotations:
             continue
-        expected = type_problem(arguments[name], annotations[name])
-        if expected is not None:
-            yield ConfigProblem(f"{key_path}.{name}", shown(arguments[name]), expected)
+        mismatch = type_problem(arguments[name], annotations[name])
+        if mismatch is not None:
+            yield ConfigProblem(f"{key_path}.{name}", shown(arguments[name]), mismatch)
 
 
 def type_problem(value: Any, annotation: Any) -> str | None:  # noqa: ANN401 - any value against any annotation

@@ -14,7 +14,10 @@ import time
 import uuid
 from datetime import timedelta
 
-from torch.distributed import PrefixStore, Store
+from torch.distributed import (  # type: ignore[attr-defined]  # public, but not in torch's __all__
+    PrefixStore,
+    Store,
+)
 
 _POLL_S = 0.02
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # public, but not in torch's __all__
 from torch.distributed.rendezvous import rendezvous
 
 from pylon.data.errors import DataError, LoaderWorkerError
@@ -102,7 +103,7 @@ class ProcessGroupWorld(World):
             self._reports = Reports(store, self.rank, self.size)
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
-                store=dist.PrefixStore("group", store),
+                store=PrefixStore("group", store),
                 rank=self.rank,
                 world_size=self.size,
                 timeout=_TIMEOUT,
@@ -176,11 +177,12 @@ class ProcessGroupWorld(World):
         # The option that leaves them alone has another name from torch 2.13 on.
         names = inspect.signature(replica).parameters
         alone = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+        options: dict[str, Any] = {alone: False}
         return replica(
             model,
             device_ids=[self._device] if self._device.type == "cuda" else None,
             find_unused_parameters=find_unused_parameters,
-            **{alone: False},
+            **options,
         )
 
     def explain(self, error: BaseException) -> BaseException:

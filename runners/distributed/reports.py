@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from torch.distributed import Store
+from torch.distributed import Store  # type: ignore[attr-defined]  # public, but not in torch's __all__
 
 from pylon.runners.errors import PeerLostError
 
