@@ -82,7 +82,7 @@ class GlobalGenerators:
 
 @contextlib.contextmanager
 def _restored() -> Iterator[None]:
-    """Leave the global generators as they are found; in a loader worker they belong to nobody else."""
+    """Leave the global generators as they are found; in a loader worker nothing else uses them."""
     if torch.utils.data.get_worker_info() is not None:
         yield
         return

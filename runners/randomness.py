@@ -41,7 +41,7 @@ class RandomState:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put every generator where it was."""
+        """Restore every generator."""
         version, internal, gauss = state_dict["python"]
         random.setstate((version, tuple(internal), gauss))
         name, keys, *rest = state_dict["numpy"]
@@ -53,7 +53,7 @@ class RandomState:
 
 @contextlib.contextmanager
 def generators_kept(device: torch.device) -> Iterator[None]:
-    """Put every generator, as in RandomState, where it was before the block."""
+    """Restore every generator, as in RandomState, to its state before the block."""
     generators = RandomState(device)
     former = generators.state_dict()
     try:

@@ -1,9 +1,9 @@
-"""Atomic files: write beside the target, flush, fsync, rename, fsync the folder.
+"""Atomic files: write next to the target, flush, fsync, rename, fsync the folder.
 
     caller ── writes ──> .NAME.XXXX.tmp (same folder) ── fsync ──> os.replace ──> NAME
 
 A reader sees the old file or the new one, never a part of one, whatever kills the writer.
-The temporary file stands in the target's own folder because a rename is atomic only within
+The temporary file is in the target's own folder because a rename is atomic only within
 one file system.
 """
 
@@ -100,7 +100,7 @@ def replace_link(link: str | os.PathLike[str], target: str | os.PathLike[str]) -
 def remove_unfinished(folder: str | os.PathLike[str]) -> None:
     """Delete the temporary files that killed writers left in `folder` and below.
 
-    Only where nobody is writing there: a living writer would lose its file.
+    Call it only if no writer is active there: a living writer would lose its file.
     """
     for path in Path(folder).rglob(".*.tmp*"):
         if _TEMPORARY.fullmatch(path.name):

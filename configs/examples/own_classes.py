@@ -1,4 +1,4 @@
-"""Everything of one's own in one file: dataset, model, criterion, metric and trainer. Discs in noise."""
+"""All classes of a project in one file: dataset, model, criterion, metric and trainer. Discs in noise."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from pylon.runners import Batch, RunContext, SupervisedSingleTask, SupervisedSin
 
 
 class Discs(BaseDataset):
-    """Noise with a bright disc in it; the mask says where."""
+    """Noise with a bright disc in it; the mask marks it."""
 
     SPLITS = ("train", "val", "test")
     INPUT_NAMES = ("image",)

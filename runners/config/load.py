@@ -39,7 +39,7 @@ def load_config(path: Path) -> dict[str, Any]:
 
 
 def load_module(path: Path) -> ModuleType:
-    """Execute a Python file as a module. Raises ConfigError with file and line where it fails."""
+    """Execute a Python file as a module. Raises ConfigError with file and line if it fails."""
     if path.suffix != ".py":
         raise ConfigError(path, [ConfigProblem("file", repr(path.suffix), "expected a .py or .json file")])
     folders.leave_others({path.resolve().parent})

@@ -11,8 +11,8 @@ from pylon.runners.config.node import children, is_node
 from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.seeds import with_recorded_seeds
 
-# They say where a run is, how it is watched, how its data are fetched and what of it is kept, and cannot
-# change a number of it.
+# The place of a run, its monitor, how its data are fetched and what of it is kept cannot change a number
+# of it.
 _WITHOUT_EFFECT = re.compile(
     r"work_dir|monitor"
     r"|(train|val|test)_dataloader\.args\."
@@ -48,7 +48,7 @@ def differences(former: Any, current: Any, key_path: str = "") -> list[tuple[str
     """Where two resolved configurations differ, apart from what cannot change a number of the run.
 
     Returns:
-        (key path, former value, current value) each; '(absent)' stands for a missing key.
+        (key path, former value, current value) each; '(absent)' means a missing key.
     """
     if isinstance(former, dict) and isinstance(current, dict):
         pairs = [

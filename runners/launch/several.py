@@ -38,12 +38,12 @@ def run_each(paths: list[Path], arguments: list[str], work_dir: Path | None) -> 
 
     Args:
         paths: the configuration files.
-        arguments: what each process gets beside its file.
+        arguments: what each process gets besides its file.
         work_dir: parent of all run directories, each named after its file; None: as configured.
 
     Returns:
-        0 when all finished, 75 when stopped by a signal, the common exit code where all that
-        failed agree, else 1.
+        0 when all finished, 75 when stopped by a signal, the common exit code if all that
+        failed have the same, else 1.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1":
         sys.stderr.write("torchrun starts the ranks of one run: give it one configuration file.\n")
@@ -85,10 +85,10 @@ def _run_one(path: Path, arguments: list[str], stop: StopFlag) -> Ended:
         outcome = Path(folder) / "outcome.json"
         command = [sys.executable, str(_MAIN), "--config-filepath", str(path), "--outcome-file", str(outcome)]
         with subprocess.Popen([*command, *arguments]) as process:
-            told = False
+            asked = False
             while process.poll() is None:
-                if stop.requested and not told:
-                    told = True
+                if stop.requested and not asked:
+                    asked = True
                     # Never SIGINT: a terminal has sent it to the whole group, and a second one ends at once.
                     process.send_signal(signal.SIGTERM)
                 time.sleep(_POLL_S)

@@ -61,7 +61,7 @@ def prepared_stages(loaded: Config, path: Path, options: Options) -> dict[str, C
     """The stages' configurations: overridden, checked, rehearsed, shortened for --debug; nothing is written.
 
     Args:
-        loaded: what `load_config` gave, with 'stages' in it. A stage's own `work_dir` counts for nothing.
+        loaded: what `load_config` gave, with 'stages' in it. A stage's own `work_dir` is ignored.
         path: its file, for errors.
         options: the command line.
 
@@ -139,7 +139,7 @@ def _stage_problems(config: Config, name: str, earlier: list[str]) -> Iterator[C
 
 
 def references(config: Config) -> Iterator[tuple[str, str]]:
-    """Runner arguments that mean a run directory beside this one: name and value."""
+    """Runner arguments that mean a run directory next to this one: name and value."""
     runner = config.get("runner")
     arguments = runner.get("args") if isinstance(runner, dict) else None
     for name in _CHECKPOINT_ARGUMENTS:

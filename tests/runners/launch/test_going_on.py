@@ -92,7 +92,7 @@ def test_finished_evaluation_tells_that_its_checkpoint_has_moved_on(
 
 
 def test_debug_run_does_not_promise_to_go_on(toy: Toy) -> None:
-    with pytest.raises(RunStopped, match="a --debug run begins anew each time"):
+    with pytest.raises(RunStopped, match="a --debug run starts from scratch each time"):
         toy.run(failing(5, "SIGTERM"), debug=True)
     (directory,) = toy.folder.glob("run*debug*")
     assert json.loads((directory / "state.json").read_text())["state"] == "preempted"

@@ -183,7 +183,7 @@ def text(trained: Path) -> Path:
 UNUSABLE = [
     (lambda trained: trained / "absent.pt", ["absent.pt is no file", "checkpoint_best.pt"]),
     (lambda trained: trained, ["is no file. It is a directory: give", "checkpoint_best.pt"]),
-    (damaged, ["is damaged", "its manifest says"]),
+    (damaged, ["is damaged", "its manifest has"]),
     (pickled, ["is damaged or no checkpoint: it holds other than values"]),
     (bare, ["is no checkpoint of the formats"]),
     (text, ["is damaged or no checkpoint"]),
