@@ -11,6 +11,7 @@ from pylon.runners.config.imports import advice, old_import
 from pylon.runners.config.node import unshared
 from pylon.runners.config.resolve import from_json
 from pylon.runners.errors import ConfigError, ConfigProblem
+from pylon.runners.source import check_source
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -22,10 +23,7 @@ def load_config(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is absent, does not run, or has no `config` dict; with file and line.
     """
-    if not path.is_file():
-        raise ConfigError(
-            path, [ConfigProblem("--config-filepath", repr(str(path)), "expected an existing file")]
-        )
+    check_source(path)
     config = (
         from_json(_read_json(path), path) if path.suffix == ".json" else vars(load_module(path)).get("config")
     )
@@ -40,8 +38,6 @@ def load_config(path: Path) -> dict[str, Any]:
 
 def load_module(path: Path) -> ModuleType:
     """Execute a Python file as a module. Raises ConfigError with file and line if it fails."""
-    if path.suffix != ".py":
-        raise ConfigError(path, [ConfigProblem("file", repr(path.suffix), "expected a .py or .json file")])
     folders.leave_others({path.resolve().parent})
     files.forget(path)
     try:
@@ -54,8 +50,6 @@ def load_module(path: Path) -> ModuleType:
 
 
 def _line(error: Exception, path: Path) -> int | str:
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return error.lineno or "?"
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
     ]

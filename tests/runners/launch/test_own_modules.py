@@ -55,7 +55,7 @@ class Net(nn.Module):
             os.kill(os.getpid(), signal.SIGKILL)
         return self.layer(image)[:, :2]
 """,
-    "monitors.py": """
+    "monitor.py": """
 from pathlib import Path
 from pylon.monitor import BaseMonitor
 
@@ -72,7 +72,7 @@ class Seven(BaseMonitor[int]):
 import torch
 from data import Images
 from models import Net
-from monitors import Seven
+from monitor import Seven
 from pylon.data import DataLoader
 from pylon.metrics import SemanticSegmentationMetric
 from pylon.monitor import SystemMonitor
