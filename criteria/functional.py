@@ -7,7 +7,7 @@ from torch.nn import functional
 def checked_log_probabilities(logits: torch.Tensor, target: torch.Tensor, ignore_index: int) -> torch.Tensor:
     """Log-softmax of logits that fit their labels, in single precision at least.
 
-    Label values are checked where that is cheap, on the CPU. On an accelerator the check would make
+    Label values are checked on the CPU, where that is cheap. On an accelerator the check would make
     every step wait for it; a label outside its range ends there in the device's own assertion.
 
     Args:

@@ -39,7 +39,7 @@ class SharedImageCache:
 
     The memory is filled from front to back and taken as it is filled; when it is full, further
     images are decoded at every access. A worker killed while it writes costs that one entry, one
-    killed inside the lock costs nothing. Where the lock cannot be had in time, or memory is short,
+    killed inside the lock costs nothing. If the lock is not free in time, or memory is short,
     the cache answers as if it were empty or full.
 
     Args:
@@ -68,7 +68,7 @@ class SharedImageCache:
             ) from error
 
     def get(self, key: str) -> Arrays | None:
-        """The arrays under `key`, read-only views of the shared memory; None where there are none."""
+        """The arrays under `key`, read-only views of the shared memory; None if there are none."""
         with self._lock.held() as locked:
             row = self._find(_digest(key)) if locked else None
             if row is None or row[_STATE] != _READY:
@@ -77,7 +77,7 @@ class SharedImageCache:
         return _unpacked(self._block[offset : offset + length], key)
 
     def put(self, key: str, arrays: Arrays) -> bool:
-        """Keep a copy of `arrays` under `key`; False where there is no room, or the key has been taken."""
+        """Keep a copy of `arrays` under `key`; False if there is no room, or the key has been taken."""
         header = json.dumps({"key": key, "shapes": [array.shape for array in arrays]}).encode()
         length = _INT64_BYTES + len(header) + sum(array.nbytes for array in arrays)
         with self._lock.held() as locked:
@@ -123,7 +123,7 @@ class SharedImageCache:
         self._lock = ProcessLock(descriptor, _LOCK_TIMEOUT_S)
 
     def _find(self, digest: int) -> npt.NDArray[np.int64]:
-        """The row of `digest`, or the empty one where it belongs (open addressing, linear probing)."""
+        """The row of `digest`, or the empty one in its place (open addressing, linear probing)."""
         number = digest % self._rows_in_table
         while self._table[number, _STATE] != _ABSENT and self._table[number, _DIGEST] != digest:
             number = (number + 1) % self._rows_in_table
@@ -199,7 +199,7 @@ def _pack(target: npt.NDArray[np.uint8], header: bytes, arrays: Arrays) -> None:
 
 
 def _unpacked(source: npt.NDArray[np.uint8], key: str) -> Arrays | None:
-    """The arrays of an entry; None where it is another key's with the same digest."""
+    """The arrays of an entry; None if it is another key's with the same digest."""
     start = _INT64_BYTES + int.from_bytes(source[:_INT64_BYTES].tobytes(), "little")
     header = json.loads(source[_INT64_BYTES:start].tobytes())
     if header["key"] != key:

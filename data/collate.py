@@ -38,8 +38,8 @@ def _stacked(
         if _form(part) != expected:
             first, other = datapoints[0]["meta_info"].get("idx"), datapoint["meta_info"].get("idx")
             raise DatasetContractError(
-                f"datapoints idx={first} and idx={other} cannot be one batch: {_told(expected)} beside "
-                f"{_told(_form(part))}. Crop or resize them to one size, or use batch_size=1."
+                f"datapoints idx={first} and idx={other} cannot be one batch: {_shown(expected)} next to "
+                f"{_shown(_form(part))}. Crop or resize them to one size, or use batch_size=1."
             )
     return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
 
@@ -48,5 +48,5 @@ def _form(part: dict[str, torch.Tensor]) -> dict[str, tuple[torch.Size, torch.dt
     return {name: (value.shape, value.dtype) for name, value in part.items()}
 
 
-def _told(form: dict[str, tuple[torch.Size, torch.dtype]]) -> dict[str, str]:
+def _shown(form: dict[str, tuple[torch.Size, torch.dtype]]) -> dict[str, str]:
     return {name: f"{tuple(shape)} {dtype}" for name, (shape, dtype) in sorted(form.items())}

@@ -22,7 +22,7 @@ _DECLARED = ("SPLITS", "INPUT_NAMES", "LABEL_NAMES")
 
 
 class BaseDataset(Dataset[Datapoint], ABC):
-    """A dataset says what its datapoints are (`_list_datapoints`) and reads one (`_load_datapoint`).
+    """A dataset lists its datapoints (`_list_datapoints`) and reads one (`_load_datapoint`).
 
     What is random about a datapoint follows from the epoch's seed and its index alone, never from
     the worker that reads it or from the order.
@@ -30,9 +30,9 @@ class BaseDataset(Dataset[Datapoint], ABC):
     Args:
         data_root: folder of the data set.
         split: one of the class's SPLITS.
-        indices: a subset of the split, by position; None: all of it. The subset counts anew from 0.
+        indices: a subset of the split, by position; None: all of it. The subset counts from 0.
         transforms: applied to every datapoint, with a generator seeded for it.
-        seed: of datapoints that are asked for by a plain index; a loader brings the epoch's seed.
+        seed: of datapoints that are read by a plain index; a loader brings the epoch's seed.
         cache: keeps decoded images for all workers; None: every access decodes.
 
     Raises:
@@ -73,7 +73,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
 
     @abstractmethod
     def _list_datapoints(self) -> Sequence[Any]:
-        """What tells the split's datapoints apart, in a fixed order; handed to `_load_datapoint`."""
+        """One different value per datapoint of the split, in a fixed order; handed to `_load_datapoint`."""
 
     @abstractmethod
     def _load_datapoint(
@@ -126,10 +126,10 @@ class BaseDataset(Dataset[Datapoint], ABC):
             return [WorkerFailure(error)]
 
     def cached_images(self, key: str, load: Callable[[], Arrays]) -> Arrays:
-        """`load()`, or what it gave before in this or another worker. The arrays are not to be written to.
+        """`load()`, or what it gave before in this or another worker. The arrays are read-only.
 
         Args:
-            key: tells these images apart from all others in the cache: the path of a file of theirs.
+            key: unique to these images in the cache: the path of a file of theirs.
             load: decodes them.
         """
         if self._cache is None:
@@ -167,7 +167,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
             )
             raise DatasetContractError(
                 f"{type(self).__name__}._load_datapoint gives {seen}, expected three dicts: inputs, labels "
-                "and meta_info ({} where nothing else is known)."
+                "and meta_info ({} if nothing else is known)."
             )
 
     def _check(

@@ -5,20 +5,20 @@ DataError
 ├── DatasetDamagedError       a file is unreadable, truncated, or does not fit its pair
 ├── TransformError            a transform cannot work on a datapoint (a ValueError too)
 └── DatasetContractError      a dataset or transform breaks the contract of BaseDataset
-LoaderWorkerError             a worker died or hangs, which says nothing about the data: a RuntimeError
+LoaderWorkerError             a worker died or hangs, which is no fault of the data: a RuntimeError
 """
 
 from typing import ClassVar
 
 
 class DataError(Exception):
-    """Base of all errors of data; the text is meant for the user as it stands."""
+    """Base of all errors of data; the text is meant for the user as it is."""
 
     exit_code: ClassVar[int] = 3
 
 
 class DatasetNotFoundError(DataError, FileNotFoundError):
-    """The data set is not where it was looked for; the text says how to get it."""
+    """The data set is not in the given folder; the text explains how to get it."""
 
 
 class DatasetDamagedError(DataError):

@@ -36,15 +36,17 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         shuffle: draw the order from the epoch's seed.
         num_workers: processes that load; 0: the calling one.
         drop_last: leave out a last batch that is not full.
-        persistent_workers: keep the workers between epochs; None: yes where there are any.
+        persistent_workers: keep the workers between epochs; None: yes if there are any.
         pin_memory: copy batches to page-locked memory, for a CUDA device.
         prefetch_factor: batches that each worker loads ahead; None: torch's default.
         multiprocessing_context: start method of the workers, 'fork', 'forkserver' or 'spawn'; None:
             the platform's default.
         timeout_s: a batch of a worker that takes longer, more than 0 s, ends the epoch with an error;
-            None: it may take for ever.
+            None: there is no limit.
         collate_fn: datapoints to a batch.
     """
+
+    dataset: BaseDataset
 
     def __init__(
         self,
@@ -116,10 +118,10 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         )
 
     def end_when(self, asked: Callable[[], bool], end: Callable[[], None]) -> None:
-        """Do not go on waiting for a worker's batch once somebody asks for the end.
+        """Stop waiting for a worker's batch as soon as the end is requested.
 
         Args:
-            asked: whether somebody does; called from any thread.
+            asked: whether it is requested; called from any thread.
             end: called then on the thread that waits; it raises what ends the iteration.
         """
         self._asked, self._end = asked, end
@@ -139,16 +141,16 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         Raises:
             DataError: a datapoint cannot be read; its type and text are those of the worker's error.
             LoaderWorkerError: a worker died, or a batch took longer than `timeout_s`.
-            Exception: whatever `end_when` was told to raise.
+            Exception: whatever the `end` of `end_when` raises.
         """
         with child_signals_kept(), warnings.catch_warnings():
-            # From Python 3.12 on, a fork beside any other thread warns. Workers do no more than decode
-            # and transform, on one thread each; 'forkserver' and 'spawn' are there for who needs them.
+            # From Python 3.12 on, a fork warns if there is any other thread. Workers do no more than decode
+            # and transform, on one thread each; 'forkserver' and 'spawn' are available if needed.
             warnings.filterwarnings(
                 "ignore", message=".*fork.*may lead to deadlocks", category=DeprecationWarning
             )
             with signals_held_back():
-                batches = super().__iter__()
+                batches: Any = super().__iter__()
         if self.num_workers == 0:
             yield from batches
             return
@@ -212,6 +214,6 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             return self._not_handed_over(why)
         return LoaderWorkerError(
             f"{type(self.dataset).__name__}: a batch of its {self.num_workers} loader workers could not be "
-            f"received ({why}). A worker may have been killed for want of memory: try fewer num_workers or a "
+            f"received ({why}). A worker may have been killed for lack of memory: try fewer num_workers or a "
             "smaller batch_size."
         )

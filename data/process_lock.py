@@ -11,10 +11,10 @@ _RETRY_S = 0.0005
 
 
 class ProcessLock:
-    """A POSIX record lock on an open file, and a thread lock beside it.
+    """A POSIX record lock on an open file, and a thread lock next to it.
 
     The locks of `multiprocessing` have no owner: a process that is SIGKILLed inside one leaves it
-    locked for ever. A record lock belongs to a process and ends with it. Within a process it does
+    locked indefinitely. A record lock belongs to a process and ends with it. Within a process it does
     not keep threads apart, hence the second lock.
 
     Args:
@@ -30,7 +30,7 @@ class ProcessLock:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[bool]:
-        """Run the block holding the lock, or, told by False, without it when it was not to be had in time."""
+        """Run the block with the lock; yield False, and run without it, if it is not free in time."""
         deadline = time.monotonic() + self._timeout_s
         threads = self._thread_lock()
         if not threads.acquire(timeout=self._timeout_s):

@@ -42,7 +42,7 @@ class EpochSampler(Sampler[SeededIndex]):
         self._epoch_seed, self._spans = seed, spans
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        """The epoch's indices at the positions asked for."""
+        """The epoch's indices at the given positions."""
         seed = self._epoch_seed
         positions = itertools.chain.from_iterable(
             [range(self.length)] if self._spans is None else self._spans

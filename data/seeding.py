@@ -5,6 +5,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,16 +82,17 @@ class GlobalGenerators:
 
 @contextlib.contextmanager
 def _restored() -> Iterator[None]:
-    """Leave the global generators as they are found; in a loader worker they belong to nobody else."""
+    """Leave the global generators as they are found; in a loader worker nothing else uses them."""
     if torch.utils.data.get_worker_info() is not None:
         yield
         return
-    former = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    numbers: Any = np.random.get_state()
+    former = random.getstate(), torch.get_rng_state()
     try:
         yield
     finally:
         random.setstate(former[0])
-        name, keys, *rest = former[1]
+        name, keys, *rest = numbers
         # NumPy reads the state number by number: from an array that takes 45 us, from a list 2.
         np.random.set_state((name, keys.tolist(), *rest))
-        torch.set_rng_state(former[2])
+        torch.set_rng_state(former[1])

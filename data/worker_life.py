@@ -1,4 +1,4 @@
-"""A loader worker ends with the process that loads, whoever started it."""
+"""A loader worker ends with the process that loads, whichever process started it."""
 
 import multiprocessing
 import os

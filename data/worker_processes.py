@@ -1,4 +1,4 @@
-"""The processes that load: which signals they hear, and that none of them outlives the run."""
+"""The processes that load: which signals they take, and that none of them outlives the run."""
 
 import atexit
 import contextlib
@@ -22,7 +22,7 @@ def initialise_worker(sender: Connection, _worker_id: int) -> None:
 
     A signal to the whole process group, from Ctrl-C, torchrun's agent or a batch system, is for the run to
     decide on: it needs its workers until the running step has ended and is saved. So no signal ends
-    them but SIGKILL; they end when their loader tells them, or is gone.
+    them but SIGKILL; they end when their loader asks them to, or is gone.
 
     The kernel ends them with the thread that began the iteration. torch's own look for that comes every 5 s,
     and between two datapoints only: as long, a worker keeps what it has inherited open, also the connections

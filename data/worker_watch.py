@@ -25,8 +25,8 @@ class WorkerWatch:
 
     Args:
         workers: the processes.
-        timeout_s: how long a batch may take; None: for ever.
-        asked: whether the waiting is to end; called from another thread.
+        timeout_s: how long a batch may take; None: no limit.
+        asked: whether the waiting must end; called from another thread.
     """
 
     def __init__(
@@ -73,24 +73,24 @@ class WorkerWatch:
         )
 
     def _watch(self) -> None:
-        unheard_s: float | None = None
+        unanswered_s: float | None = None
         while not self._ended.wait(POLL_S / 2):
             since_s = self._since_s
             if since_s is None or not self._asked():
-                unheard_s = None
-            elif unheard_s is None:
-                unheard_s = time.monotonic()
-            unheard = unheard_s is not None and time.monotonic() - unheard_s > 2 * POLL_S
+                unanswered_s = None
+            elif unanswered_s is None:
+                unanswered_s = time.monotonic()
+            unanswered = unanswered_s is not None and time.monotonic() - unanswered_s > 2 * POLL_S
             # torch, which sees both within POLL_S unless it is blocked, has had its turn.
-            if since_s is not None and (unheard or self.is_overdue(2 * POLL_S)):
+            if since_s is not None and (unanswered or self.is_overdue(2 * POLL_S)):
                 kill(self._workers)
 
 
 def end_workers(iterator: Any) -> None:  # noqa: ANN401 - torch's iterator, a private class
-    """End the workers of one of torch's iterators: ask, and kill those that do not hear.
+    """End the workers of one of torch's iterators: ask, and kill those that do not respond.
 
-    Left to the garbage collector, they may find their queues closed before they are told to end, and torch
-    waits 5 s for each; a stopped one would also hold the interpreter's exit for ever.
+    Left to the garbage collector, they may find their queues closed before they are asked to end, and torch
+    waits 5 s for each; a stopped one would also block the interpreter's exit without a limit.
     """
     workers = list(iterator._workers)
     timer = threading.Timer(_GRACE_S, kill, [workers])
@@ -116,7 +116,7 @@ def child_signals_kept() -> Iterator[None]:
     """Keep torch from handling SIGCHLD, as it would from its first worker on.
 
     Its handler raises when a worker dies, in whatever the main thread is doing: half an optimizer step. A
-    dead worker is seen without it, where a batch is waited for.
+    dead worker is seen without it, by the code that waits for a batch.
     """
     former = signal.getsignal(signal.SIGCHLD)
     try:

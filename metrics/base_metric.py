@@ -24,7 +24,7 @@ Scores = dict[str, float | None]
 
 
 class Summary(TypedDict):
-    """What `summarize` returns and writes; None stands for undefined.
+    """What `summarize` returns and writes; None means undefined.
 
     Attributes:
         aggregated: each score over all datapoints together.
@@ -40,7 +40,7 @@ class Part:
     """What one of several processes has seen of a pass.
 
     Attributes:
-        expected: indices of the datapoints that it was told of, ascending.
+        expected: indices of the datapoints that it expects, ascending.
         idx: of those that it has scored, ascending.
         statistics: of these, (N, ...) on the CPU; None for N = 0.
     """
@@ -53,7 +53,7 @@ class Part:
 class BaseMetric(ABC):
     """Scores of one pass over a dataset, of each datapoint and of all together.
 
-    A concrete metric says three things: what it keeps of a datapoint (`_statistics`, additive over
+    A concrete metric defines three things: what it keeps of a datapoint (`_statistics`, additive over
     datapoints), how scores follow from that (`_scores`), and which way each is better (`directions`).
     """
 
@@ -71,7 +71,7 @@ class BaseMetric(ABC):
 
     @abstractmethod
     def _scores(self, statistics: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The scores, (N,) each, of N statistics (N, ...); NaN where undefined."""
+        """The scores, (N,) each, of N statistics (N, ...); NaN if undefined."""
 
     def update(self, outputs: torch.Tensor, target: torch.Tensor, idx: Sequence[int]) -> None:
         """Add the datapoints of a batch: all of them, or none when the call is refused.
@@ -97,7 +97,7 @@ class BaseMetric(ABC):
         self._buffer.add(idx, list(statistics))
 
     def expect(self, idx: Iterable[int]) -> None:
-        """Say which datapoints the pass has, so that one without scores is noticed.
+        """Announce the datapoints of the pass, so that one without scores is noticed.
 
         Args:
             idx: their indices in their dataset; more may follow with the next call. Never called, the
@@ -131,7 +131,7 @@ class BaseMetric(ABC):
 
         Args:
             expected: number of datapoints that must be there, indices 0 to `expected` - 1.
-                None: those that `expect` was told of, else from 0 to the largest index so far.
+                None: those that `expect` was given, else from 0 to the largest index so far.
 
         Raises:
             MetricBufferError: an index is missing or too large.
@@ -158,7 +158,7 @@ class BaseMetric(ABC):
         aggregated = self._scores_of_one(statistics.sum(dim=0))
         if set(aggregated) != set(self.directions):
             raise ValueError(
-                f"{type(self).__name__}._scores gives {sorted(aggregated)}, but its directions tell of "
+                f"{type(self).__name__}._scores gives {sorted(aggregated)}, but its directions have "
                 f"{sorted(self.directions)}: name the same scores in both."
             )
         summary = Summary(

@@ -28,7 +28,7 @@ class DatapointBuffer(Generic[Entry]):
         self._expected: set[int] = set()
 
     def expect(self, idx: Iterable[int]) -> None:
-        """Say that these datapoints belong to the pass: without an entry for each, `get` refuses.
+        """Announce that these datapoints belong to the pass: without an entry for each, `get` refuses.
 
         Args:
             idx: index of each datapoint in its dataset; more may follow with the next call.
@@ -71,7 +71,7 @@ class DatapointBuffer(Generic[Entry]):
             return dict(sorted(self._entries.items()))
 
     def expected(self) -> list[int]:
-        """The datapoints that `expect` was told of, ascending."""
+        """The datapoints that `expect` was given, ascending."""
         with self._lock:
             return sorted(self._expected)
 
@@ -80,20 +80,20 @@ class DatapointBuffer(Generic[Entry]):
 
         Args:
             expected: number of datapoints of the dataset: the indices must be exactly 0 to
-                `expected` - 1. None: all that `expect` was told of must be there, or where it was not
+                `expected` - 1. None: all that `expect` was given must be there, or where it was not
                 called, 0 to the largest one. So a pass cut short counts as whole, but a datapoint lost on
                 the way does not.
 
         Raises:
             MetricBufferError: an index is missing or too large.
         """
-        entries, told = self.seen(), self.expected()
+        entries, announced = self.seen(), self.expected()
         count = max(entries, default=-1) + 1 if expected is None else expected
-        wanted = told if told and expected is None else range(count)
+        wanted = announced if announced and expected is None else range(count)
         missing = [key for key in wanted if key not in entries]
         if missing:
-            of, why = f"the {len(told)} of the pass", ""
-            if wanted is not told:
+            of, why = f"the {len(announced)} of the pass", ""
+            if wanted is not announced:
                 of, why = f"0 to {count - 1}", ", or for a shuffled pass that was cut short"
             raise MetricBufferError(
                 f"idx: {_named(missing)} missing of {of}. Score every datapoint of the pass: "

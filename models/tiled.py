@@ -1,7 +1,7 @@
 """Predict a large image on overlapping tiles, each pixel once in the result.
 
 │<── tile ──>│                    Neighbouring tiles share `overlap` pixels. A model sees padding
-        │<── tile ──>│            beyond a tile's edge where the image goes on, so a quarter of
+        │<── tile ──>│            beyond a tile's edge inside the image, so a quarter of
 │  core  │x│                      the overlap (x) is dropped on each inner side. The remaining
        │x│   core  │             cores still overlap, and there the logits are averaged.
 """

@@ -9,12 +9,12 @@ def select_device(name: str, *, local_rank: int = 0, ranks: int = 1) -> torch.de
     """The device of a `--device` argument.
 
     Args:
-        name: 'auto', 'cpu', 'cuda' or 'cuda:N'; 'auto' is CUDA where there is some.
+        name: 'auto', 'cpu', 'cuda' or 'cuda:N'; 'auto' is CUDA if there is a device.
         local_rank: the number of this process on its machine: of several, each takes the GPU of its number.
         ranks: how many processes the run has.
 
     Raises:
-        ConfigError: the name is none of the four forms, or there is no such device.
+        ConfigError: the name has none of the four forms, or there is no such device.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":

@@ -4,10 +4,10 @@
     ├── ConfigError               2    the command line or a configuration is wrong
     ├── RunDirectoryError         4    in use, of another configuration, damaged, not writable, disk full;
     │                                  a checkpoint to start from that is absent, damaged or does not fit
-    ├── RunStopped               75    a signal asked for it; the same command goes on
+    ├── RunStopped               75    a signal requested it; the same command resumes
     ├── TrainingError             1    the training itself failed
     │   └── PeerLostError         1    another rank of the run has ended
-    └── EndedByPeerError       its     another rank has failed, and tells the user why
+    └── EndedByPeerError       its     another rank has failed, and reports why
 
 Exit code 0 is a run that finished (or was finished), 3 missing or damaged data (`data.errors`),
 130 the second Ctrl-C.
@@ -20,7 +20,7 @@ from typing import ClassVar
 
 
 class PylonError(Exception):
-    """Base of all errors whose text is meant for the user as it stands."""
+    """Base of all errors whose text is meant for the user as it is."""
 
     exit_code: ClassVar[int] = 1
 
@@ -31,8 +31,8 @@ class ConfigProblem:
 
     Attributes:
         key_path: where, as in 'optimizer.args.lr'.
-        value: what stands there, as text; None where something is missing.
-        expected: what should stand there, and how to mend it.
+        value: the value there, as text; None if something is missing.
+        expected: what is expected there, and how to fix it.
     """
 
     key_path: str
@@ -75,7 +75,7 @@ class RunDirectoryError(PylonError):
     exit_code = 4
 
 
-class RunStopped(PylonError):  # noqa: N818 - somebody wanted it: not an error of anybody
+class RunStopped(PylonError):  # noqa: N818 - a request, not an error
     """A signal asked the run to stop, and it did at the next step.
 
     Args:
@@ -110,7 +110,7 @@ class PeerLostError(TrainingError):
 
 
 class EndedByPeerError(PylonError):
-    """This rank ends because another one has failed, which tells the user why.
+    """This rank ends because another one has failed, which reports why.
 
     Args:
         exit_code: the other one's.

@@ -1,4 +1,4 @@
-"""Where log records go: the run's file and the console; of several ranks, only the first one's."""
+"""The destinations of log records: the run's file and the console; of several ranks, only the first one's."""
 
 import contextlib
 import logging
@@ -16,9 +16,9 @@ tracebacks = logging.getLogger("pylon.runners.tracebacks")
 
 
 class _LogFile(WatchedFileHandler):
-    """A log file that loses records on a full disk, instead of failing: the run itself tells why it ends.
+    """A log file that loses records on a full disk, instead of failing: the run itself reports why it ends.
 
-    One that is removed is begun anew.
+    A file that is removed is created again.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -29,7 +29,7 @@ class _LogFile(WatchedFileHandler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Lose the record where the disk refuses it; anything else is a bug to be shown."""
+        """Lose the record if the disk refuses it; anything else is a bug to be shown."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
 

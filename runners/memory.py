@@ -1,4 +1,4 @@
-"""Out of memory, explained: what was in use, as far as anybody knows."""
+"""Out of memory, explained: what was in use, as far as it is known."""
 
 import logging
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is used up, on a GPU or in the process."""
+    """Whether an error means that memory is used up, on a GPU or in the process."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error)

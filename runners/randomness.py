@@ -31,7 +31,8 @@ class RandomState:
     def state_dict(self) -> dict[str, Any]:
         """Every generator's state, as plain values and tensors."""
         version, internal, gauss = random.getstate()
-        name, keys, *rest = np.random.get_state()
+        numbers: Any = np.random.get_state()
+        name, keys, *rest = numbers
         return {
             "python": [version, list(internal), gauss],
             "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
@@ -40,7 +41,7 @@ class RandomState:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put every generator where it was."""
+        """Restore every generator."""
         version, internal, gauss = state_dict["python"]
         random.setstate((version, tuple(internal), gauss))
         name, keys, *rest = state_dict["numpy"]
@@ -52,7 +53,7 @@ class RandomState:
 
 @contextlib.contextmanager
 def generators_kept(device: torch.device) -> Iterator[None]:
-    """Put every generator, as in RandomState, where it was before the block."""
+    """Restore every generator, as in RandomState, to its state before the block."""
     generators = RandomState(device)
     former = generators.state_dict()
     try:
@@ -69,11 +70,13 @@ def deterministic_kernels(enabled: bool) -> Iterator[None]:
     of bilinear upsampling is one (torch.use_deterministic_algorithms, its documentation). On the
     CPU the operations of the shipped models all have one.
     """
+    # Its value is a property of the module's class, which type checkers do not see.
+    module: Any = torch.utils.deterministic
     former = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.backends.cudnn.benchmark,
-        torch.utils.deterministic.fill_uninitialized_memory,
+        module.fill_uninitialized_memory,
     )
     if enabled:
         # cuBLAS reads it when it is first used; without it, matrix products on CUDA may differ by bits.
@@ -81,10 +84,10 @@ def deterministic_kernels(enabled: bool) -> Iterator[None]:
     torch.use_deterministic_algorithms(enabled, warn_only=True)
     torch.backends.cudnn.benchmark = not enabled
     # It costs 2 % of a step, and only a program that reads memory it never wrote has a use for it.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    module.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(former[0], warn_only=former[1])
         torch.backends.cudnn.benchmark = former[2]
-        torch.utils.deterministic.fill_uninitialized_memory = former[3]
+        module.fill_uninitialized_memory = former[3]

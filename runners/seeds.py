@@ -65,7 +65,7 @@ def with_recorded_seeds(config: Mapping[str, Any]) -> dict[str, Any]:
         return dict(config)
     seeds = resolve_seeds(config)
     rest = {key: value for key, value in config.items() if key != "seed"}
-    listed = {"init_seed": seeds.init, "test_seed": seeds.test}
+    listed: dict[str, int | list[int]] = {"init_seed": seeds.init, "test_seed": seeds.test}
     if "epochs" in config:
         listed |= {"train_seeds": list(seeds.train), "val_seeds": list(seeds.val)}
     return {**rest, **listed}

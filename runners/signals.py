@@ -17,7 +17,7 @@ _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class StopFlag:
-    """What the loops of a run ask: has somebody asked this run to stop?
+    """What the loops of a run ask: was this run requested to stop?
 
     Attributes:
         signal_name: the signal that asked ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'), or None.
@@ -34,7 +34,7 @@ class StopFlag:
         return self.signal_name is not None
 
     def raise_if_requested(self) -> None:
-        """End the current loop. Raises RunStopped, naming the signal, once a stop was asked for."""
+        """End the current loop. Raises RunStopped, naming the signal, once a stop was requested."""
         if self.signal_name is not None:
             raise RunStopped(self.signal_name)
 
@@ -47,7 +47,7 @@ class StopFlag:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        # Whoever starts a run with nohup wants it to outlive its terminal.
+        # A run that is started with nohup must outlive its terminal.
         handled = [one for one in _HANDLED if (one, signal.getsignal(one)) != (signal.SIGHUP, signal.SIG_IGN)]
         former = {number: signal.signal(number, self._handle) for number in handled}
         try:

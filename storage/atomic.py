@@ -143,7 +143,7 @@ def _link_or_copy(link: Path, target: Path) -> None:
 def remove_unfinished(folder: str | os.PathLike[str]) -> None:
     """Delete the temporary files that killed writers left in `folder` and below.
 
-    Only where nobody is writing there: a living writer would lose its file.
+    Call it only if no writer is active there: a living writer would lose its file.
     """
     for path in Path(folder).rglob(".*.tmp*"):
         if _TEMPORARY.fullmatch(path.name):

@@ -1,4 +1,4 @@
-"""Manifests: the size and SHA-256 of files, beside them, so that damage is recognised and named.
+"""Manifests: the size and SHA-256 of files, next to them, so that damage is recognised and named.
 
 Written before the file it vouches for is renamed into place: a checkpoint that is there has its
 manifest, whatever killed the writer.
@@ -17,11 +17,11 @@ _FORMAT = 1
 
 
 class DamagedFileError(Exception):
-    """A file is not what its manifest says, or the manifest itself is no manifest."""
+    """A file does not match its manifest, or the manifest itself is not one."""
 
 
 def describe_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The size in bytes and the SHA-256 of a file, as they stand in a manifest."""
+    """The size in bytes and the SHA-256 of a file, as a manifest has them."""
     with Path(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"bytes": file.tell(), "sha256": digest}
@@ -41,10 +41,10 @@ def write_manifest(manifest: str | os.PathLike[str], files: Mapping[str, dict[st
 
 
 def verify_manifest(manifest: str | os.PathLike[str], only: str | None = None) -> None:
-    """Compare the files of a manifest with what stands there.
+    """Compare the files of a manifest with those in its folder.
 
     Args:
-        manifest: the manifest; its files stand in its folder.
+        manifest: the manifest; its files are in its folder.
         only: the one file to compare; None: all.
 
     Raises:
@@ -66,11 +66,11 @@ def verify_manifest(manifest: str | os.PathLike[str], only: str | None = None) -
         path = manifest.with_name(name)
         try:
             seen_size = path.stat().st_size
-            # A file cut short is told by its size, without reading it.
+            # A truncated file is recognised by its size, without reading it.
             seen = describe_file(path)["sha256"] if seen_size == size else None
         except OSError as error:
             raise DamagedFileError(f"{path}: cannot be read: {error}") from error
         if seen_size != size:
-            raise DamagedFileError(f"{path}: has {seen_size} bytes, its manifest says {size}")
+            raise DamagedFileError(f"{path}: has {seen_size} bytes, its manifest has {size}")
         if seen != digest:
-            raise DamagedFileError(f"{path}: its SHA-256 is {seen}, its manifest says {digest}")
+            raise DamagedFileError(f"{path}: its SHA-256 is {seen}, its manifest has {digest}")

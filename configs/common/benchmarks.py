@@ -1,4 +1,4 @@
-"""The two benchmarks as functions of model and run, so that their files say no more than that."""
+"""The two benchmarks as functions of model and run, so that their files hold no more than that."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where each data set lies, and how each split of it is loaded."""
+"""The folder of each data set, and how each split of it is loaded."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ _AIR_CHANGE = {
     "mean": {"img_1": [0.3387, 0.4717, 0.3899], "img_2": [0.4051, 0.4402, 0.3510]},
     "std": {"img_1": [0.1958, 0.1333, 0.1195], "img_2": [0.1681, 0.1352, 0.1142]},
 }
-# Where no statistics of a data set are at hand: 0..1 becomes -1..1.
+# If a data set has no statistics: 0..1 becomes -1..1.
 _CENTRED = {
     "mean": {"img_1": [0.5, 0.5, 0.5], "img_2": [0.5, 0.5, 0.5]},
     "std": {"img_1": [0.5, 0.5, 0.5], "img_2": [0.5, 0.5, 0.5]},

@@ -1,18 +1,18 @@
-"""Everything of one's own in one file: dataset, model, criterion, metric and trainer. Discs in noise."""
+"""All classes of a project in one file: dataset, model, criterion, metric and trainer. Discs in noise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from pylon.data import BaseDataset, DataLoader
-from pylon.metrics import BaseMetric
+from pylon.metrics import BaseMetric, Direction
 from pylon.runners import Batch, RunContext, SupervisedSingleTask, SupervisedSingleTaskTrainer, Task
 
 
 class Discs(BaseDataset):
-    """Noise with a bright disc in it; the mask says where."""
+    """Noise with a bright disc in it; the mask marks it."""
 
     SPLITS = ("train", "val", "test")
     INPUT_NAMES = ("image",)
@@ -61,7 +61,7 @@ class SmoothCrossEntropy(nn.Module):
 class WrongPixels(BaseMetric):
     """The share of wrong pixels. What is kept of a datapoint is counts: they add up over datapoints."""
 
-    directions: ClassVar[dict[str, str]] = {"wrong": "lower"}
+    directions: ClassVar[Mapping[str, Direction]] = {"wrong": "lower"}
 
     def _statistics(self, outputs: torch.Tensor, target: torch.Tensor, idx: Sequence[int]) -> torch.Tensor:
         wrong = (outputs.argmax(dim=1) != target).sum(dim=(1, 2))
@@ -80,7 +80,8 @@ class MirrorTask(SupervisedSingleTask):
         """The criterion's loss, and the difference between both answers."""
         image = self.inputs(batch)["image"]
         logits, mirrored = self.model(image), self.model(image.flip(-1)).flip(-1)
-        return self.loss(logits, batch) + self.weight * (logits - mirrored).square().mean()
+        difference: torch.Tensor = logits - mirrored
+        return self.loss(logits, batch) + self.weight * difference.square().mean()
 
 
 class MirrorTrainer(SupervisedSingleTaskTrainer):

@@ -1,4 +1,4 @@
-"""Three stages in one file: a training, a second one that goes on with its weights, and a test of those."""
+"""Three stages in one file: a training, a second one that starts from its weights, and a test of those."""
 
 import torch
 

@@ -31,7 +31,7 @@ class AirChangeDataset(BaseDataset):
     """Crops for training, the published test area whole.
 
     The published protocol has no validation split, and choosing the best epoch on the test area
-    would tell the choice about the test. `holdout_corner` sets the bottom-right block of every
+    would leak the test into the choice. `holdout_corner` sets the bottom-right block of every
     image (168 x 192 pixels, width x height) aside for 'val', and training crops then stay out of it.
 
     meta_info has `case` ('Szada/1'), `origin_yx` (top and left of the window) and `files` (im1, im2, gt).
@@ -47,7 +47,7 @@ class AirChangeDataset(BaseDataset):
         crop_seed: the places of the crops follow from it.
 
     Raises:
-        DatasetNotFoundError: there is no such data set; the text says how to get it.
+        DatasetNotFoundError: there is no such data set; the text explains how to get it.
         DatasetDamagedError: files are missing, or one cannot be used.
         ValueError: 'val' without `holdout_corner`, or a crop that fits nowhere.
     """

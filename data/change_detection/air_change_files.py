@@ -1,4 +1,4 @@
-"""Find the files of an AirChange copy, and say plainly what is missing."""
+"""Find the files of an AirChange copy, and name what is missing."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def find_files(root: Path) -> list[Triple]:
     Anything else under `root` is left alone: the archive has a thirteenth pair that no protocol uses.
 
     Raises:
-        DatasetNotFoundError: none of the files is there; the text says how to get them.
+        DatasetNotFoundError: none of the files is there; the text explains how to get them.
         DatasetDamagedError: some files are missing, or a name is there twice.
     """
     root = _unpacked(root)

@@ -55,7 +55,7 @@ class LEVIRCDDataset(BaseDataset):
             `LabelValues`; None: black is unchanged, white is changed, and nothing else is accepted.
 
     Raises:
-        DatasetNotFoundError: there is no such data set or split; the text says how to get it.
+        DatasetNotFoundError: there is no such data set or split; the text explains how to get it.
         DatasetDamagedError: a pair is incomplete, or a file cannot be used.
         ValueError: `label_values` is not of its form.
     """

@@ -27,7 +27,7 @@ class Normalize:
         self.std = {name: _per_channel(values) for name, values in std.items()}
 
     def __call__(self, datapoint: Datapoint, generator: torch.Generator) -> Datapoint:  # noqa: ARG002 - nothing random
-        """See Transform. Raises ValueError where the datapoint has other inputs or channels."""
+        """See Transform. Raises ValueError if the datapoint has other inputs or channels."""
         if set(datapoint["inputs"]) != set(self.mean):
             raise ValueError(
                 f"mean and std are for {sorted(self.mean)}, inputs are {sorted(datapoint['inputs'])}."

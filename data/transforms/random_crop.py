@@ -19,7 +19,7 @@ class RandomCrop:
             raise ValueError(f"size: {size}, expected at least 1 pixel.")
 
     def __call__(self, datapoint: Datapoint, generator: torch.Generator) -> Datapoint:
-        """See Transform. Raises ValueError where the datapoint is smaller than the window."""
+        """See Transform. Raises ValueError if the datapoint is smaller than the window."""
         height, width = size_of(datapoint)
         if height < self.size[0] or width < self.size[1]:
             raise ValueError(f"size: a crop of {self.size} does not fit into {height} x {width} pixels.")

@@ -38,7 +38,7 @@ def check_probability(name: str, value: float) -> None:
 
 
 def size_of(datapoint: Datapoint) -> tuple[int, int]:
-    """Height and width that all inputs and labels share. Raises ValueError where they differ."""
+    """Height and width that all inputs and labels share. Raises ValueError if they differ."""
     values = [*datapoint["inputs"].values(), *datapoint["labels"].values()]
     sizes = {(int(value.shape[-2]), int(value.shape[-1])) for value in values}
     if len(sizes) != 1:

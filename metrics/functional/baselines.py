@@ -55,7 +55,7 @@ def baseline_confusions(confusion: torch.Tensor, class_names: Sequence[str]) -> 
     """The confusion matrices of all baselines on the labels behind `confusion`.
 
     Args:
-        confusion: (C, C), rows are true classes; all zero where every pixel is ignored.
+        confusion: (C, C), rows are true classes; all zero if every pixel is ignored.
         class_names: C names.
 
     Returns:

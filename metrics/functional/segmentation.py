@@ -36,7 +36,7 @@ def segmentation_scores(confusion: torch.Tensor, class_names: Sequence[str]) -> 
         class_names: C names, which end the names of the per-class scores.
 
     Returns:
-        By score name, (N,) float64 in 0..1, NaN where undefined: `accuracy` (share of pixels with
+        By score name, (N,) float64 in 0..1, NaN if undefined: `accuracy` (share of pixels with
         the right class), `mean_<score>`, and `<score>_<class>` for iou, precision, recall and f1.
 
     Raises:

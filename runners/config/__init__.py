@@ -10,6 +10,7 @@ from pylon.runners.config.debug import debug_config
 from pylon.runners.config.evaluation import evaluation_of
 from pylon.runners.config.files import file_digests
 from pylon.runners.config.load import load_config
+from pylon.runners.config.names import with_present_names
 from pylon.runners.config.node import Node, children, is_node
 from pylon.runners.config.overrides import apply_overrides
 from pylon.runners.config.resolve import differences, to_json
@@ -32,4 +33,5 @@ __all__ = [
     "shown",
     "to_json",
     "unknown_name",
+    "with_present_names",
 ]

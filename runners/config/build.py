@@ -6,14 +6,14 @@ from typing import Any
 from pylon.runners.config.node import Node, children, is_node
 from pylon.runners.errors import ConfigError, ConfigProblem, PylonError
 
-# As in 'clip_norm: 0, expected more than 0, or None'; the name may go on inside the argument, by dots.
+# As in 'clip_norm: 0, expected more than 0, or None'; the name may lead into the argument, by dots.
 _REFUSED = re.compile(
     r"(?P<name>\w+)(?P<inside>(?:\.\w+)*): (?P<value>.+?), (?P<expected>expected .+)", re.DOTALL
 )
 
 
 class BuildError(ConfigError):
-    """A configured class refused its arguments; the cause says why."""
+    """A configured class refused its arguments; the cause gives the reason."""
 
 
 def build(node: Any, key_path: str = "config", **injected: object) -> Any:  # noqa: ANN401 - any configured class
@@ -21,7 +21,7 @@ def build(node: Any, key_path: str = "config", **injected: object) -> Any:  # no
 
     Args:
         node: {'class': X, 'args': {...}}, or a list, dict or plain value that may hold such.
-        key_path: where the node stands, for errors.
+        key_path: the place of the node, for errors.
         **injected: arguments for the outermost class that no configuration can give, such as `dataset`.
 
     Raises:
@@ -40,11 +40,11 @@ def build(node: Any, key_path: str = "config", **injected: object) -> Any:  # no
 
 
 def refusal(node: Node, key_path: str, error: TypeError | ValueError) -> ConfigProblem:
-    """What `error` says against a node: of one argument where it names one, else of all of them."""
-    told = _REFUSED.fullmatch(str(error)) if isinstance(error, ValueError) else None
-    if told is not None and told["name"] in node["args"]:
-        argument = f"{key_path}.args.{told['name']}{told['inside']}"
-        return ConfigProblem(argument, told["value"], told["expected"])
+    """The problem that `error` reports of a node: of one argument if it names one, else of all of them."""
+    named = _REFUSED.fullmatch(str(error)) if isinstance(error, ValueError) else None
+    if named is not None and named["name"] in node["args"]:
+        argument = f"{key_path}.args.{named['name']}{named['inside']}"
+        return ConfigProblem(argument, named["value"], named["expected"])
     name = node["class"].__name__
     return ConfigProblem(key_path, repr(name), f"expected arguments that {name} accepts: {error}")
 

@@ -1,4 +1,4 @@
-"""Everything that can be told before anything is built: all problems of a configuration at once."""
+"""Everything that can be checked before anything is built: all problems of a configuration at once."""
 
 import inspect
 import math
@@ -15,7 +15,7 @@ from pylon.runners.config.signatures import argument_problems, shown, unknown_na
 from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.seeds import SEED_KEYS
 
-# What the runner gives to a class beside its configured arguments, by top-level key.
+# What the runner gives to a class besides its configured arguments, by top-level key.
 _INJECTED = {
     "runner": frozenset({"context"}),
     "optimizer": frozenset({"params"}),
@@ -83,7 +83,7 @@ def _base_problems(value: Any, key: str) -> Iterator[ConfigProblem]:  # noqa: AN
 
 
 def _keys_of(config: dict[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-    """The keys that the configured runner needs and may have; none where there is no runner to ask."""
+    """The keys that the configured runner needs and may have; none if there is no runner."""
     runner = config.get("runner")
     cls = runner.get("class") if isinstance(runner, dict) else None
     return getattr(cls, "REQUIRED_KEYS", frozenset()), getattr(cls, "OPTIONAL_KEYS", frozenset())
@@ -187,20 +187,20 @@ def _shape_problems(node: dict[str, Any], key_path: str) -> Iterator[ConfigProbl
             "is defined inside a function, where no other process finds it: move it out of the function",
         )
     if "args" not in node:
-        yield ConfigProblem(f"{key_path}.args", None, "is missing; expected a dict, {} where there are none")
+        yield ConfigProblem(f"{key_path}.args", None, "is missing; expected a dict, {} if there are none")
     elif not isinstance(node["args"], dict) or not all(isinstance(key, str) for key in node["args"]):
         yield ConfigProblem(f"{key_path}.args", shown(node["args"]), "expected a dict of arguments by name")
 
 
 def _what_is_abstract(cls: type) -> str:
     names = sorted(getattr(cls, "__abstractmethods__", ()))
-    asking = {name: next(one for one in reversed(cls.__mro__) if name in vars(one)) for name in names}
-    missing = ", ".join(f"{name} (asked for by {owner.__name__})" for name, owner in asking.items())
+    owners = {name: next(one for one in reversed(cls.__mro__) if name in vars(one)) for name in names}
+    missing = ", ".join(f"{name} (required by {owner.__name__})" for name, owner in owners.items())
     return f"is abstract: it has no {missing}. Define what is missing in {cls.__name__}"
 
 
 def _is_directory_name(value: object) -> bool:
-    # Attempts and debug runs stand beside the directory, under its name and more.
+    # Attempts and debug runs are next to the directory; their names begin with its name.
     return isinstance(value, str) and bool(value.strip()) and Path(value).name not in {"", ".."}
 
 

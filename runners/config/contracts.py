@@ -1,4 +1,4 @@
-"""What a user's own classes must give, checked where it arrives: errors name class, value and fix."""
+"""What a user's own classes must give, checked on arrival: errors name class, value and fix."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -37,7 +37,7 @@ def checked_loss(loss: Any, owner: str) -> torch.Tensor:  # noqa: ANN401 - whate
 
 
 def check_learnable(loss: torch.Tensor, owner: str) -> None:
-    """Raises TrainingError where no gradient leads from the loss to any weight."""
+    """Raises TrainingError if no gradient leads from the loss to any weight."""
     if not loss.requires_grad:
         raise TrainingError(
             f"{owner} gives a loss that depends on no weight. Compute it from the model's outputs, without "
@@ -67,10 +67,10 @@ def checked_task(task: T, maker: str, methods: tuple[str, ...]) -> T:
 
 
 def check_score(metric: BaseMetric, score: str) -> None:
-    """See that a metric knows the score that a run is judged by.
+    """Check that a metric has the score that a run is judged by.
 
     Raises:
-        ConfigError: it does not, or says of none which way it is better.
+        ConfigError: it does not, or a score has no direction.
     """
     check_directions(metric)
     if score not in metric.directions:
@@ -79,7 +79,7 @@ def check_score(metric: BaseMetric, score: str) -> None:
 
 
 def check_directions(metric: BaseMetric) -> None:
-    """See that a metric says of each score which way it is better.
+    """Check that a metric defines for each score which way is better.
 
     Raises:
         ConfigError: it does not.

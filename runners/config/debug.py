@@ -1,4 +1,4 @@
-"""`--debug`: the same run, short, in a directory beside the real one."""
+"""`--debug`: the same run, short, in a directory next to the real one."""
 
 from typing import Any
 

@@ -21,7 +21,7 @@ def evaluation_of(
     It gives the test scores of that training's own test pass, to the bit.
 
     Args:
-        training: the training's configuration, as it stands in its file.
+        training: the training's configuration, as in its file.
         evaluator: the class of the evaluation runner, such as SupervisedSingleTaskEvaluator.
         checkpoint: what it tests, see BaseEvaluator.
         work_dir: its run directory; None: the training's, with '-test' at its end.

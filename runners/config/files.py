@@ -1,6 +1,6 @@
 """Configuration files as modules that any process can import: the name of one holds its path.
 
-    /home/me/run.py  <──>  runners.config.files._2fhome_2fme_2frun_2epy
+    /home/me/run.py  <──>  pylon.runners.config.files._2fhome_2fme_2frun_2epy
 
 Objects travel to loader workers with the name of their class's module and nothing else. Under 'spawn'
 and 'forkserver' a worker has that name alone to find a class of a configuration file with.
@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+
+from pylon.runners.config import folders
 
 # It makes this module a package: the configuration files are its modules.
 __path__: list[str] = []
@@ -45,22 +47,24 @@ def path_of(name: str) -> Path:
 
 
 def module_of(path: Path) -> ModuleType:
-    """The module of a configuration file, executed where this process has not done so yet.
+    """The module of a configuration file, executed unless this process has it; its folder is entered before.
 
     Raises:
+        ConfigError: its folder cannot be entered.
         Exception: whatever the file raises.
     """
+    folders.enter(path.resolve().parent)
     return importlib.import_module(module_name(path))
 
 
 def file_digests() -> dict[str, str]:
-    """SHA-256 of each configuration file that this process has executed, by path."""
-    paths = [path_of(name) for name in sys.modules if is_config_module(name)]
+    """SHA-256 of each configuration file that this process has executed and of its own modules, by path."""
+    paths = [path_of(name) for name in sys.modules if is_config_module(name)] + [*folders.module_files()]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
 def forget(path: Path) -> None:
-    """Let the file be executed anew the next time that its module is asked for."""
+    """Let the file be executed again at the next import of its module."""
     sys.modules.pop(module_name(path), None)
 
 

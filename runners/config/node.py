@@ -20,7 +20,7 @@ def children(value: object) -> Iterator[tuple[str | int, Any]]:
 
 
 def unshared(value: Any) -> Any:  # noqa: ANN401 - any configuration value
-    """A copy in which no dict or list stands twice.
+    """A copy in which no dict or list occurs twice.
 
     A file may use one dict for two entries; changing it in one place must not change the other,
     and `copy.deepcopy` would keep them one.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pylon.runners.config.names import find_class
 from pylon.runners.config.node import is_node, unshared
-from pylon.runners.config.resolve import find_class
 from pylon.runners.errors import ConfigError, ConfigProblem
 
 
@@ -17,7 +17,7 @@ def apply_overrides(config: dict[str, Any], overrides: Sequence[str], source: Pa
 
     A value is read as JSON, else as a Python literal, else as text. A number in the path is a
     position in a list. A key that is not there may be added at the top level, of a stage too, and inside
-    'args', where the check tells whether it belongs; the value of a 'class' key is 'module:Name'.
+    'args', where the check decides whether it belongs; the value of a 'class' key is 'module:Name'.
 
     Raises:
         ConfigError: with every override that cannot be done.
@@ -37,7 +37,7 @@ def apply_overrides(config: dict[str, Any], overrides: Sequence[str], source: Pa
     return changed
 
 
-def parse_value(text: str) -> Any:  # noqa: ANN401 - whatever the text says
+def parse_value(text: str) -> Any:  # noqa: ANN401 - whatever the text holds
     """JSON, else a Python literal, else the text itself."""
     for read in (json.loads, ast.literal_eval):
         try:

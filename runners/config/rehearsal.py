@@ -74,7 +74,7 @@ def _rehearse_runner(runner: Node, problems: list[ConfigProblem]) -> None:
 
 def _check_retention(retention: Retention, cls: type, arguments: dict[str, Any]) -> None:
     steps = inspect.signature(cls).parameters.get(_INTERVALS[0])
-    # A class that hands its arguments on may give this one itself; only its constructor can tell then.
+    # A class that hands its arguments on may give this one itself; only its constructor can decide then.
     if steps is not None:
         retention.check_against(arguments.get(steps.name, steps.default))
 
@@ -95,7 +95,7 @@ def _rehearse_metric(config: dict[str, Any], problems: list[ConfigProblem]) -> N
 
 
 def _rehearse_optimizer(config: dict[str, Any], problems: list[ConfigProblem]) -> None:
-    """The optimizer on one parameter that stands for the model's, and the scheduler on it."""
+    """The optimizer on one parameter in place of the model's, and the scheduler on it."""
     node = config.get("optimizer")
     if node is None:
         return
@@ -104,26 +104,26 @@ def _rehearse_optimizer(config: dict[str, Any], problems: list[ConfigProblem]) -
     optimizer = _built(node, "optimizer", found, params=iter([parameter]))
     if optimizer is not None:
         _built(config.get("scheduler"), "scheduler", found, optimizer=optimizer)
-    # An optimizer of one's own may refuse the one parameter, or group parameters by what they are: then
-    # only what is said of a configured argument is true of the model's parameters too.
+    # A user's own optimizer may refuse the one parameter, or group parameters by what they are: then
+    # only what it reports of a configured argument is true of the model's parameters too.
     general = node["class"].__module__.partition(".")[0] == "torch"
     problems.extend(one for one in found if general or one.key_path not in {"optimizer", "scheduler"})
 
 
 def _built(node: Any, key_path: str, problems: list[ConfigProblem], **injected: object) -> Any:  # noqa: ANN401 - any configured class
-    """The node, built; None where there is none, it was refused, or something in its arguments is heavy."""
+    """The node, built; None if there is none, it was refused, or something in its arguments is heavy."""
     if _holds(node["args"] if is_node(node) else node, _HEAVY):
         return None
     return _collected(lambda: build(node, key_path, **injected), problems)
 
 
 def _collected(action: Callable[[], Any], problems: list[ConfigProblem]) -> Any:  # noqa: ANN401 - any result
-    """What `action` gives; None where it fails, with the problems of a ConfigError added to `problems`."""
+    """What `action` gives; None if it fails, with the problems of a ConfigError added to `problems`."""
     try:
         return action()
     except ConfigError as error:
         problems.extend(error.problems)
-    except Exception:  # noqa: BLE001 - of any class, such as for a file that an earlier stage makes; the run tells
+    except Exception:  # noqa: BLE001 - of any class, such as for a file that an earlier stage makes; the run reports it
         return None
     return None
 

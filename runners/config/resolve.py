@@ -1,18 +1,18 @@
-"""Configurations as JSON: classes become 'module:Name', and come back."""
+"""Configurations as JSON: classes become names, and come back."""
 
-import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pylon.runners.config import files
+from pylon.runners.config import files, folders
+from pylon.runners.config.names import class_name, find_class, place_of
 from pylon.runners.config.node import children, is_node
 from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.seeds import with_recorded_seeds
 
-# They say where a run is, how it is watched, how its data are fetched and what of it is kept, and cannot
-# change a number of it.
+# The place of a run, its monitor, how its data are fetched and what of it is kept cannot change a number
+# of it.
 _WITHOUT_EFFECT = re.compile(
     r"work_dir|monitor"
     r"|(train|val|test)_dataloader\.args\."
@@ -34,8 +34,10 @@ def from_json(content: Any, source: Path) -> Any:  # noqa: ANN401 - whatever the
         ConfigError: classes named in it cannot be found, each with its key path.
     """
     problems: list[ConfigProblem] = []
-    for path in set(_named_files(content)):
-        files.forget(path)  # read as it is now, and once for all of its classes
+    places = set(_named_places(content))
+    folders.leave_others({place if place.is_dir() else place.parent for place in places})
+    for place in places:
+        files.forget(place)  # read as it is now, and once for all of its classes
     config = _with_classes(content, "", problems)
     if problems:
         raise ConfigError(source, problems)
@@ -46,7 +48,7 @@ def differences(former: Any, current: Any, key_path: str = "") -> list[tuple[str
     """Where two resolved configurations differ, apart from what cannot change a number of the run.
 
     Returns:
-        (key path, former value, current value) each; '(absent)' stands for a missing key.
+        (key path, former value, current value) each; '(absent)' means a missing key.
     """
     if isinstance(former, dict) and isinstance(current, dict):
         pairs = [
@@ -63,31 +65,6 @@ def differences(former: Any, current: Any, key_path: str = "") -> list[tuple[str
         if not _WITHOUT_EFFECT.fullmatch(prefix + key)
         for row in differences(old, new, prefix + key)
     ]
-
-
-def class_name(cls: type) -> str:
-    """'module:Name', or 'path/to/file.py:Name' for a class that a configuration file defines."""
-    if files.is_config_module(cls.__module__):
-        return f"{files.path_of(cls.__module__)}:{cls.__qualname__}"
-    return f"{cls.__module__}:{cls.__qualname__}"
-
-
-def find_class(name: str) -> Any:  # noqa: ANN401 - the checker says what is no class
-    """What 'module:Name' or 'path/to/file.py:Name' names.
-
-    Raises:
-        LookupError: there is no such thing; the text says why.
-    """
-    place, _, qualname = name.rpartition(":")
-    if not place:
-        raise LookupError(f"expected 'module:Name', not {name!r}")
-    try:
-        found: Any = files.module_of(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # a module's code may raise anything
-        raise LookupError(f"{type(error).__name__}: {error}") from error
-    return found
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any configuration value
@@ -120,10 +97,11 @@ def _with_classes(value: Any, key_path: str, problems: list[ConfigProblem]) -> A
     return built
 
 
-def _named_files(content: Any) -> Iterator[Path]:  # noqa: ANN401 - JSON
+def _named_places(content: Any) -> Iterator[Path]:  # noqa: ANN401 - JSON
+    """The configuration files and folders in which the classes of `content` are."""
     if is_node(content) and isinstance(content["class"], str):
-        place = content["class"].rpartition(":")[0]
-        if place.endswith(".py"):
-            yield Path(place)
+        place = place_of(content["class"])
+        if place is not None:
+            yield place
     for _, element in children(content):
-        yield from _named_files(element)
+        yield from _named_places(element)

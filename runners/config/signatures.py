@@ -36,7 +36,7 @@ def argument_problems(
     try:
         named, takes_any = parameters_of(cls, forwards=forwards)
     except ValueError:
-        return  # some classes written in C tell no signature; building them tells what they refuse
+        return  # some classes written in C have no signature; building them shows what they refuse
     accepted = [name for name in named if name not in injected]
     for name, value in arguments.items():
         if name in injected:
@@ -55,15 +55,15 @@ def argument_problems(
     for name in accepted:
         if name not in arguments or name not in annotations:
             continue
-        expected = type_problem(arguments[name], annotations[name])
-        if expected is not None:
-            yield ConfigProblem(f"{key_path}.{name}", shown(arguments[name]), expected)
+        mismatch = type_problem(arguments[name], annotations[name])
+        if mismatch is not None:
+            yield ConfigProblem(f"{key_path}.{name}", shown(arguments[name]), mismatch)
 
 
 def type_problem(value: Any, annotation: Any) -> str | None:  # noqa: ANN401 - any value against any annotation
-    """What was expected in place of `value`, None where it fits `annotation`.
+    """What was expected in place of `value`, None if it fits `annotation`.
 
-    A list fits where a tuple of its elements does, as JSON knows no tuples; a bool is no number.
+    A list fits if a tuple of its elements does, as JSON has no tuples; a bool is not a number.
     """
     if is_node(value):
         return _node_problem(value, annotation)
@@ -81,7 +81,7 @@ def type_problem(value: Any, annotation: Any) -> str | None:  # noqa: ANN401 - a
 
 
 def unknown_name(owner: str, name: str, accepted: typing.Sequence[str]) -> str:
-    """What to say of a name that `owner` does not take: the nearest right one, else all of them."""
+    """The advice for a name that `owner` does not take: the nearest right one, else all of them."""
     near = difflib.get_close_matches(name, accepted, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(sorted(accepted))}"
     return f"{owner} does not take it; {hint}"
@@ -104,7 +104,7 @@ def parameters_of(cls: type, *, forwards: bool) -> tuple[dict[str, inspect.Param
         forwards: it hands what it takes as `**others` on to the constructor that it inherits.
 
     Raises:
-        ValueError: the class tells none.
+        ValueError: the class has no signature.
     """
     named: dict[str, inspect.Parameter] = {}
     takes_any = True

@@ -13,10 +13,10 @@ from pylon.runners.signals import StopFlag
 class AgreedStop:
     """Whether the run is asked to stop, and to save: the same answer on every rank.
 
-    A rank that left its loop alone would let the others wait for it for ever. So each look is a meeting of
-    all ranks, at the same places of the program on each; with one process it costs nothing.
+    A rank that left its loop alone would let the others wait for it without a limit. So each look is a
+    meeting of all ranks, at the same places of the program on each; with one process it costs nothing.
 
-    The end of torchrun's agent asks for a stop too, as SIGHUP: nobody would end these ranks any more, and
+    The end of torchrun's agent asks for a stop too, as SIGHUP: nothing would end these ranks any more, and
     they would keep the run directory.
 
     Args:
@@ -36,13 +36,13 @@ class AgreedStop:
 
     @property
     def is_alone(self) -> bool:
-        """Whether this is the only rank, so that what it does needs nobody's agreement."""
+        """Whether this is the only rank, so that what it does needs no agreement."""
         return self._world.size == 1
 
     def while_alone(self, end: Callable[[], None]) -> tuple[Callable[[], bool], Callable[[], None]]:
-        """What may end a wait that no other rank takes part in: whether a stop is asked for, and the end.
+        """What may end a wait that no other rank takes part in: whether a stop is requested, and the end.
 
-        Of several ranks none may end a wait alone: the others wait for it in the step. It goes on then.
+        Of several ranks none may end a wait alone: the others wait for it in the step. It continues then.
 
         Args:
             end: called once the stop is agreed on; raises.
@@ -59,7 +59,7 @@ class AgreedStop:
 
     @property
     def agreed(self) -> bool:
-        """Whether a stop was agreed on, at the last look or before; asks nobody."""
+        """Whether a stop was agreed on, at the last look or before; no communication."""
         return self._signal_name is not None
 
     def look(self, *, save: bool = False) -> bool:
@@ -88,7 +88,7 @@ class AgreedStop:
             raise RunStopped(self._signal_name)
 
     def raise_if_requested(self) -> None:
-        """Look, and end the current loop where a stop is agreed on.
+        """Look, and end the current loop if a stop is agreed on.
 
         Raises:
             RunStopped: naming the signal.

@@ -34,7 +34,7 @@ class AllGenerators:
         return {"ranks": self._world.gather(self._own.state_dict())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put this rank's generators where they were."""
+        """Restore this rank's generators."""
         self._own.load_state_dict(
             state_dict["ranks"][self._world.rank] if "ranks" in state_dict else state_dict
         )

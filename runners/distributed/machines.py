@@ -23,7 +23,7 @@ class OtherMachines:
 
     Args:
         world: the ranks.
-        latest: the newest snapshot of this machine's monitor; None where this rank has none.
+        latest: the newest snapshot of this machine's monitor; None if this rank has none.
     """
 
     def __init__(self, world: World, latest: Callable[[], Snapshot | None]) -> None:
@@ -34,7 +34,7 @@ class OtherMachines:
     def figures(self) -> list[dict[str, Any]]:
         """`host`, `rank` and `monitor` of each other machine whose monitor has refreshed since the last call.
 
-        Every rank must call at the same time. With one machine, nobody is asked.
+        Every rank must call at the same time. With one machine, there is no communication.
         """
         if self._world.machines == 1:
             return []

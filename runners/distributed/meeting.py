@@ -2,7 +2,7 @@
 
 torchrun keeps one store over all its restarts (--max-restarts), and torch 2.13 puts the addresses of the
 ranks under the same names each time: ranks that were started again find those of the dead ones, and fail to
-connect. Its own count of restarts does not tell the launches apart, as it differs between machines. So the
+connect. Its own count of restarts does not distinguish the launches, as it differs between machines. So the
 first rank gives the launch a number, and each other rank makes sure that the number it reads is an answer
 to itself:
 
@@ -14,7 +14,10 @@ import time
 import uuid
 from datetime import timedelta
 
-from torch.distributed import PrefixStore, Store
+from torch.distributed import (  # type: ignore[attr-defined]  # public, but not in torch's __all__
+    PrefixStore,
+    Store,
+)
 
 _POLL_S = 0.02
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # public, but not in torch's __all__
 from torch.distributed.rendezvous import rendezvous
 
 from pylon.data.errors import DataError, LoaderWorkerError
@@ -33,10 +34,10 @@ _TRANSPORTS = ("/gloo/", "NCCL")
 
 
 def launched_as() -> tuple[int, int]:
-    """The local rank of this process and the number of ranks, as torchrun's environment variables say.
+    """The local rank of this process and the number of ranks, from torchrun's environment variables.
 
     Raises:
-        ConfigError: a variable is no number, or no number that fits the others.
+        ConfigError: a variable is not a number, or does not fit the others.
     """
     ranks = _from_environment("WORLD_SIZE", 1, 1, None)
     if ranks > 1:
@@ -56,7 +57,7 @@ def _from_environment(name: str, default: int, least: int, most: int | None) -> 
 
 @contextlib.contextmanager
 def opened_world(device: torch.device) -> Iterator[World]:
-    """The world that this process belongs to, as torchrun's environment variables say.
+    """The world that this process belongs to, from torchrun's environment variables.
 
     Raises:
         PeerLostError: the other ranks cannot be reached.
@@ -93,7 +94,7 @@ class ProcessGroupWorld(World):
         if device.type == "cuda":
             torch.cuda.set_device(device)
         try:
-            # Ranks that nobody watches may come late. torchrun's agent is there, or has died meanwhile.
+            # Ranks without an agent may come late. torchrun's agent is there, or has died meanwhile.
             shared, self.rank, self.size = next(
                 rendezvous("env://", timeout=_AGENT_WITHIN if _agent_holds_store() else _TIMEOUT)
             )
@@ -102,7 +103,7 @@ class ProcessGroupWorld(World):
             self._reports = Reports(store, self.rank, self.size)
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
-                store=dist.PrefixStore("group", store),
+                store=PrefixStore("group", store),
                 rank=self.rank,
                 world_size=self.size,
                 timeout=_TIMEOUT,
@@ -176,11 +177,12 @@ class ProcessGroupWorld(World):
         # The option that leaves them alone has another name from torch 2.13 on.
         names = inspect.signature(replica).parameters
         alone = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+        options: dict[str, Any] = {alone: False}
         return replica(
             model,
             device_ids=[self._device] if self._device.type == "cuda" else None,
             find_unused_parameters=find_unused_parameters,
-            **{alone: False},
+            **options,
         )
 
     def explain(self, error: BaseException) -> BaseException:
@@ -190,18 +192,18 @@ class ProcessGroupWorld(World):
         reports = self._reports.of([rank for rank in range(self.size) if rank != self.rank], causes=True)
         if 0 in reports:
             return EndedByPeerError(1)
-        said = "\n".join(f"rank {rank} ended: {report['message']}" for rank, report in reports.items()) or (
+        causes = "\n".join(f"rank {rank} ended: {report['message']}" for rank, report in reports.items()) or (
             "A rank of this run is gone: killed (out of memory?), or its machine or the network failed. Look "
-            f"at what torchrun says of it. ({_first_line(error)})"
+            f"at what torchrun reports of it. ({_first_line(error)})"
         )
         return PeerLostError(
-            f"{said}\nThe same command goes on from the newest checkpoint.",
+            f"{causes}\nThe same command resumes from the newest checkpoint.",
             "\n".join(report["traceback"] for report in reports.values()),
         )
 
     def report(self, error: BaseException) -> None:
         """See World."""
-        self._reports.tell(error)
+        self._reports.publish(error)
         self.leave_at_once()
 
     def leave_at_once(self) -> None:
@@ -210,20 +212,20 @@ class ProcessGroupWorld(World):
         if self._control is not None:
             with contextlib.suppress(RuntimeError):
                 dist.destroy_process_group(self._control)
-            # The connections are closed when nobody refers to the group any more.
+            # The connections are closed when nothing refers to the group any more.
             self._control = None
 
-    def is_said_by_writer(self, error: BaseException) -> bool:
+    def is_reported_by_writer(self, error: BaseException) -> bool:
         """See World."""
         if self.writes:
             return False
         # All have agreed on a stop; but each rank that loses another one notices it in words of its own.
-        said = isinstance(error, RunStopped) or any(
+        reported = isinstance(error, RunStopped) or any(
             isinstance(error, PeerLostError) or str(error) in report["message"]
             for report in self._reports.of([0]).values()
         )
         self._reports.note_heard()
-        return said
+        return reported
 
     def close(self) -> None:
         """See World. After an error the others may be gone, and are waited for but a moment."""
@@ -243,7 +245,7 @@ class ProcessGroupWorld(World):
 
 
 def _agent_holds_store() -> bool:
-    """Whether what the ranks tell each other ends with torchrun's agent, and not with the first rank."""
+    """Whether the ranks' store ends with torchrun's agent, and not with the first rank."""
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 

@@ -1,6 +1,6 @@
-"""What a rank that ends says of itself to the others: over the store, which outlives their groups.
+"""The reports of ranks that end, for the others: over the store, which outlives their groups.
 
-torch prints a stack of its own each time that it is asked for a store that is gone: so it is asked but once.
+torch prints a stack of its own at each use of a store that is gone: so it is used only once then.
 """
 
 import json
@@ -10,13 +10,13 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from torch.distributed import Store
+from torch.distributed import Store  # type: ignore[attr-defined]  # public, but not in torch's __all__
 
 from pylon.runners.errors import PeerLostError
 
 _WITHIN_S = 2.0
 _REPORT = "ended/{}"
-_HEARD = "heard/{}"
+_RECEIVED = "received/{}"
 
 
 class Reports:
@@ -35,17 +35,17 @@ class Reports:
         self._parent = os.getppid()
         self._lost = False
 
-    def tell(self, error: BaseException) -> None:
-        """Say why this rank ends."""
-        said = {
+    def publish(self, error: BaseException) -> None:
+        """Report why this rank ends."""
+        report = {
             "message": str(error),
             "traceback": "".join(traceback.format_exception(error)),
             "is_cause": not isinstance(error, PeerLostError),
         }
-        self._set(_REPORT.format(self._rank), json.dumps(said))
+        self._set(_REPORT.format(self._rank), json.dumps(report))
 
     def of(self, ranks: Iterable[int], *, causes: bool = False) -> dict[int, dict[str, Any]]:
-        """What ended ranks of these have said, as soon as one has; waits but a moment.
+        """What ended ranks of these have reported, as soon as one has; waits only a moment.
 
         Args:
             ranks: who is asked.
@@ -68,13 +68,13 @@ class Reports:
         return found
 
     def note_heard(self) -> None:
-        """Say that this rank needs the store no more."""
-        self._set(_HEARD.format(self._rank), "")
+        """Report that this rank needs the store no more."""
+        self._set(_RECEIVED.format(self._rank), "")
 
     def wait_until_heard(self) -> None:
-        """Wait a moment for the others, where the store ends with this process."""
-        heard = [_HEARD.format(rank) for rank in range(self._size) if rank != self._rank]
-        self._wait_for(lambda: self._store.check(heard))
+        """Wait a moment for the others if the store ends with this process."""
+        received = [_RECEIVED.format(rank) for rank in range(self._size) if rank != self._rank]
+        self._wait_for(lambda: self._store.check(received))
 
     @property
     def _is_lost(self) -> bool:

@@ -35,7 +35,7 @@ class TrainingShare:
     def of_step(self, step: int) -> range:
         """The numbers of this rank's batches in a step, ascending, at least one.
 
-        Where an epoch's last step has fewer batches than ranks, those without one stand in with a copy of
+        If an epoch's last step has fewer batches than ranks, those without one use a copy of
         another's, as all have to take part in the step; its `weight` is 0.
         """
         group = self._group(step)

@@ -1,6 +1,6 @@
 """The ranks of a run: what they do together, and what only one of them does.
 
-One process is the usual run: every method below then is what it says for a world of one, and costs nothing.
+One process is the usual run: every method below then acts for a world of one, and costs nothing.
 `ProcessGroupWorld` is the same for the ranks that torchrun started.
 """
 
@@ -70,14 +70,14 @@ class World:
         return model
 
     def explain(self, error: BaseException) -> BaseException:
-        """What an error really says: where it comes of another rank's end, a PeerLostError."""
+        """The cause of an error: a PeerLostError if it comes from another rank's end."""
         return error
 
     def report(self, error: BaseException) -> None:
-        """Tell the other ranks why this one ends, for their own errors, and leave them."""
+        """Report to the other ranks why this one ends, for their own errors, and leave them."""
 
-    def is_said_by_writer(self, error: BaseException) -> bool:
-        """Whether the writing rank tells the user of what ended this one."""
+    def is_reported_by_writer(self, error: BaseException) -> bool:
+        """Whether the writing rank reports to the user what ended this one."""
         del error
         return False
 
@@ -97,10 +97,10 @@ def check_averaged(replica: torch.nn.Module) -> None:
     """Make sure, after a step's last backward pass, that every rank's gradients have become their mean.
 
     torch itself looks for it in the next forward pass only, when the step is taken and perhaps saved; and
-    where another rank waits for the gradients that are missing here, the two would never meet again.
+    if another rank waits for the gradients that are missing here, the two would never meet again.
 
     Raises:
-        TrainingError: parameters of the model got no gradient, which nobody has prepared it for.
+        TrainingError: parameters of the model got no gradient, for which the run is not configured.
     """
     if not isinstance(replica, torch.nn.parallel.DistributedDataParallel):
         return

@@ -4,6 +4,7 @@ Worker processes of a run that `main.py` started import this again: torch is imp
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def _run(options: argparse.Namespace) -> int:
         from pylon.runners.launch.several import run_each
 
         return run_each(options.config_filepath, _forwarded(options), options.work_dir)
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        from pylon.runners.errors import ConfigError
+        from pylon.runners.source import check_source
+
+        try:
+            check_source(options.config_filepath[0])
+        except ConfigError as error:
+            sys.stderr.write(f"{error}\n")
+            return error.exit_code
+    # Of the ranks of torchrun, the first one alone reports such an error.
     from pylon.runners.launch.command import run_command
 
     return run_command(options)

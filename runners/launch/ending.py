@@ -40,23 +40,23 @@ def state_noted(directory: RunDirectory, world: World) -> Iterator[None]:
     except RunStopped as stopped:
         _note(directory, world, "preempted", signal=stopped.signal_name)
         if directory.is_debug:
-            stopped = RunStopped(stopped.signal_name, "a --debug run begins anew each time")
+            stopped = RunStopped(stopped.signal_name, "a --debug run starts from scratch each time")
         if world.writes:
             logger.warning("%s: %s", directory.root, stopped)
         raise stopped from None
     except EndedByPeerError:
         raise
     except Exception as error:
-        said = _understood(world.explain(error), directory)
-        unexpected = "".join(traceback.format_exception(error)) if said is not error else ""
-        if isinstance(said, PeerLostError):
-            unexpected += said.traceback
+        readable = _understood(world.explain(error), directory)
+        unexpected = "".join(traceback.format_exception(error)) if readable is not error else ""
+        if isinstance(readable, PeerLostError):
+            unexpected += readable.traceback
         if unexpected:
             tracebacks.debug("unexpected error\n%s", unexpected)
-        _note(directory, world, "failed", error=str(said).partition("\nThe traceback is in ")[0])
-        if said is error:
+        _note(directory, world, "failed", error=str(readable).partition("\nThe traceback is in ")[0])
+        if readable is error:
             raise
-        raise said from error
+        raise readable from error
 
 
 def _understood(error: BaseException, directory: RunDirectory) -> BaseException:
@@ -75,7 +75,7 @@ def _is_of_the_disk(error: OSError, directory: RunDirectory) -> bool:
 
 
 def _last_line(error: BaseException) -> str:
-    """What the error says; of a loader worker's, whose text is the worker's whole traceback, its end."""
+    """The text of the error; of a loader worker's, whose text is the worker's whole traceback, its end."""
     text = str(error).strip()
     return text.splitlines()[-1] if "Original Traceback" in text else text
 

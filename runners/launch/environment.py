@@ -47,9 +47,9 @@ def describe(device: torch.device, ranks: int) -> dict[str, Any]:
 
 
 def torchrun_id() -> str | None:
-    """What tells this process's torchrun from all others, the same after its restarts; None without it."""
+    """The identity of this process's torchrun, the same after its restarts; None without it."""
     name = os.environ.get("TORCHELASTIC_RUN_ID")
-    # The name may be anybody's: by default it is 'none'.
+    # The name is not unique: by default it is 'none'.
     return None if name is None else f"{name} {platform.node()} {os.getppid()}"
 
 

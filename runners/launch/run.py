@@ -19,8 +19,8 @@ from pylon.runners.config import (
     debug_config,
     differences,
     file_digests,
-    load_config,
     to_json,
+    with_present_names,
 )
 from pylon.runners.config.rehearsal import rehearse
 from pylon.runners.devices import select_device
@@ -53,8 +53,8 @@ class Options:
         work_dir: in place of the configuration's.
         device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         fresh: start over in a new directory.
-        stage: the run is a stage of several, in a folder of this name inside the directory of them all.
-        attempt: that directory, where an earlier stage has chosen it; None: chosen as for a single run.
+        stage: the run is one of several stages, in a folder of this name inside the directory of them all.
+        attempt: that directory, if an earlier stage has chosen it; None: chosen as for a single run.
     """
 
     overrides: tuple[str, ...] = field(default=())
@@ -74,37 +74,20 @@ class Outcome:
     result: dict[str, Any]
 
 
-def run_file(path: Path, options: Options, console: Console, world: World | None = None) -> Outcome:
-    """Run the configuration in `path`, or go on with it, or find it finished.
-
-    Args:
-        path: a configuration file, or the `config.json` of a run directory.
-        options: the command line.
-        console: where progress and log lines are shown.
-        world: the ranks that do the run together, each of which calls this; None: this process alone.
-
-    Raises:
-        PylonError: anything that ends the run short of its end; `exit_code` says of what kind.
-    """
-    world = world or World()
-    config = world.together(lambda: prepared_config(load_config(path), path, options))
-    return run_config(config, options, console, world)
-
-
 def run_config(
     config: dict[str, Any], options: Options, console: Console, world: World, flag: StopFlag | None = None
 ) -> Outcome:
-    """The same for a prepared configuration.
+    """Run a prepared configuration, resume it, or find it finished.
 
     Args:
         config: what `prepared_config` gave.
         options: the command line.
-        console: where progress and log lines are shown.
-        world: the ranks that do the run together.
-        flag: where stop requests are noted; None: in a flag of this run's own.
+        console: receives progress and log lines.
+        world: the ranks that do the run together, each of which calls this.
+        flag: receives stop requests; None: a flag of this run's own.
 
     Raises:
-        PylonError: as `run_file`.
+        PylonError: anything that ends the run before its end; `exit_code` gives the kind.
     """
     device = select_device(options.device, local_rank=world.local_rank, ranks=world.size)
     _refuse_different_configs(world.gather(to_json(config)))
@@ -156,11 +139,11 @@ def _opened_in(
 
 
 def _refuse_different_configs(of_ranks: list[Any]) -> None:
-    """Raise ConfigError, the same on all ranks, where one of them has another configuration."""
+    """Raise ConfigError, the same on all ranks, if one of them has another configuration."""
     first = of_ranks[0]
     for rank, config in enumerate(of_ranks):
         if json.dumps(config, sort_keys=True) == json.dumps(first, sort_keys=True):
-            continue  # also where a NaN makes them differ from themselves
+            continue  # also if a NaN makes them differ from themselves
         problems = [
             ConfigProblem(path, repr(own), f"expected {other!r} as on rank 0: give all ranks the same file")
             for path, other, own in differences(first, config)
@@ -205,7 +188,7 @@ def _usable(directory: RunDirectory) -> Iterator[None]:
         raise  # DatasetNotFoundError is an OSError too, but not one of the run directory
     except OSError as error:
         raise RunDirectoryError(
-            f"{directory.root}: cannot be used as run directory: {error}. Make room or mend its permissions "
+            f"{directory.root}: cannot be used as run directory: {error}. Make room or fix its permissions "
             "and repeat the command, or give another one with --work-dir."
         ) from error
 
@@ -213,14 +196,14 @@ def _usable(directory: RunDirectory) -> Iterator[None]:
 def _begin(
     directory: RunDirectory, config: dict[str, Any], device: torch.device, world: World
 ) -> dict[str, Any] | None:
-    """Check that the directory is this run's and note the launch; the result where the run is finished."""
+    """Check that the directory is this run's and note the launch; the result if the run is finished."""
     with _usable(directory):
         _refuse_other_config(directory, config)
         state = directory.read_json(directory.state) or {}
         if state.get("state") == "finished":
             result: dict[str, Any] = state["result"]
             logger.info(
-                "%s: this run is finished (%s); --fresh starts over beside it",
+                "%s: this run is finished (%s); --fresh starts over next to it",
                 directory.root,
                 _scores(result),
             )
@@ -247,16 +230,16 @@ def _run_in(context: RunContext) -> dict[str, Any]:
 
 def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> None:
     former = directory.read_json(directory.config)
-    changed = [] if former is None else differences(former, to_json(config))
+    changed = [] if former is None else differences(with_present_names(former), to_json(config))
     if changed and not directory.has_results():
-        # Such as after an error that the changed value mends: there is nothing to mix results up with.
+        # Such as after an error that the changed value fixes: there is nothing to mix results up with.
         paths = ", ".join(path for path, _, _ in changed)
         logger.info("changed since a launch that finished no epoch: %s", paths)
     elif changed:
         rows = "\n".join(f"  {path}: was {old!r}, now {new!r}" for path, old, new in changed)
         raise RunDirectoryError(
             f"{directory.root}: holds a run of another configuration:\n{rows}\n"
-            "Start over beside it with --fresh, or give another --work-dir."
+            "Start over next to it with --fresh, or give another --work-dir."
         )
 
 
@@ -266,7 +249,7 @@ def _warn_of_changed_files(directory: RunDirectory) -> None:
     changed = [path for path, digest in file_digests().items() if former.get(path, digest) != digest]
     if changed and directory.has_results():
         logger.warning(
-            "%s: changed since the launch that this run goes on from: what it has done so far, it did with "
+            "%s: changed since the launch that is resumed: what the run has done so far, it did with "
             "the former content",
             ", ".join(changed),
         )

@@ -15,12 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from pylon.data.errors import DataError
-from pylon.runners.config import apply_overrides, debug_config, load_config, problems_of, shown
+from pylon.runners.config import apply_overrides, debug_config, problems_of, shown
 from pylon.runners.config.rehearsal import rehearsal_problems
 from pylon.runners.distributed import AgreedStop, World
 from pylon.runners.errors import ConfigError, ConfigProblem, PylonError
-from pylon.runners.launch.run import Options, Outcome, prepared_config, run_config
-from pylon.runners.run_directory.weights import STAGE_PREFIX, path_beside
+from pylon.runners.launch.run import Options, Outcome, run_config
+from pylon.runners.run_directory.weights import STAGE_PREFIX
 from pylon.runners.signals import StopFlag
 from pylon.runners.training.base_evaluator import BaseEvaluator
 
@@ -31,49 +31,12 @@ _CHECKPOINT_ARGUMENTS = ("checkpoint", "initial_checkpoint")
 Config = dict[str, Any]
 
 
-def run_stages_or_file(path: Path, options: Options, console: Console, world: World) -> Outcome:
-    """Run the configuration in `path`: all its stages where it has some, else as `run_file`.
-
-    Each rank of `world` calls this.
+def run_stages(stages: dict[str, Config], options: Options, console: Console, world: World) -> Outcome:
+    """Run prepared stages one after another, in one directory.
 
     Raises:
-        PylonError: anything that ends a stage short of its end, and so all of them.
+        PylonError: anything that ends a stage before its end, and so all of them.
     """
-    loaded = world.together(lambda: load_config(path))
-    if "stages" in loaded:
-        stages = world.together(lambda: prepared_stages(loaded, path, options))
-        return _run_all(stages, options, console, world)
-    if options.work_dir is not None:
-        loaded = _with_paths(loaded)
-    config = world.together(lambda: prepared_config(loaded, path, options))
-    return run_config(config, options, console, world)
-
-
-def prepared_stages(loaded: Config, path: Path, options: Options) -> dict[str, Config]:
-    """The stages' configurations: overridden, checked, rehearsed, shortened for --debug; nothing is written.
-
-    Args:
-        loaded: what `load_config` gave, with 'stages' in it. A stage's own `work_dir` counts for nothing.
-        path: its file, for errors.
-        options: the command line.
-
-    Returns:
-        By name, in order; each with the `work_dir` of them all.
-
-    Raises:
-        ConfigError: with every problem of every stage.
-    """
-    config = apply_overrides(_without_directories(loaded), options.overrides, source=path)
-    if options.work_dir is not None:
-        config["work_dir"] = str(options.work_dir)
-    problems = list(dict.fromkeys(_problems(config)))
-    if problems:
-        raise ConfigError(path, problems)
-    stages = {name: {**stage, "work_dir": config["work_dir"]} for name, stage in config["stages"].items()}
-    return {name: debug_config(stage) for name, stage in stages.items()} if options.debug else stages
-
-
-def _run_all(stages: dict[str, Config], options: Options, console: Console, world: World) -> Outcome:
     results: dict[str, Any] = {}
     flag = StopFlag()
     stop = AgreedStop(flag, world)
@@ -92,6 +55,30 @@ def _run_all(stages: dict[str, Config], options: Options, console: Console, worl
             gc.collect()
     found = {key: value for result in results.values() for key, value in result.items() if value is not None}
     return Outcome(outcome.directory.parent, {**found, "stages": results})
+
+
+def prepared_stages(loaded: Config, path: Path, options: Options) -> dict[str, Config]:
+    """The stages' configurations: overridden, checked, rehearsed, shortened for --debug; nothing is written.
+
+    Args:
+        loaded: what `load_config` gave, with 'stages' in it. A stage's own `work_dir` is ignored.
+        path: its file, for errors.
+        options: the command line.
+
+    Returns:
+        By name, in order; each with the `work_dir` of them all.
+
+    Raises:
+        ConfigError: with every problem of every stage.
+    """
+    config = apply_overrides(_without_directories(loaded), options.overrides, source=path)
+    if options.work_dir is not None:
+        config["work_dir"] = str(options.work_dir)
+    problems = list(dict.fromkeys(_problems(config)))
+    if problems:
+        raise ConfigError(path, problems)
+    stages = {name: {**stage, "work_dir": config["work_dir"]} for name, stage in config["stages"].items()}
+    return {name: debug_config(stage) for name, stage in stages.items()} if options.debug else stages
 
 
 def _without_directories(loaded: Config) -> Config:
@@ -140,7 +127,7 @@ def _stage_problems(config: Config, name: str, earlier: list[str]) -> Iterator[C
     for problem in list(problems_of({**stage, **shared})) or rehearsal_problems(stage):
         in_stage = problem.key_path != "work_dir"
         yield replace(problem, key_path=f"stages.{name}.{problem.key_path}") if in_stage else problem
-    for argument, value in _references(stage):
+    for argument, value in references(stage):
         key_path = f"stages.{name}.runner.args.{argument}"
         meant = value.removeprefix(STAGE_PREFIX).partition("/")[0]
         if meant not in earlier:
@@ -151,8 +138,8 @@ def _stage_problems(config: Config, name: str, earlier: list[str]) -> Iterator[C
             yield ConfigProblem(key_path, repr(value), f"{meant} trains nothing, so it leaves no checkpoint")
 
 
-def _references(config: Config) -> Iterator[tuple[str, str]]:
-    """Runner arguments that mean a run directory beside this one: name and value."""
+def references(config: Config) -> Iterator[tuple[str, str]]:
+    """Runner arguments that mean a run directory next to this one: name and value."""
     runner = config.get("runner")
     arguments = runner.get("args") if isinstance(runner, dict) else None
     for name in _CHECKPOINT_ARGUMENTS:
@@ -165,13 +152,3 @@ def _is_evaluation(stage: Config) -> bool:
     runner = stage.get("runner")
     cls = runner.get("class") if isinstance(runner, dict) else None
     return isinstance(cls, type) and issubclass(cls, BaseEvaluator)
-
-
-def _with_paths(config: Config) -> Config:
-    """A single run that goes to another place than configured: what stood beside it is named by its path."""
-    references = dict(_references(config))
-    if not references or not isinstance(config.get("work_dir"), str):
-        return config
-    runner, root = config["runner"], Path(config["work_dir"])
-    paths = {name: str(path_beside(root, value)) for name, value in references.items()}
-    return {**config, "runner": {**runner, "args": {**runner["args"], **paths}}}

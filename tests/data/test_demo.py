@@ -137,7 +137,7 @@ def test_progress_counts_the_cases(tmp_path: Path, flat_scenes: None) -> None:
 
 def test_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"no demo data set.*Move it away"):
+    with pytest.raises(DataError, match=r"not a demo data set.*Move it away"):
         write_demo(tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

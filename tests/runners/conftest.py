@@ -11,7 +11,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from pylon.runners.launch.run import Options, Outcome, run_file
+from pylon.runners.launch.file import run_file
+from pylon.runners.launch.run import Options, Outcome
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pylon.runners.distributed import World
-from pylon.runners.launch import stages
+from pylon.runners.launch.file import run_file
 from pylon.runners.launch.run import Options, Outcome
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY
 from tests.runners.run_directory.test_interrupted import numbers
@@ -65,9 +64,7 @@ class Staged:
 
     def run(self, path: Path | None = None, **options: Any) -> Outcome:
         console = Console(file=io.StringIO())
-        return stages.run_stages_or_file(
-            path or self.path, Options(device="cpu", **options), console, World()
-        )
+        return run_file(path or self.path, Options(device="cpu", **options), console)
 
     def launch(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "main.py", "--config-filepath", str(self.path), "--device", "cpu"]

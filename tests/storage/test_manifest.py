@@ -31,7 +31,7 @@ def test_sound_files_pass(manifest: Path) -> None:
     [
         (flip_one_bit, "SHA-256"),
         (lambda path: path.write_bytes(path.read_bytes()[:10]), "has 10 bytes"),
-        (lambda path: path.write_bytes(path.read_bytes() + b"x"), "bytes, its manifest says"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"x"), "bytes, its manifest has"),
         (lambda path: path.unlink(), "cannot be read"),
     ],
     ids=["one bit", "cut", "longer", "gone"],

@@ -76,7 +76,7 @@ class Building:
 
 @dataclass(frozen=True)
 class Settlement:
-    """What stands at both dates, at the first only, and at the second only."""
+    """What is there at both dates, at the first only, and at the second only."""
 
     roads: tuple[Road, ...]
     lasting: tuple[Building, ...]

@@ -41,7 +41,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Sun:
-    """Where it stands: the direction that shadows fall in, and their length per height."""
+    """Its position: the direction in which shadows fall, and their length per height."""
 
     direction: float
     length: float

@@ -124,7 +124,7 @@ def _edges(distance: Array, narrowest: float, widest: float, generator: np.rando
 
 
 def _patches(width: int, height: int, threshold: float, generator: np.random.Generator) -> Array:
-    """Soft-edged patches (H, W) in 0..1 where a noise is above `threshold` deviations."""
+    """Soft-edged patches (H, W) in 0..1, at each place at which a noise is above `threshold` deviations."""
     noise = smooth_noise(width, height, (4, 9, 30), generator)
     patches: Array = np.clip((noise - threshold) * 7, 0, 1)
     return patches

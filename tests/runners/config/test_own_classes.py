@@ -126,7 +126,7 @@ WRONG = {
         "class Mine(WrongPixels):\n    directions = BaseMetric.directions\n"
         "config['metric']['class'] = Mine\n",
         2,
-        ["metric.class is Mine", "is abstract", "directions (asked for by BaseMetric)"],
+        ["metric.class is Mine", "is abstract", "directions (required by BaseMetric)"],
     ),
     "metric with a direction that is none": (
         "class Mine(WrongPixels):\n    directions = {'wrong': 'min'}\nconfig['metric']['class'] = Mine\n",
@@ -161,7 +161,7 @@ WRONG = {
         "from pylon.runners import BaseTrainer\nclass Mine(BaseTrainer):\n    pass\n"
         "config['runner'] = {'class': Mine, 'args': {'score': 'wrong'}}\n",
         2,
-        ["runner.class is Mine", "make_task (asked for by BaseTrainer)", "Define what is missing in Mine"],
+        ["runner.class is Mine", "make_task (required by BaseTrainer)", "Define what is missing in Mine"],
     ),
     "trainer whose make_task gives nothing": (
         "class Mine(MirrorTrainer):\n    def make_task(self, model, criterion):\n        pass\n"

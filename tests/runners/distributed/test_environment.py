@@ -48,9 +48,9 @@ def test_rank_whose_torchrun_has_died_before_they_met_does_not_wait_for_it(
 def test_rank_that_has_but_noticed_anothers_end_is_no_cause_of_it() -> None:
     store = HashStore()
     first, second, third = (Reports(store, rank, 3) for rank in range(3))
-    second.tell(PeerLostError("A rank of this run is gone"))
+    second.publish(PeerLostError("A rank of this run is gone"))
     assert first.of([1, 2], causes=True) == {}
-    third.tell(TrainingError("out of memory"))
+    third.publish(TrainingError("out of memory"))
     assert {rank: one["message"] for rank, one in first.of([1, 2], causes=True).items()} == {
         2: "out of memory"
     }

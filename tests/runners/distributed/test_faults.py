@@ -47,7 +47,7 @@ def test_killed_rank_ends_all_at_once_and_the_run_goes_on_to_the_same_bits(
     assert ended.codes[victim] == -signal.SIGKILL
     assert ended.codes[other] == 1
     assert "A rank of this run is gone" in ended.said[other]
-    assert "goes on from the newest checkpoint" in ended.said[other]
+    assert "resumes from the newest checkpoint" in ended.said[other]
     assert "Traceback" not in ended.said[other]
     # A killed writer can write no more: then the file tells the truth at the next launch.
     assert state_of(lab.directory("killed"))["state"] == ("running" if victim == 0 else "failed")

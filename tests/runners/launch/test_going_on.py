@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from pylon.runners.errors import RunDirectoryError, RunStopped
-from pylon.runners.launch.run import Options, run_file
+from pylon.runners.launch.file import run_file
+from pylon.runners.launch.run import Options
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import failing, numbers
 
@@ -91,7 +92,7 @@ def test_finished_evaluation_tells_that_its_checkpoint_has_moved_on(
 
 
 def test_debug_run_does_not_promise_to_go_on(toy: Toy) -> None:
-    with pytest.raises(RunStopped, match="a --debug run begins anew each time"):
+    with pytest.raises(RunStopped, match="a --debug run starts from scratch each time"):
         toy.run(failing(5, "SIGTERM"), debug=True)
     (directory,) = toy.folder.glob("run*debug*")
     assert json.loads((directory / "state.json").read_text())["state"] == "preempted"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pylon.runners.config import load_config
 from pylon.runners.errors import RunDirectoryError
 from pylon.runners.launch import stages
 from pylon.runners.launch.run import Options, Outcome
@@ -60,7 +61,7 @@ def test_key_that_a_stage_leaves_out_can_be_set(staged: Staged) -> None:
     path = staged.path
     path.write_text(path.read_text() + "del config['stages']['first']['scheduler']\n")
     prepared = stages.prepared_stages(
-        stages.load_config(path), path, Options(overrides=("stages.first.scheduler=null",))
+        load_config(path), path, Options(overrides=("stages.first.scheduler=null",))
     )
     assert prepared["first"]["scheduler"] is None
 

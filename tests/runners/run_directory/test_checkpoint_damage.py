@@ -49,7 +49,7 @@ def test_one_flipped_bit_is_seen_and_the_run_still_ends_with_the_same_bits(
     newest = stopped_in_the_last_epoch(hurt)
     flip_one_bit_of_a_weight(newest)
     hurt.run()
-    assert "its manifest says" in (hurt.work_dir / "train.log").read_text()
+    assert "its manifest has" in (hurt.work_dir / "train.log").read_text()
     assert numbers(hurt.work_dir) == numbers(whole.work_dir)
 
 

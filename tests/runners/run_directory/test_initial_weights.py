@@ -71,7 +71,8 @@ def write(toy: Toy, changes: str) -> None:
 
     from rich.console import Console
 
-    from pylon.runners.launch.run import Options, run_file
+    from pylon.runners.launch.file import run_file
+    from pylon.runners.launch.run import Options
 
     path = toy.write(changes)
     path.write_text(
@@ -182,7 +183,7 @@ def text(trained: Path) -> Path:
 UNUSABLE = [
     (lambda trained: trained / "absent.pt", ["absent.pt is no file", "checkpoint_best.pt"]),
     (lambda trained: trained, ["is no file. It is a directory: give", "checkpoint_best.pt"]),
-    (damaged, ["is damaged", "its manifest says"]),
+    (damaged, ["is damaged", "its manifest has"]),
     (pickled, ["is damaged or no checkpoint: it holds other than values"]),
     (bare, ["is no checkpoint of the formats"]),
     (text, ["is damaged or no checkpoint"]),

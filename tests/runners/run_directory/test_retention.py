@@ -281,6 +281,7 @@ def run_again(path: Path) -> Any:
 
     from rich.console import Console
 
-    from pylon.runners.launch.run import Options, run_file
+    from pylon.runners.launch.file import run_file
+    from pylon.runners.launch.run import Options
 
     return run_file(path, Options(device="cpu"), Console(file=io.StringIO()))

@@ -34,7 +34,8 @@ def evaluate(path: Path, **options: Any) -> Any:
 
     from rich.console import Console
 
-    from pylon.runners.launch.run import Options, run_file
+    from pylon.runners.launch.file import run_file
+    from pylon.runners.launch.run import Options
 
     return run_file(path, Options(device="cpu", **options), Console(file=io.StringIO()))
 

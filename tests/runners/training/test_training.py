@@ -12,7 +12,8 @@ from rich.console import Console
 
 from pylon.data import DataLoader, DatasetNotFoundError
 from pylon.runners.errors import ConfigError, RunDirectoryError, TrainingError
-from pylon.runners.launch.run import Options, run_file
+from pylon.runners.launch.file import run_file
+from pylon.runners.launch.run import Options
 from pylon.runners.training.parts import build_loaders
 from tests.runners.conftest import Toy
 from tests.runners.toy import ToyDataset, ToyModel

@@ -1,6 +1,6 @@
 """HANet on eleven real pairs of LEVIR-CD: seven for training, two for validation, two for the test.
 
-The pairs are demonstration crops, not a random sample: scores on them say that training works.
+The pairs are demonstration crops, not a random sample: scores on them show that training works.
 """
 
 from torch.optim.lr_scheduler import CosineAnnealingLR
