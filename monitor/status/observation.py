@@ -66,7 +66,7 @@ class Observation(Generic[Status]):
             name, *rest = rest
             holder, value = value, _step(value, name)
         absence = _why_absent(holder, name, walked=not rest) if value is None else None
-        return Reading(value, self.age_s, origins(type(holder)).get(name), absence)
+        return Reading(value, self.age_s, origins(holder).get(name), absence)
 
 
 def _why_absent(holder: Any, name: str, *, walked: bool) -> Absence | None:  # noqa: ANN401 - any sample

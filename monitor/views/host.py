@@ -3,7 +3,8 @@
 from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
 from pylon.monitor.status.record import observation_record, record_text
 from pylon.monitor.system import SystemSnapshot
-from pylon.monitor.views.text import gib, number, percent, printable
+from pylon.monitor.text import printable
+from pylon.monitor.views.text import gib, number, percent
 
 _VALUES_SHOWN = 8
 

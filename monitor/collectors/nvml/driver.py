@@ -10,13 +10,15 @@ import pynvml
 
 from pylon.monitor.status import Absence
 
+Handle = Any  # of pynvml, which has no types
+
 _ABSENCES = {
     pynvml.NVML_ERROR_NO_PERMISSION: Absence.DENIED,
     pynvml.NVML_ERROR_GPU_IS_LOST: Absence.LOST,
     pynvml.NVML_ERROR_RESET_REQUIRED: Absence.LOST,
     pynvml.NVML_ERROR_TIMEOUT: Absence.HUNG,
 }
-# This card or driver will not tell it in this session, whenever it is asked.
+# This card or driver will not answer it in this session, however often it is asked.
 _FOR_GOOD = {
     pynvml.NVML_ERROR_NOT_SUPPORTED,
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
@@ -28,7 +30,7 @@ _FOR_GOOD = {
 _NO_DRIVER = {pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
 # After a driver restart the old session answers with these: a new one is needed.
 _SESSION_OVER = {pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
-# One of these at one call may be that call's own; from all calls they say that the handle is no
+# One of these at one call may be that call's own; from all calls they mean that the handle is no
 # longer good, as after a reset.
 _BAD_HANDLE = {
     pynvml.NVML_ERROR_INVALID_ARGUMENT,
@@ -47,10 +49,10 @@ class DriverError(Exception):
     Args:
         call: what was called.
         code: nvmlReturn_t.
-        words: the driver's own for it.
+        message: the driver's own.
 
     Attributes:
-        absence: what the error makes of a field.
+        absence: why a field has no value then.
         for_good: asking again in this session gives the same.
         no_driver: there is no driver on this machine, or none loaded.
         session_over: the driver has forgotten this session.
@@ -58,8 +60,8 @@ class DriverError(Exception):
         handle_bad: the handle may not be good any more.
     """
 
-    def __init__(self, call: str, code: int, words: str) -> None:
-        super().__init__(f"{call}: {words} ({code})")
+    def __init__(self, call: str, code: int, message: str) -> None:
+        super().__init__(f"{call}: {message} ({code})")
         self.for_good = code in _FOR_GOOD
         self.absence = Absence.UNSUPPORTED if self.for_good else _ABSENCES.get(code, Absence.UNREACHABLE)
         self.no_driver = code in _NO_DRIVER
@@ -106,7 +108,7 @@ class Driver:
         Raises:
             DriverError: whatever the driver answered but success.
         """
-        # pynvml asks for a list of processes twice: for its length first.
+        # pynvml requests a list of processes twice: its length first.
         self.calls += 2 if "RunningProcesses" in name else 1
         function = getattr(pynvml, name, None)
         if function is None:
@@ -118,9 +120,9 @@ class Driver:
         except pynvml.NVMLLibraryMismatchError as error:
             raise DriverError(name, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, "unknown to driver") from error
         except UnicodeDecodeError as error:
-            raise DriverError(name, pynvml.NVML_ERROR_UNKNOWN, "a text that is none") from error
+            raise DriverError(name, pynvml.NVML_ERROR_UNKNOWN, "a text that is not UTF-8") from error
 
 
-def known(number: float) -> float | None:
-    """A number of the driver's, or None where it stands for 'not available'."""
+def available(number: float) -> float | None:
+    """A number of the driver's; None if it means 'not available'."""
     return None if number in _NUMBERS_FOR_UNKNOWN else number

@@ -14,6 +14,8 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 
+from pylon.monitor.text import printable
+
 MOST_BYTES = 2**20
 VERSION = 1
 
@@ -287,6 +289,4 @@ def _split(text: str) -> dict[str, tuple[str, ...]] | str:
 
 
 def _shown(raw: bytes, most: int = _SHOWN_BYTES) -> str:
-    """Bytes of unknown origin, so that they steer no terminal and break no log line."""
-    text = raw[:most].decode("utf-8", errors="replace")
-    return "".join(one if one.isprintable() else " " for one in text).strip()
+    return printable(raw[:most].decode("utf-8", errors="replace"), " ").strip()

@@ -5,6 +5,8 @@ from collections.abc import Collection
 from functools import cache
 from importlib.resources import files
 
+from pylon.monitor.remote.far.smi import QUERIED
+
 # The login shell may be any (csh, fish): a plain list of words, with nothing in the quotes that one of
 # them would treat otherwise ("!", a backslash, a line break). The shell's `read` takes no more from
 # its input than the line it was asked for, which `sh -s` does not promise: what follows is read later.
@@ -12,6 +14,8 @@ FAR_COMMAND = "exec /bin/sh -c 'IFS= read -r l; eval \"$l\"' pylon-monitor"
 
 _SCRIPT_NAME = "script.sh"
 _END_OF_SCRIPT = "#end-of-script"
+# In the script, where the list of fields belongs that smi.py can read.
+_GPU_FIELDS = "@GPU_FIELDS@"
 _MOST_INTERVAL_MS = 3_600_000
 _MOST_SEQUENCE = 2**31 - 1
 
@@ -39,7 +43,8 @@ def far_script() -> bytes:
     lines = [line.lstrip() for line in text.splitlines()]
     # The far shell reads it byte by byte. What people need to read it stays here.
     code = [line for line in lines if line and not line.startswith("#")]
-    return "\n".join([*code, _END_OF_SCRIPT, ""]).encode("ascii")
+    whole = "\n".join([*code, _END_OF_SCRIPT, ""])
+    return whole.replace(_GPU_FIELDS, ",".join(QUERIED)).encode("ascii")
 
 
 def encode_request(

@@ -139,8 +139,8 @@ forward() {
 
 # ---- GPUs ------------------------------------------------------------------------------------------
 
-# The key comes first. What a driver does not know is left out; of two names for one thing the older is first.
-gpu_fields=index,uuid,name,pci.bus_id,driver_version,utilization.gpu,utilization.memory,memory.used,memory.total,memory.reserved,temperature.gpu,power.draw,enforced.power.limit,power.limit,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,clocks_throttle_reasons.active,clocks_event_reasons.active,fan.speed,ecc.errors.corrected.volatile.total,ecc.errors.uncorrected.volatile.total,persistence_mode,mig.mode.current
+# far_script() fills in the list, the key first. A field that the driver does not know is left out.
+gpu_fields=@GPU_FIELDS@
 
 # fields: without the one that $1, nvidia-smi's words, calls invalid. Fails where it names none of them.
 drop_field() {

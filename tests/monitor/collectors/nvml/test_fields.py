@@ -5,9 +5,11 @@ import dataclasses
 
 import pytest
 
-from pylon.monitor.collectors.nvml.fields import throttle_names
+from pylon.monitor.collectors.gpu_figures import IDENTITY_FIELDS, MEASURED_FIELDS, USER_FIELDS
+from pylon.monitor.collectors.nvml.fields import FAST, IDENTITY, SLOW
 from pylon.monitor.status import Absence, GPUProcess, GPUSample, Scope, origins
 from pylon.monitor.status.gpu import MIGInstance
+from pylon.monitor.status.throttling import throttle_names
 from tests.monitor.nvml_stand_in import StandIn
 from tests.monitor.nvml_stand_in.reader import Reader
 
@@ -70,13 +72,32 @@ def test_every_field_of_a_gpu(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [GPUSample, GPUProcess, MIGInstance])
-def test_every_measured_field_tells_its_origin(kind):
-    told = origins(kind)
-    unmeasured = {"absent", "slow_monotonic_s", "processes_left_out"}
-    assert {one.name for one in dataclasses.fields(kind)} - set(told) <= unmeasured
-    assert all(origin.source for origin in told.values())
+def test_every_measured_field_has_its_origin(kind):
+    found = origins(kind)
+    unmeasured = {"absent", "slow_monotonic_s", "processes_left_out", "side"}
+    assert {one.name for one in dataclasses.fields(kind)} - set(found) <= unmeasured
+    assert all(origin.source for origin in found.values())
     if kind is GPUSample:
-        assert {origin.scope for origin in told.values()} == {Scope.DEVICE}
+        assert {origin.scope for origin in found.values()} == {Scope.DEVICE}
+
+
+def calls_of(query):
+    return [query.call] if query.instead is None else [query.call, *calls_of(query.instead)]
+
+
+def test_origin_of_a_field_is_the_call_that_gives_it():
+    found = origins(GPUSample)
+    for query in (*IDENTITY, *FAST, *SLOW):
+        # Two versions of a function have one name in the documentation.
+        calls = " or ".join(dict.fromkeys(calls_of(query)))
+        assert {found[name].source for name in query.fields} == {calls}, query.fields
+
+
+def test_every_field_of_a_gpu_is_queried_or_derived():
+    queried = [name for query in (*IDENTITY, *FAST, *SLOW) for name in query.fields]
+    assert len(queried) == len(set(queried))
+    assert {name for query in IDENTITY for name in query.fields} == set(IDENTITY_FIELDS)
+    assert MEASURED_FIELDS - set(queried) == {*USER_FIELDS, "mig_instances"}
 
 
 FIELDS_OF_CALL = {
