@@ -109,6 +109,7 @@ class GPUSample:
         throttle_reasons, throttle_names: why clocks are below their maximum: nvmlClocksEventReasons
             bits, and the same in words; 'gpu_idle' is a reason too.
         slow_monotonic_s: when the fields below were read (they are read at a slower rate); None before.
+        memory_temperature_c: of the memory; cards without HBM mostly do not report it.
         fan_percent: of its full speed, as intended by the driver.
         pcie_received_bytes_per_s, pcie_sent_bytes_per_s: over 20 ms, seen from the GPU.
         ecc_corrected_errors, ecc_uncorrected_errors: since the driver was loaded (volatile counters).
@@ -147,6 +148,7 @@ class GPUSample:
         *("clocks_throttle_reasons.active", "clocks_event_reasons.active"),
     )
     slow_monotonic_s: float | None = None
+    memory_temperature_c: float | None = _device("nvmlDeviceGetFieldValues", "temperature.memory")
     sm_clock_max_hz: float | None = _device("nvmlDeviceGetMaxClockInfo", "clocks.max.sm")
     memory_clock_max_hz: float | None = _device("nvmlDeviceGetMaxClockInfo", "clocks.max.mem")
     power_limit_w: float | None = _device(

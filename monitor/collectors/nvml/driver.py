@@ -12,6 +12,9 @@ from pylon.monitor.status import Absence
 
 Handle = Any  # of pynvml, which has no types
 
+# The call that `Driver.field_value` makes.
+FIELD_VALUES = "nvmlDeviceGetFieldValues"
+
 _ABSENCES = {
     pynvml.NVML_ERROR_NO_PERMISSION: Absence.DENIED,
     pynvml.NVML_ERROR_GPU_IS_LOST: Absence.LOST,
@@ -36,6 +39,16 @@ _BAD_HANDLE = {
     pynvml.NVML_ERROR_INVALID_ARGUMENT,
     pynvml.NVML_ERROR_RESET_REQUIRED,
     pynvml.NVML_ERROR_GPU_NOT_FOUND,
+}
+# Where a value of nvmlDeviceGetFieldValues is, by its nvmlValueType_t.
+_MEMBERS = {
+    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
 }
 _NUMBERS_FOR_UNKNOWN = {
     pynvml.NVML_VALUE_NOT_AVAILABLE_uint.value,
@@ -121,6 +134,29 @@ class Driver:
             raise DriverError(name, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, "unknown to driver") from error
         except UnicodeDecodeError as error:
             raise DriverError(name, pynvml.NVML_ERROR_UNKNOWN, "a text that is not UTF-8") from error
+
+    def field_value(self, gpu: Handle, field: int) -> float:
+        """One value of FIELD_VALUES, whose error lies inside the value.
+
+        Args:
+            gpu: its handle.
+            field: NVML_FI_*.
+
+        Raises:
+            DriverError: the driver refused the call, or this value.
+        """
+        value = self.call(FIELD_VALUES, gpu, [field])[0]
+        code = value.nvmlReturn
+        if code == pynvml.NVML_ERROR_INVALID_ARGUMENT:
+            # The call itself was accepted: it is this field that the driver does not know.
+            code = pynvml.NVML_ERROR_NOT_SUPPORTED
+        if code != pynvml.NVML_SUCCESS:
+            raise DriverError(f"{FIELD_VALUES} {field}", code, str(pynvml.NVMLError(code)))
+        member = _MEMBERS.get(value.valueType)
+        if member is None:
+            raise DriverError(f"{FIELD_VALUES} {field}", pynvml.NVML_ERROR_UNKNOWN, "of an unknown type")
+        number: float = getattr(value.value, member)
+        return number
 
 
 def available(number: float) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pynvml
 
-from pylon.monitor.collectors.nvml.driver import Driver, Handle, available
+from pylon.monitor.collectors.nvml.driver import FIELD_VALUES, Driver, Handle, available
 from pylon.monitor.status.throttling import throttle_names
 
 _MHZ = 1e6
@@ -33,6 +33,8 @@ class Query:
 
     def ask(self, driver: Driver, gpu: Handle) -> tuple[Any, ...]:
         """One value per field. Raises DriverError."""
+        if self.call == FIELD_VALUES:
+            return self.convert(driver.field_value(gpu, *self.arguments))
         return self.convert(driver.call(self.call, gpu, *self.arguments))
 
 
@@ -112,6 +114,7 @@ FAST = (
 # Made rarely, with processes and MIG instances: a list of processes takes milliseconds, and each
 # PCIe counter is watched for 20 ms within the call (NVML API reference, nvmlDeviceGetPcieThroughput).
 SLOW = (
+    Query(FIELD_VALUES, ("memory_temperature_c",), _scaled(1.0), (pynvml.NVML_FI_DEV_MEMORY_TEMP,)),
     Query("nvmlDeviceGetEnforcedPowerLimit", ("power_limit_w",), _scaled(1e-3)),
     Query("nvmlDeviceGetMaxClockInfo", ("sm_clock_max_hz",), _scaled(_MHZ), (pynvml.NVML_CLOCK_SM,)),
     Query("nvmlDeviceGetMaxClockInfo", ("memory_clock_max_hz",), _scaled(_MHZ), (pynvml.NVML_CLOCK_MEM,)),

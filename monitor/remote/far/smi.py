@@ -92,6 +92,7 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "memory_total_bytes": _amount,
     "memory_reserved_bytes": _amount,
     "temperature_c": _number(1.0),
+    "memory_temperature_c": _number(1.0),
     "power_w": _number(1.0, "W"),
     "power_limit_w": _number(1.0, "W"),
     "sm_clock_hz": _number(_MHZ, "MHz"),

@@ -8,6 +8,7 @@ import pytest
 from pylon.monitor import Absence, MonitorHealth, MonitorState, ServerHealth, Side
 from pylon.monitor.status.failure import Failure
 from pylon.monitor.text import printable
+from pylon.monitor.views.host import host_lines
 from pylon.monitor.views.plain import origins_record, snapshot_record
 from pylon.monitor.views.table import table_lines, trouble_lines
 from pylon.monitor.views.text import gib, number, percent, seconds
@@ -95,6 +96,14 @@ def test_a_record_names_the_side_that_each_sample_was_taken_on() -> None:
         "remote",
         "local",
     ]
+
+
+def test_memory_temperature_is_in_the_full_view_of_a_server_only() -> None:
+    shown = snapshot(one=gpus(gpu(temperature_c=45.0, memory_temperature_c=61.0), gpu(1, temperature_c=46.0)))
+    first, second = host_lines(shown, "one")[-2:]
+    assert "45 °C (memory 61 °C)" in first
+    assert second.endswith("46 °C")
+    assert not any("61 °C" in line for line in table_lines(shown, health(), ["one"]))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ from pylon.monitor.status.observation import Observation
 from pylon.monitor.status.remote import RemoteStatus
 from tests.monitor.remote.far.test_statuses import DEVICES, GPU, frame
 
-FIELDS = "index,uuid,driver_version,utilization.gpu,clocks_event_reasons.active,mig.mode.current"
+FIELDS = (
+    "index,uuid,driver_version,utilization.gpu,temperature.memory"
+    ",clocks_event_reasons.active,mig.mode.current"
+)
 APPS = (
     "at 101.0",
     f"1000\talice\tpython3\t{GPU}, 7, 30, python3",
@@ -24,7 +27,7 @@ GIVEN = {"of_run"}
 def status() -> RemoteStatus:
     statuses = RemoteStatuses(3)
     for uptime_s in (100.0, 102.0):
-        gpu = f"gpu {uptime_s - 0.1} 0, {GPU}, 550.54, 50, 0x4, Enabled"
+        gpu = f"gpu {uptime_s - 0.1} 0, {GPU}, 550.54, 50, 61, 0x4, Enabled"
         built = statuses.build(
             frame(
                 uptime_s,
@@ -50,6 +53,9 @@ def origin(path: str) -> Origin | None:
 def test_gpu_values_come_from_nvidia_smi() -> None:
     assert origin("gpu.gpus.0.utilization_percent") == Origin(
         Scope.DEVICE, "nvidia-smi --query-gpu=utilization.gpu"
+    )
+    assert origin("gpu.gpus.0.memory_temperature_c") == Origin(
+        Scope.DEVICE, "nvidia-smi --query-gpu=temperature.memory"
     )
     assert origin("gpu.gpus.0.processes.0.memory_used_bytes") == Origin(
         Scope.DEVICE, "nvidia-smi --query-compute-apps"

@@ -97,6 +97,14 @@ def test_the_far_script_queries_exactly_what_can_be_read_here() -> None:
         assert any(name in names for names in smi_fields().values()), f"{name} is queried and not read"
 
 
+def test_driver_550_reports_the_memory_temperature_of_hbm() -> None:
+    queried = ("index", "uuid", "temperature.gpu", "temperature.memory")
+    figures = gpu_figures(queried, f"0, {GPU}, 45, 61")
+    assert (figures.values["temperature_c"], figures.values["memory_temperature_c"]) == (45.0, 61.0)
+    figures = gpu_figures(queried, f"0, {GPU}, 45, N/A")
+    assert figures.absent["memory_temperature_c"] is Absence.UNSUPPORTED
+
+
 @pytest.mark.parametrize(
     "line",
     [
