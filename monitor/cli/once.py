@@ -6,9 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from pylon.monitor.cli.commands import above_zero, add_view_options, added_parser
-from pylon.monitor.cli.options import LOCALHOST, ServerChoice, add_server_options
+from pylon.monitor.cli.options import ServerChoice, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import two_readings, wait_for_all
+from pylon.monitor.ssh.server_name import LOCALHOST
 from pylon.monitor.status import Side
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.system import SystemSnapshot

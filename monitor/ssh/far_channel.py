@@ -5,7 +5,7 @@ import time
 from typing import Any, Protocol
 
 from pylon.monitor.ssh.errors import ConnectionClosedError, DeadlineError, SSHError
-from pylon.monitor.ssh.texts import one_line
+from pylon.monitor.ssh.texts import printable
 from pylon.monitor.ssh.wire import Wire
 
 _CHUNK_BYTES = 65536
@@ -64,7 +64,7 @@ class FarChannel:
     @property
     def last_words(self) -> str:
         """The newest of what the command wrote to its standard error, on one line, bounded."""
-        return one_line(self._errors)
+        return printable(self._errors)
 
     @property
     def bytes_received(self) -> int:

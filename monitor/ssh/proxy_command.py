@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 
 from pylon.monitor.ssh.errors import ProxyError
-from pylon.monitor.ssh.texts import one_line
+from pylon.monitor.ssh.texts import printable
 
 _KEPT_BYTES = 2000
 _GRACE_S = 0.2
@@ -88,7 +88,7 @@ class ProxyCommand:
         if ended is None:
             return None
         self.tidy()
-        words = one_line(self._words)
+        words = printable(self._words)
         return ProxyError(
             f"{self._server}: its ProxyCommand ended with status {ended}{f': {words}' if words else ''}."
         )

@@ -23,7 +23,7 @@ from pylon.monitor.ssh.host_keys import HostKeyCheck
 from pylon.monitor.ssh.identities import identities
 from pylon.monitor.ssh.known_hosts import HostKey, kind_of
 from pylon.monitor.ssh.settings import HostKeyPolicy, SSHSettings
-from pylon.monitor.ssh.texts import one_line
+from pylon.monitor.ssh.texts import printable
 from pylon.monitor.ssh.wire import ChannelWire, Wire
 
 # Bounds what a slow reader makes us hold; a frame of a big server has some 50 KB.
@@ -66,7 +66,7 @@ class _Packetizer(paramiko.Packetizer):  # type: ignore[misc]  # paramiko has no
         if kind == MSG_DISCONNECT:
             copy = paramiko.Message(message.asbytes())
             copy.get_int()
-            self.farewell = one_line(copy.get_string())
+            self.farewell = printable(copy.get_string())
         return kind, message
 
 
@@ -248,11 +248,11 @@ class Session:
         if isinstance(error, paramiko.ChannelException):
             # sshd says the same of a session beyond MaxSessions.
             kind = UnreachableError if onward and error.code == _CONNECT_FAILED else ChannelRefusedError
-            return kind(f"{name}: {doing}: {one_line(error.text)}.")
+            return kind(f"{name}: {doing}: {printable(error.text)}.")
         ended = any(isinstance(one, EOFError | OSError) for one in (error, error.__context__))
         if ended or self.farewell or isinstance(error, paramiko.AuthenticationException):
             return ConnectionClosedError(f"{name}: the server hung up at {doing}{self._in_its_words()}.")
-        return ProtocolError(f"{name}: {doing}: {one_line(str(error))}.")
+        return ProtocolError(f"{name}: {doing}: {printable(str(error))}.")
 
     def _in_its_words(self) -> str:
         return f": {self.farewell}" if self.farewell else ""
