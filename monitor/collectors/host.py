@@ -25,7 +25,7 @@ class HostReader:
     """Reads the host.
 
     Args:
-        sys_root: '/sys', or a recorded tree: tells physical disks and network cards from others.
+        sys_root: '/sys', or a recorded tree: shows which disks and network cards are physical.
     """
 
     def __init__(self, sys_root: Path = Path("/sys")) -> None:
@@ -107,7 +107,7 @@ class _Devices:
 
 
 def _core_times() -> dict[Hashable, CoreTimes]:
-    # The list has no numbers of cores: if its length changes, nothing says which is which.
+    # The list has no numbers of cores: if its length changes, it is unknown which is which.
     return {place: _split(times) for place, times in enumerate(psutil.cpu_times(percpu=True))}
 
 

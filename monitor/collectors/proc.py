@@ -55,7 +55,7 @@ def process_stat(proc_root: str, pid: int) -> ProcessStat:
     closing = line.rfind(b")")
     fields = line[closing + 2 :].split(None, 22)
     if closing < 0 or len(fields) < 22:
-        raise ValueError(f"{proc_root}/{pid}/stat: not as proc(5) says")
+        raise ValueError(f"{proc_root}/{pid}/stat: not in the format of proc(5)")
     return ProcessStat(
         pid,
         int(fields[1]),

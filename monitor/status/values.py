@@ -91,7 +91,7 @@ def origins(status: object, side: Side | None = None) -> dict[str, Origin]:
 
     Args:
         status: a status or sample, or the class of one. Other objects and classes have no origins.
-        side: where it was taken; None: where `status` says, and this machine if it does not.
+        side: where it was taken; None: as in `status`, and this machine if it has no side.
 
     Returns:
         By field name, without the fields that cannot be read on that side.

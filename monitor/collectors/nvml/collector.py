@@ -48,7 +48,7 @@ class NVMLCollector:
     the driver. If the budget is small, slow fields come later rather than more calls in one tick.
 
     Args:
-        is_of_run: whether a pid belongs to the watched run, to tell its share of a GPU from others'.
+        is_of_run: whether a pid belongs to the watched run, for its share of a GPU.
         visible_devices: value of CUDA_VISIBLE_DEVICES; None: not set.
         window_size: readings that statistics go over.
         slow_interval_s: seconds between readings of the slow fields.
@@ -145,7 +145,7 @@ class NVMLCollector:
         return self._status(now, self._driver.calls - before)
 
     def _opened(self, now: float) -> bool:
-        """Whether there is a session; begins one if there is none and it is time for that."""
+        """Whether there is a session; begins one if there is none and an attempt is due."""
         if self._driver.is_open:
             return True
         if now < self._open_from_s:

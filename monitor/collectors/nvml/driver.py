@@ -40,7 +40,7 @@ _BAD_HANDLE = {
     pynvml.NVML_ERROR_RESET_REQUIRED,
     pynvml.NVML_ERROR_GPU_NOT_FOUND,
 }
-# Where a value of nvmlDeviceGetFieldValues is, by its nvmlValueType_t.
+# The member that holds a value of nvmlDeviceGetFieldValues, by its nvmlValueType_t.
 _MEMBERS = {
     pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
     pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",

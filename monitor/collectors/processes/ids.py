@@ -126,8 +126,8 @@ class ProcessTable:
             raw = (self._proc_root / key.partition(" ")[0] / "cmdline").read_bytes()
         except OSError:
             return None
-        words = raw[: 4 * COMMAND_CHARACTERS].decode("utf-8", errors="replace").replace("\0", " ").strip()
-        return words[:COMMAND_CHARACTERS] or None
+        command = raw[: 4 * COMMAND_CHARACTERS].decode("utf-8", errors="replace").replace("\0", " ").strip()
+        return command[:COMMAND_CHARACTERS] or None
 
 
 class PatientLookup(Generic[Key, Answer]):

@@ -8,13 +8,13 @@ from importlib.resources import files
 from pylon.monitor.remote.far.smi import QUERIED
 
 # The login shell may be any (csh, fish): a plain list of words, with nothing in the quotes that one of
-# them would treat otherwise ("!", a backslash, a line break). The shell's `read` takes no more from
+# them would treat differently ("!", a backslash, a line break). The shell's `read` takes no more from
 # its input than the line it was asked for, which `sh -s` does not promise: what follows is read later.
 FAR_COMMAND = "exec /bin/sh -c 'IFS= read -r l; eval \"$l\"' pylon-monitor"
 
 _SCRIPT_NAME = "script.sh"
 _END_OF_SCRIPT = "#end-of-script"
-# In the script, where the list of fields belongs that smi.py can read.
+# The place in the script of the list of fields that smi.py can read.
 _GPU_FIELDS = "@GPU_FIELDS@"
 _MOST_INTERVAL_MS = 3_600_000
 _MOST_SEQUENCE = 2**31 - 1
@@ -24,9 +24,9 @@ HEARTBEAT = b"H\n"
 
 
 class Tier(enum.Enum):
-    """What a request asks for. Each answer has what is cheap; the others are asked for now and then.
+    """What a request asks for. Each answer has what is cheap; the others are requested now and then.
 
-    fast       processors, memory, load, disks, network, what nvidia-smi has said
+    fast       processors, memory, load, disks, network, the output of nvidia-smi
     slow       name, kernel, wall clock, which devices are real, limits
     processes  from the first time on, a helper there lists the busiest processes every 10 s or more rarely
     """
@@ -55,8 +55,8 @@ def encode_request(
     Args:
         sequence: its number, larger than of all before on this connection.
         tiers: what to answer.
-        gpu_interval_ms: how often nvidia-smi is to look; 0: not at all. The first request of a
-            connection that has a number above 0 settles it.
+        gpu_interval_ms: how often nvidia-smi is to read the GPUs; 0: never. The first request of a
+            connection that has a number above 0 sets it.
 
     Raises:
         ValueError: a number is out of range.

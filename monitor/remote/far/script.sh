@@ -8,7 +8,7 @@ nl=$(printf '\nx'); nl=${nl%x}; s=; while IFS= read -r l; do [ "$l" = "#end-of-s
 #   nvidia-smi -> apps_half -|
 #                 top_half -'
 #
-# The first process, $$, watches them and ends all of them at end of input, at a failed write, and where
+# The first process, $$, watches them and ends all of them at end of input, at a failed write, and if
 # no request has come for PATIENCE_S.
 # `frames` never waits for anything but this pipe, so nothing that nvidia-smi does can hold it. Each line
 # in the pipe is one write below PIPE_BUF: lines of several writers never mix.
@@ -33,7 +33,7 @@ ulimit -S -d 65536
 
 # ---- helpers -------------------------------------------------------------------------------------
 
-# now: seconds since boot, '-' where there is no /proc.
+# now: seconds since boot, '-' without /proc.
 look_at_clock() {
     read -r now idle < "$PROC/uptime" || now=-
     case $now in *[!0-9.]* | '') now=- ;; esac
@@ -63,7 +63,7 @@ clean() {
     esac
 }
 
-# uid, user: owner of process $1; '-' where that cannot be told.
+# uid, user: owner of process $1; '-' if unknown.
 owner_of() {
     uid=-
     user=-
@@ -89,11 +89,11 @@ end_group() {
     fi
 }
 
-# The supervisor ends all; where it has been killed, whoever notices does.
+# The supervisor ends all; if it has been killed, the process that notices does.
 ask_to_finish() {
     if kill -TERM $$; then
         # bash that was just about to wait takes no notice of it until its wait is over, or of a second one
-        # at once. Where the first was noticed, nobody of the group comes so far.
+        # at once. If the first was noticed, no process of the group gets this far.
         sleep 1
         kill -TERM $$
     else
@@ -142,7 +142,7 @@ forward() {
 # far_script() fills in the list, the key first. A field that the driver does not know is left out.
 gpu_fields=@GPU_FIELDS@
 
-# fields: without the one that $1, nvidia-smi's words, calls invalid. Fails where it names none of them.
+# fields: without the one that $1, nvidia-smi's output, calls invalid. Fails if it names none of them.
 drop_field() {
     case $1 in *'not a valid field'*) ;; *) return 1 ;; esac
     kept=
@@ -156,7 +156,7 @@ drop_field() {
     [ "$kept" != "$fields" ] && [ -n "$kept" ] && fields=$kept
 }
 
-# What nvidia-smi prints, as messages: 'gl time line' for a GPU's figures, 'ge time words' for all else.
+# The output of nvidia-smi as messages: 'gl time line' for a GPU's figures, 'ge time text' for all else.
 relay_gpus() {
     burst=0
     second=
@@ -165,11 +165,11 @@ relay_gpus() {
         look_at_clock
         if [ "$second" = "${now%.*}" ]; then burst=$((burst + 1)); else burst=0; fi
         second=${now%.*}
-        told=
+        figures=
         if [ "${#line}" -le 1000 ]; then
-            case $line in [0-9],* | [0-9][0-9],* | [0-9][0-9][0-9],*) told=1 ;; esac
+            case $line in [0-9],* | [0-9][0-9],* | [0-9][0-9][0-9],*) figures=1 ;; esac
         fi
-        if [ -n "$told" ]; then
+        if [ -n "$figures" ]; then
             clean "$line" 1000
             text="gl $now $text"
         else
@@ -178,7 +178,7 @@ relay_gpus() {
             text="ge $now $text"
         fi
         printf '%s\n' "$text"
-        # It does not do what it was asked to: let go of it, which ends it at its next line.
+        # It does not do what was requested: close its output, which ends it at its next line.
         [ "$burst" -lt 512 ] && [ "$words" -lt 64 ] || break
     done
 }
@@ -232,10 +232,10 @@ gpu_half() {
     done
 }
 
-# Who computes on GPUs: 'al uid user name line' each, then 'ae time', with which the list is whole.
-# Where a GPU is divided ($1), 'al mig line' too for each line that lists its parts.
+# The processes that compute on GPUs: 'al uid user name line' each, then 'ae time', with which the list is whole.
+# If a GPU is divided ($1), 'al mig line' too for each line that lists its parts.
 apps_half() {
-    # In a container the driver may tell the host's pids: then nothing here is said to be that process.
+    # In a container the driver may report the host's pids: then no process here is taken for that one.
     pids_are_ours=
     case $(readlink "$PROC/self/ns/pid") in 'pid:[4026531836]') pids_are_ours=1 ;; esac
     while :; do
@@ -350,10 +350,10 @@ top_half() {
                 least_of "$by_memory"
                 least_memory=$least
             fi
-            eval "told_$pid=\"\${22} \$used \${before:+known}\""
+            eval "figures_$pid=\"\${22} \$used \${before:+known}\""
         done
         for pid in $former_pids; do
-            eval "[ -n \"\$told_$pid\" ]" || unset "seen_$pid"
+            eval "[ -n \"\$figures_$pid\" ]" || unset "seen_$pid"
         done
         chosen=
         for item in $by_cpu $by_memory; do
@@ -364,12 +364,12 @@ top_half() {
             IFS= read -r name < "$PROC/$pid/comm" || continue
             owner_of "$pid"
             clean "$name" 32
-            eval "set -- \$told_$pid"
+            eval "set -- \$figures_$pid"
             [ -n "$3" ] || set -- "$1" -
             printf 'tl %s\t%s\t%s\t%s\t%s\t%s\n' "$pid" "$uid" "$user" "$1" "$2" "$text"
         done
         for pid in $pids; do
-            unset "told_$pid"
+            unset "figures_$pid"
         done
         printf 'te %s %s %s\n' "$began" "$former" "$page"
         former_pids=$pids
@@ -389,7 +389,7 @@ top_half() {
 }
 
 # ---- frames: everything that is known, one block for each request -------------------------------------
-# What changes rarely is told when it has changed, and in the slow ones again.
+# What changes rarely is sent when it has changed, and in the slow ones again.
 
 # A section of the answer: name $1, number of lines $2, lines $3.
 section() {
@@ -485,7 +485,7 @@ cgroup_section() {
     section cgroup "$count" "$lines"
 }
 
-# Which devices have hardware behind them (1) or stand in for some (0), and the names of the former.
+# Which devices have hardware behind them (1) or not (0), and the names of the former.
 devices_section() {
     lines= count=0
     disks= cards=
@@ -645,7 +645,7 @@ beat=
 nap=
 frames_pid=
 trap finish TERM HUP INT QUIT
-# Nobody is harmed by URG who does not wait for it: not even one who has got this pid after us.
+# URG harms no process that does not wait for it: not even a later one with this pid.
 trap 'beat=1' URG
 exec 3<&0 4>&1 </dev/null >/dev/null
 forward <&3 3<&- 4>&- | frames 3<&- &

@@ -211,9 +211,9 @@ def mig_instances(lines: list[str]) -> dict[str, tuple[MIGInstance, ...]]:
     return found
 
 
-def absence_of(words: str) -> Absence | None:
+def absence_of(output: str) -> Absence | None:
     """Why nvidia-smi's message leaves all GPUs absent; None if the machine has none."""
-    message = words.lower()
+    message = output.lower()
     if _NO_DEVICES in message:
         return None
     if any(one in message for one in _NO_DRIVER):
