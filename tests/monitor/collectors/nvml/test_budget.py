@@ -2,6 +2,7 @@
 
 import math
 
+from pylon.monitor import GPUMonitor
 from pylon.monitor.collectors.nvml.collector import DEFAULT_MAX_CALLS_PER_TICK, FAST_CALLS_PER_GPU
 from pylon.monitor.status import Absence
 from tests.monitor.nvml_stand_in import StandIn
@@ -44,6 +45,12 @@ def test_calls_per_tick_of_eight_gpus_stay_within_the_budget(tmp_path):
     read_slowly = [gpu for _, _, slowly in rows for gpu in slowly]
     assert {read_slowly.count(gpu) for gpu in range(GPUS)} <= {4, 5}, "every 10 s, four to five times in 41 s"
     assert all(len(slowly) <= 2 for _, _, slowly in rows), "the slow readings of GPUs are spread over ticks"
+
+
+def test_documented_number_of_calls_per_reading_is_the_true_one():
+    assert f"The {FAST_CALLS_PER_GPU} per\n            GPU that each reading needs" in (
+        GPUMonitor.__doc__ or ""
+    )
 
 
 def test_small_budget_delays_slow_fields_rather_than_to_be_exceeded(tmp_path):

@@ -116,10 +116,10 @@ def test_control_group_whose_file_makes_no_sense(tmp_path, version, name, conten
     assert dataclasses.replace(there, side=Side.LOCAL) == here
     good = RemoteCgroup().read(1.0, sent(version, contents(version, 1)), 4, slow=True)
     assert isinstance(good, CgroupSample)
-    changed = {
-        one.name for one in dataclasses.fields(good) if getattr(good, one.name) != getattr(there, one.name)
-    }
+    names = {one.name for one in dataclasses.fields(good)} - {"absent"}
+    changed = {name for name in names if getattr(good, name) != getattr(there, name)}
     assert changed, "the fault took effect"
+    assert {getattr(there, name) for name in changed} == {None}
     assert there.memory_peak_bytes == 2000, "it costs no other file"
 
 
