@@ -23,6 +23,8 @@ ALLOWED = {
     },
     "configs": {"configs", "runners", "monitor", "data", "models", "criteria", "metrics", "torch"},
 }
+# What this machine's readings and a server's come to, in one place.
+SHARED_FIGURES = ("host_figures", "gpu_figures", "cgroup.files", "cgroup.figures")
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -123,6 +125,25 @@ def test_monitor_at_run_time_loads_nothing_heavy(heavy: str) -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60, check=False).returncode == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("package", "below"),
+    [
+        ("collectors/cgroup", ("status", "collectors.counters", "collectors.attempts", "collectors.proc")),
+        ("remote/far", ("status", "text", *(f"collectors.{one}" for one in SHARED_FIGURES))),
+    ],
+)
+def test_readers_import_only_what_is_below_them(package: str, below: tuple[str, ...]) -> None:
+    own = f"pylon.monitor.{package.replace('/', '.')}"
+    allowed = (own, *(f"pylon.monitor.{one}" for one in below))
+    strays = {
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in sources(f"monitor/{package}")
+        for name in imports_of(path)
+        if name.startswith("pylon.") and not any(name == one or name.startswith(f"{one}.") for one in allowed)
+    }
+    assert strays == set()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 
 from pylon.monitor.remote.far.smi import QUERIED
+from pylon.monitor.status.cpu import MOST_PROCESSES
 
 # The login shell may be any (csh, fish): a plain list of words, with nothing in the quotes that one of
 # them would treat differently ("!", a backslash, a line break). The shell's `read` takes no more from
@@ -14,8 +15,8 @@ FAR_COMMAND = "exec /bin/sh -c 'IFS= read -r l; eval \"$l\"' pylon-monitor"
 
 _SCRIPT_NAME = "script.sh"
 _END_OF_SCRIPT = "#end-of-script"
-# The place in the script of the list of fields that smi.py can read.
-_GPU_FIELDS = "@GPU_FIELDS@"
+# What the script and the readers of its answers must agree on.
+_SHARED = {"@GPU_FIELDS@": ",".join(QUERIED), "@MOST_PROCESSES@": str(MOST_PROCESSES)}
 _MOST_INTERVAL_MS = 3_600_000
 _MOST_SEQUENCE = 2**31 - 1
 
@@ -44,7 +45,9 @@ def far_script() -> bytes:
     # The far shell reads it byte by byte. What people need to read it stays here.
     code = [line for line in lines if line and not line.startswith("#")]
     whole = "\n".join([*code, _END_OF_SCRIPT, ""])
-    return whole.replace(_GPU_FIELDS, ",".join(QUERIED)).encode("ascii")
+    for name, value in _SHARED.items():
+        whole = whole.replace(name, value)
+    return whole.encode("ascii")
 
 
 def encode_request(

@@ -27,6 +27,8 @@ SYS=/sys
 PATIENCE_S=60
 SLOW_S=10
 TOP_SHARE=5
+# far_script() fills in the names between two @.
+MOST_TOP=@MOST_PROCESSES@
 tab=$(printf '\t')
 # A program that prints without an end must not fill this machine's memory through a shell's variable.
 ulimit -S -d 65536
@@ -139,7 +141,7 @@ forward() {
 
 # ---- GPUs ------------------------------------------------------------------------------------------
 
-# far_script() fills in the list, the key first. A field that the driver does not know is left out.
+# The key comes first. A field that the driver does not know is left out.
 gpu_fields=@GPU_FIELDS@
 
 # fields: without the one that $1, nvidia-smi's output, calls invalid. Fails if it names none of them.
@@ -277,7 +279,7 @@ apps_half() {
 
 # ---- the busiest processes ---------------------------------------------------------------------------
 
-# list: with '$1:$2' in its place, from large to small, the first 10 of it.
+# list: with '$1:$2' in its place, from large to small, the first $MOST_TOP of it.
 put_in_list() {
     kept=
     count=0
@@ -288,7 +290,7 @@ put_in_list() {
             count=$((count + 1))
             new=
         fi
-        [ "$count" -lt 10 ] && [ "$item" != "$1:" ] || break
+        [ "$count" -lt "$MOST_TOP" ] && [ "$item" != "$1:" ] || break
         kept="$kept $item"
         count=$((count + 1))
     done
@@ -298,8 +300,8 @@ put_in_list() {
 least_of() {
     set -- $1
     least=0
-    if [ $# -ge 10 ]; then
-        shift 9
+    if [ $# -ge "$MOST_TOP" ]; then
+        shift $((MOST_TOP - 1))
         least=${1%%:*}
     fi
 }

@@ -1,5 +1,6 @@
 """What nvidia-smi prints, over driver generations; captures/ is written after its style, not recorded."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pylon.monitor.remote.far.smi import (
     mig_instances,
 )
 from pylon.monitor.status import Absence
+from pylon.monitor.status.cpu import MOST_PROCESSES
 from pylon.monitor.status.gpu import smi_fields
 
 CAPTURES = Path(__file__).parent / "captures"
@@ -95,6 +97,11 @@ def test_the_far_script_queries_exactly_what_can_be_read_here() -> None:
     assert figures.absent.keys() == SMI_FIELDS == smi_fields().keys() - {"index", "uuid"}
     for name in set(queried) - {"index", "uuid", "driver_version"}:
         assert any(name in names for names in smi_fields().values()), f"{name} is queried and not read"
+
+
+def test_the_far_script_has_no_gap_left() -> None:
+    assert re.findall("@[A-Z_]+@", far_script().decode()) == []
+    assert f"\nMOST_TOP={MOST_PROCESSES}\n" in far_script().decode()
 
 
 def test_driver_550_reports_the_memory_temperature_of_hbm() -> None:
