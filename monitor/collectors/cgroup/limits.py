@@ -119,7 +119,7 @@ def _cpuset_cores(group: Group | None, read: Read) -> int | Absence:
         if isinstance(begin, Absence) or isinstance(end, Absence) or not 0 <= begin <= end < _MOST_CORES:
             return Absence.UNREACHABLE
         cores += end - begin + 1
-    return cores
+    return cores if cores <= _MOST_CORES else Absence.UNREACHABLE
 
 
 def _pressure(group: Group | None, read: Read, resource: str) -> float | Absence:

@@ -56,8 +56,8 @@ class _RootGroup:
 
 def _by_name(lines: Lines) -> dict[str, str]:
     """The content of each file, by its name."""
-    files: dict[str, str] = {}
+    files: dict[str, list[str]] = {}
     for line in lines:
         name, _, content = line.partition(" ")
-        files[name] = f"{files[name]}\n{content}" if name in files else content
-    return files
+        files.setdefault(name, []).append(content)
+    return {name: "\n".join(contents) for name, contents in files.items()}

@@ -101,7 +101,12 @@ FAULTS = [
         (2, "cpu.max", "1 0"),
         (2, "cpu.stat", "usage_usec"),
     ),
-    *((2, "cpuset.cpus.effective", "3-1"), (2, "io.pressure", "none"), (2, "memory.events", "")),
+    *(
+        (2, "cpuset.cpus.effective", "3-1"),
+        (2, "cpuset.cpus.effective", "0-65535,0"),
+        (2, "io.pressure", "none"),
+        (2, "memory.events", ""),
+    ),
     *((1, "cpu.cfs_quota_us", "-2"), (1, "cpuacct.usage", "-1"), (1, "memory.limit_in_bytes", str(2**63))),
 ]
 
