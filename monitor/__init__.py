@@ -30,6 +30,7 @@ from pylon.monitor.status import (
     ProcessTreeSample,
     Reading,
     Scope,
+    Side,
     TopProcess,
     WindowStats,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "ResourceLimits",
     "Scope",
     "ServerHealth",
+    "Side",
     "SystemMonitor",
     "SystemSnapshot",
     "TopProcess",

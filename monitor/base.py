@@ -11,6 +11,7 @@ from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.messages import MonitorSpec
 from pylon.monitor.running import RunningMonitors
 from pylon.monitor.settings import MonitorSettings
+from pylon.monitor.ssh.server_name import LOCALHOST
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.observation import STALE_INTERVALS, Observation, observations
 
@@ -96,7 +97,7 @@ class BaseMonitor(RunningMonitors, Generic[Status]):
 
     def _get_servers_list(self) -> list[str]:
         """The servers to read."""
-        return ["localhost"]
+        return [LOCALHOST]
 
     def _spread_s(self, server: str) -> float:  # noqa: ARG002 - for those that have many servers
         """By how much the rhythm of this server is shifted, so that not all are read in one moment."""

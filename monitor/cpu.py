@@ -6,7 +6,7 @@ from pylon.monitor.base import BaseMonitor
 from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.settings import ReadingSettings
 from pylon.monitor.status import CPUStatus
-from pylon.monitor.status.window import Window
+from pylon.monitor.status.windows import CPUWindows
 
 
 class CPUMonitor(BaseMonitor[CPUStatus]):
@@ -48,18 +48,7 @@ class CPUMonitor(BaseMonitor[CPUStatus]):
             left_out_pid=supervisor_pid,
             slow_interval_s=self._reading.slow_interval_s,
         )
-        self._cpu_percent = Window(self._reading.window_size)
-        self._memory_used_bytes = Window(self._reading.window_size)
-        self._run_cpu_percent = Window(self._reading.window_size)
-        self._run_rss_bytes = Window(self._reading.window_size)
+        self._windows = CPUWindows(self._reading.window_size)
 
     def _update_single_server(self, server: str) -> CPUStatus:  # noqa: ARG002 - there is one server
-        sample = self._collector.collect()
-        run = sample.run
-        return CPUStatus(
-            sample,
-            self._cpu_percent.add(sample.cpu_percent),
-            self._memory_used_bytes.add(sample.memory_used_bytes),
-            self._run_cpu_percent.add(None if run is None else run.cpu_percent),
-            self._run_rss_bytes.add(None if run is None else run.rss_bytes),
-        )
+        return self._windows.status(self._collector.collect())

@@ -14,11 +14,12 @@ from pylon.monitor.gpu import GPUMonitor
 from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.client import MonitorClient
 from pylon.monitor.process.messages import MonitorSpec
-from pylon.monitor.remote.assignment import LOCALHOST, MOST_HOSTS_PER_PROCESS, named_servers, remote_monitors
+from pylon.monitor.remote.assignment import MOST_HOSTS_PER_PROCESS, named_servers, remote_monitors
 from pylon.monitor.remote.monitor import RemoteMonitor, host_key_policy
 from pylon.monitor.remote.view import RemoteView
 from pylon.monitor.running import RunningMonitors
 from pylon.monitor.settings import MonitorSettings, ReadingSettings
+from pylon.monitor.ssh.server_name import LOCALHOST
 from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.observation import STALE_INTERVALS, Observation, observations

@@ -23,6 +23,8 @@ ALLOWED = {
     },
     "configs": {"configs", "runners", "monitor", "data", "models", "criteria", "metrics", "torch"},
 }
+# What this machine's readings and a server's come to, in one place.
+SHARED_FIGURES = ("host_figures", "gpu_figures", "cgroup.files", "cgroup.figures")
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -69,11 +71,12 @@ def test_others_use_only_what_the_monitor_exports() -> None:
 # From the bottom up: what is in a layer imports from its own part and from the layers below it, at import and
 # at run time alike.
 MONITOR_LAYERS = (
-    {"errors"},
+    {"errors", "text"},
     {"limits"},
     {"settings"},
     {"status"},
-    {"collectors", "ssh", "process"},
+    {"collectors", "ssh"},
+    {"process"},
     {"running"},
     {"base"},
     {"cpu", "gpu", "remote"},
@@ -122,6 +125,51 @@ def test_monitor_at_run_time_loads_nothing_heavy(heavy: str) -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60, check=False).returncode == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("package", "below"),
+    [
+        ("collectors/cgroup", ("status", "collectors.counters", "collectors.attempts", "collectors.proc")),
+        ("remote/far", ("status", "text", *(f"collectors.{one}" for one in SHARED_FIGURES))),
+    ],
+)
+def test_readers_import_only_what_is_below_them(package: str, below: tuple[str, ...]) -> None:
+    own = f"pylon.monitor.{package.replace('/', '.')}"
+    allowed = (own, *(f"pylon.monitor.{one}" for one in below))
+    strays = {
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in sources(f"monitor/{package}")
+        for name in imports_of(path)
+        if name.startswith("pylon.") and not any(name == one or name.startswith(f"{one}.") for one in allowed)
+    }
+    assert strays == set()
+
+
+@pytest.mark.parametrize(
+    ("package", "libraries"),
+    [
+        # What reads other machines loads no library for the hardware of this one, by no way round.
+        ("pylon.monitor.remote", {"pynvml", "psutil", "torch"}),
+        ("pylon.monitor.status", {"pynvml", "psutil", "paramiko", "torch"}),
+        ("pylon.monitor.collectors.proc", {"pynvml", "psutil", "paramiko", "torch"}),
+    ],
+)
+def test_package_loads_none_of_these_libraries(package: str, libraries: set[str]) -> None:
+    code = (
+        "import importlib, pkgutil, sys\n"
+        f"package = importlib.import_module({package!r})\n"
+        "for one in pkgutil.walk_packages(getattr(package, '__path__', ()), package.__name__ + '.'):\n"
+        "    importlib.import_module(one.name)\n"
+        "print(*(name for name in sys.modules if name.startswith(package.__name__)))\n"
+        f"print(*({libraries!r} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=REPOSITORY, timeout=60, check=True, capture_output=True, text=True)
+    loaded, strays = done.stdout.splitlines()
+    assert package in loaded.split()
+    assert package != "pylon.monitor.remote" or "pylon.monitor.remote.far.gpus" in loaded.split()
+    assert strays == ""
 
 
 @pytest.mark.parametrize("module", ["main", "pylon.__main__", "pylon.runners.launch.command_line"])

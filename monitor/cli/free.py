@@ -11,8 +11,9 @@ from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import wait_for_all
 from pylon.monitor.fleet.free import FreeGPUs, find_free_gpus, free_bytes, unknown_servers
 from pylon.monitor.system import SystemSnapshot
+from pylon.monitor.text import printable
 from pylon.monitor.views.table import trouble_lines
-from pylon.monitor.views.text import gib, printable
+from pylon.monitor.views.text import gib
 
 if TYPE_CHECKING:
     from pylon.monitor.cli.commands import Subparsers

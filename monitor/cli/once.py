@@ -6,9 +6,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from pylon.monitor.cli.commands import above_zero, add_view_options, added_parser
-from pylon.monitor.cli.options import LOCALHOST, ServerChoice, add_server_options
+from pylon.monitor.cli.options import ServerChoice, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import two_readings, wait_for_all
+from pylon.monitor.ssh.server_name import LOCALHOST
+from pylon.monitor.status import Side
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.system import SystemSnapshot
 from pylon.monitor.views.host import host_lines
@@ -57,7 +59,8 @@ def once(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) ->
 
 
 def _as_json(snapshot: SystemSnapshot, health: dict[str, MonitorHealth]) -> str:
-    return json.dumps({**snapshot_record(snapshot, health), "origins": origins_record()}, indent=2)
+    sources = {"origins": origins_record(), "remote_origins": origins_record(Side.REMOTE)}
+    return json.dumps({**snapshot_record(snapshot, health), **sources}, indent=2)
 
 
 def _as_text(snapshot: SystemSnapshot, health: dict[str, MonitorHealth], chosen: ServerChoice) -> str:

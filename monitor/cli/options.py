@@ -6,9 +6,8 @@ from typing import Any
 
 from pylon.monitor.cli.own_monitors import own_monitor
 from pylon.monitor.errors import MonitorSettingError
+from pylon.monitor.ssh.server_name import LOCALHOST
 from pylon.monitor.system import SystemMonitor
-
-LOCALHOST = "localhost"
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:

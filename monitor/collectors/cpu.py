@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pylon.monitor.collectors.cgroup.local import CgroupReader
-from pylon.monitor.collectors.counters import Pace, known
-from pylon.monitor.collectors.host import HostReader, Swap
+from pylon.monitor.collectors.counters import Pace
+from pylon.monitor.collectors.host import HostReader
+from pylon.monitor.collectors.host_figures import HostReadings, Swap, host_sample
 from pylon.monitor.collectors.processes.pss import PssReader
 from pylon.monitor.collectors.processes.top import TopProcesses
 from pylon.monitor.collectors.processes.tree import ProcessTree
 from pylon.monitor.status.cpu import CPUSample, ProcessTreeSample, TopProcess
-from pylon.monitor.status.values import Absence
+from pylon.monitor.status.values import Absence, Side
 
 _NEW_MEMBERS_EVERY_S = 5.0
 
@@ -26,7 +27,7 @@ class CPUCollector:
 
     Args:
         run_pid: the watched run; its descendants belong to it.
-        left_out_pid: the monitors' own process, which is left out of the run with all below it.
+        left_out_pid: the monitors' own process; it and its descendants are no part of the run.
         slow_interval_s: seconds between readings of what is slow.
         proc_root, cgroup_root: roots of the kernel's trees for processes and control groups.
         clock, wall_clock: seconds; the monotonic one gives rates.
@@ -60,46 +61,24 @@ class CPUCollector:
     def collect(self) -> CPUSample:
         """One reading. What cannot be read is absent with a reason."""
         now = self._clock()
-        absent: dict[str, Absence] = {}
         slow = self._slow_pace.due(now)
         if slow:
             self._slow_pace.took(now, 0.0)
             self._slow_s, self._swap = now, self._host.swap()
-        busy = known(absent, self._host.utilisation(now), "cpu_percent", "core_percent")
-        loads = known(absent, self._host.load(), "load_1m", "load_5m", "load_15m")
-        memory = known(
-            absent,
-            self._host.memory(),
-            *("memory_used_bytes", "memory_available_bytes", "memory_total_bytes"),
-        )
-        swap = known(absent, self._swap, "swap_used_bytes", "swap_total_bytes")
-        disk, net = self._host.disk_rates(now), self._host.net_rates(now)
+        utilisation = self._host.utilisation(now)
         run = self._run(now, slow=slow)
-        cgroup = self._cgroup.read(now, self._host.core_count, slow=slow)
-        return CPUSample(
-            monotonic_s=now,
-            wall_time_s=self._wall_clock(),
-            slow_monotonic_s=self._slow_s,
-            cpu_percent=busy and busy.total,
-            core_percent=busy and busy.cores,
-            load_1m=loads and loads[0],
-            load_5m=loads and loads[1],
-            load_15m=loads and loads[2],
-            memory_used_bytes=memory and memory.used,
-            memory_available_bytes=memory and memory.available,
-            memory_total_bytes=memory and memory.total,
-            swap_used_bytes=swap and swap.used,
-            swap_total_bytes=swap and swap.total,
-            disk_read_bytes_per_s=known(absent, disk[0], "disk_read_bytes_per_s"),
-            disk_write_bytes_per_s=known(absent, disk[1], "disk_write_bytes_per_s"),
-            net_received_bytes_per_s=known(absent, net[0], "net_received_bytes_per_s"),
-            net_sent_bytes_per_s=known(absent, net[1], "net_sent_bytes_per_s"),
-            cgroup=known(absent, cgroup, "cgroup"),
-            run=known(absent, run, "run"),
-            top_processes=known(absent, self._top_processes, "top_processes"),
-            top_monotonic_s=self._top_s,
-            absent=absent,
+        readings = HostReadings(
+            utilisation=utilisation,
+            load=self._host.load(),
+            memory=self._host.memory(),
+            swap=self._swap,
+            disk=self._host.disk_rates(now),
+            net=self._host.net_rates(now),
+            cgroup=self._cgroup.read(now, self._host.core_count, slow=slow),
+            run=run,
+            top_processes=self._top_processes,
         )
+        return host_sample(readings, Side.LOCAL, (now, self._wall_clock()), self._slow_s, self._top_s)
 
     def _run(self, now: float, *, slow: bool) -> ProcessTreeSample | Absence:
         lost = self._tree.locate_run()

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from pylon.monitor.errors import MonitorSettingError
-from pylon.monitor.remote.assignment import LOCALHOST, MOST_HOSTS_PER_PROCESS
+from pylon.monitor.remote.assignment import MOST_HOSTS_PER_PROCESS
 from pylon.monitor.ssh import HostKeyPolicy, ServerName, SSHConfig, resolve
+from pylon.monitor.ssh.server_name import LOCALHOST
 
 _SERVER_KEYS = ("name", "address", "tags")
 

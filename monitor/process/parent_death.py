@@ -4,13 +4,12 @@ import ctypes
 import os
 import select
 import signal
-from pathlib import Path
+
+from pylon.monitor.collectors.proc import process_stat
 
 # <sys/prctl.h>
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
-# Field 22 of /proc/PID/stat (proc(5)), counted from the end of the command name.
-_START_TIME_FIELD = 19
 
 
 def call_process(name: str) -> None:
@@ -67,10 +66,10 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
-def _start_time(pid: int) -> str | None:
+def _start_time(pid: int) -> int | None:
     """When the process started, in kernel ticks; None once it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        stat = process_stat("/proc", pid)
+    except (OSError, ValueError):
         return None
-    return None if fields[0] in {"Z", "X"} else fields[_START_TIME_FIELD]
+    return None if stat.ended else stat.started_ticks

@@ -4,10 +4,9 @@ A monitor that eats the machine harms the run as surely as one that hangs it. So
 limits first reads less often, and is replaced when that does not help.
 """
 
-import os
 import resource
-from pathlib import Path
 
+from pylon.monitor.collectors.proc import PAGE_BYTES, TICKS_PER_S, process_stat
 from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.heartbeat import Heartbeat
 
@@ -19,12 +18,6 @@ _STRIKES = 4
 _SLOWED_FOR_S = 300.0
 # A process that allocates faster than the supervisor looks is stopped by the kernel.
 _HARD_FACTOR = 4
-# Fields 14 and 15 of /proc/PID/stat (proc(5)), counted from the end of the command name.
-_USER_TICKS, _SYSTEM_TICKS = 11, 12
-
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_PROC = Path("/proc")
 
 
 def cap_memory(limits: ResourceLimits) -> None:
@@ -72,7 +65,7 @@ class LimitWatch:
     def _over(self, pid: int, now: float) -> str | None:
         try:
             cpu_s, memory_bytes = _use(pid)
-        except (OSError, ValueError, IndexError):
+        except (OSError, ValueError):
             # It has just ended, which is noticed elsewhere.
             return None
         former, self._cpu_s = self._cpu_s, cpu_s
@@ -89,8 +82,5 @@ class LimitWatch:
 
 def _use(pid: int) -> tuple[float, int]:
     """CPU seconds since its start, and resident bytes."""
-    folder = _PROC / str(pid)
-    fields = (folder / "stat").read_text().rpartition(")")[2].split()
-    resident_pages = int((folder / "statm").read_text().split()[1])
-    ticks = int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])
-    return ticks / _TICKS_PER_S, resident_pages * _PAGE_BYTES
+    stat = process_stat("/proc", pid)
+    return stat.cpu_ticks / TICKS_PER_S, stat.rss_pages * PAGE_BYTES

@@ -6,8 +6,8 @@ from typing import Any
 
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.remote.monitor import RemoteMonitor, addresses
+from pylon.monitor.ssh.server_name import LOCALHOST
 
-LOCALHOST = "localhost"
 # All servers of a process share one report; and one that dies takes so many readings along.
 MOST_HOSTS_PER_PROCESS = 250
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pylon.monitor.errors import MonitorSettingError
 
-LOCAL = "localhost"
+LOCALHOST = "localhost"
 
 _EXPECTED = "localhost, host, user@host, host:port, user@host:port or user@[IPv6 address]:port"
 # Names can end up in the shell's command line of a ProxyCommand, and an option starts with a hyphen.
@@ -32,7 +32,7 @@ class ServerName:
     @property
     def is_local(self) -> bool:
         """Whether this machine itself is meant, which takes no SSH: `localhost` and nothing more."""
-        return self.host == LOCAL and self.user is None and self.port is None
+        return self.host == LOCALHOST and self.user is None and self.port is None
 
     def __str__(self) -> str:
         user = "" if self.user is None else f"{self.user}@"

@@ -1,4 +1,4 @@
-"""What monitors say: frozen values with their time, their origin, and a reason where one is absent."""
+"""What monitors report: frozen values with their time, their origin, and a reason if one is absent."""
 
 from pylon.monitor.status.cpu import CgroupSample, CPUSample, CPUStatus, ProcessTreeSample, TopProcess
 from pylon.monitor.status.gpu import GPUProcess, GPUSample, GPUStatus, MIGInstance
@@ -7,6 +7,7 @@ from pylon.monitor.status.values import (
     Origin,
     Reading,
     Scope,
+    Side,
     WindowStats,
     age_s,
     measured,
@@ -26,6 +27,7 @@ __all__ = [
     "ProcessTreeSample",
     "Reading",
     "Scope",
+    "Side",
     "TopProcess",
     "WindowStats",
     "age_s",

@@ -1,16 +1,21 @@
 """A host as its monitor sees it.
 
-Three things are told apart, since in a container they differ: the host, the control group that
-binds the run there, and the processes of the run. Every field says which it speaks of and where it
-comes from (`monitor.status.origins`). A field is None where `absent` says why; where it says
-nothing, None is the answer itself, and the field's text tells what it means.
+Three things are kept apart, since in a container they differ: the host, the control group that
+limits the run there, and the processes of the run. Every field names which of them it describes and
+where it comes from (`monitor.status.origins`). A field is None if `absent` gives a reason; without a
+reason None is the answer itself, and the field's text explains it.
 """
 
 from dataclasses import dataclass, field
 
-from pylon.monitor.status.values import Absence, Scope, WindowStats, measured
+from pylon.monitor.status.values import Absence, Scope, Side, WindowStats, measured
+
+# How many of a host's busiest processes are named; half of them for CPU time, the rest for memory.
+MOST_PROCESSES = 10
 
 _HOST, _CGROUP, _PROCESS = Scope.HOST, Scope.CGROUP, Scope.PROCESS
+_CARDS = "/sys/class/net/*/statistics or, without physical cards, /proc/net/dev"
+_DISKS = "/sys/block/*/stat or, without physical disks, /proc/diskstats"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,7 @@ class CgroupSample:
     """What the control group of the run may use and has used. Rates are since the sample before.
 
     Attributes:
-        version: 1 or 2; of memory, where a host has both.
+        version: 1 or 2; of memory, if a host has both.
         memory_used_bytes: of the group, page cache included, as the kernel accounts it.
         memory_limit_bytes: the tightest of the group and all above it that can be seen; None
             without a reason: no limit is set.
@@ -28,16 +33,17 @@ class CgroupSample:
         cpu_limit_cores: quota divided by period, tightest of all levels; None without a reason: no
             limit is set.
         cpuset_cores: how many cores it may run on.
-        cpu_used_s: CPU time since the group was made.
+        cpu_used_s: CPU time since the group was created.
         cpu_used_cores: CPU seconds used in each second.
         cpu_percent: that, of what it may use: the least of quota, cpuset and the host's cores.
-        periods, throttled_periods: of the quota that binds: all, and those in which it ran out.
+        periods, throttled_periods: of the quota in force: all, and those in which it ran out.
         throttled_s: time that processes were kept waiting by it, summed over cores.
         throttled_percent: of the periods since the sample before; None without a reason: there was none.
         oom_kills: processes of the group that the kernel killed for memory.
         cpu_pressure_percent, memory_pressure_percent, io_pressure_percent: share of the last 10 s
             in which some task of the group waited for it (kernel documentation, accounting/psi.rst).
         absent: per field name why it is None.
+        side: where it was read.
     """
 
     version: int
@@ -67,6 +73,7 @@ class CgroupSample:
     memory_pressure_percent: float | None = measured(_CGROUP, "memory.pressure", default=None)
     io_pressure_percent: float | None = measured(_CGROUP, "io.pressure", default=None)
     absent: dict[str, Absence] = field(default_factory=dict)
+    side: Side = Side.LOCAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +91,8 @@ class ProcessTreeSample:
         processes, threads: how many that have not ended.
         zombies: ended and not waited for by their parent.
         open_files: descriptors (slow).
-        read_bytes_per_s, write_bytes_per_s: from and to storage; what the page cache answers is not in it.
-        processes_denied: those that do not show all of it to this user: the sums go without them.
+        read_bytes_per_s, write_bytes_per_s: from and to storage; without what the page cache answers.
+        processes_denied: those that do not show all of it to this user: the sums lack them.
         absent: per field name why it is None.
     """
 
@@ -105,7 +112,7 @@ class ProcessTreeSample:
 
 @dataclass(frozen=True, slots=True)
 class TopProcess:
-    """One of the host's busiest processes. Its command line is never read: it may hold secrets.
+    """One of the host's busiest processes. Its command line is never read: it may contain secrets.
 
     Attributes:
         pid: process id.
@@ -114,14 +121,16 @@ class TopProcess:
         cpu_percent: of one core, since the list before; None for a process that is new in it.
         rss_bytes: resident size.
         of_run: whether it belongs to the watched run's process tree.
+        side: where it was read.
     """
 
-    pid: int
-    name: str
-    user: str | None
-    cpu_percent: float | None
-    rss_bytes: int
-    of_run: bool
+    pid: int = measured(_PROCESS, "/proc/PID/stat")
+    name: str = measured(_PROCESS, "/proc/PID/stat", remote="/proc/PID/comm")
+    user: str | None = measured(_HOST, "getpwuid", remote="id -un or /proc/PID/status")
+    cpu_percent: float | None = measured(_PROCESS, "/proc/PID/stat")
+    rss_bytes: int = measured(_PROCESS, "/proc/PID/stat")
+    of_run: bool = measured(_PROCESS, "/proc/PID/stat", remote="")
+    side: Side = Side.LOCAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +141,10 @@ class CPUSample:
         monotonic_s, wall_time_s: when it was taken.
         slow_monotonic_s: when what is marked slow was read: swap, limits, pressure, descriptors.
         cpu_percent: of all cores together, 0..100.
-        core_percent: of each core that is online, 0..100; None for one that cannot be told.
+        core_percent: of each core that is online, 0..100; None for one that is unknown.
         load_1m, load_5m, load_15m: run queue, mean over minutes.
         memory_used_bytes: total less available.
-        memory_available_bytes: what can be given out without swapping.
+        memory_available_bytes: what can be allocated without swapping.
         memory_total_bytes: of the machine.
         swap_used_bytes, swap_total_bytes: total is 0 on a machine without (slow).
         disk_read_bytes_per_s, disk_write_bytes_per_s: of the physical disks together.
@@ -146,6 +155,7 @@ class CPUSample:
         top_processes: of the host, those that used most CPU and those that hold most memory.
         top_monotonic_s: when that list was made.
         absent: per field name why it is None.
+        side: where it was taken.
     """
 
     monotonic_s: float
@@ -161,15 +171,16 @@ class CPUSample:
     memory_total_bytes: int | None = measured(_HOST, "/proc/meminfo", default=None)
     swap_used_bytes: int | None = measured(_HOST, "/proc/meminfo", default=None)
     swap_total_bytes: int | None = measured(_HOST, "/proc/meminfo", default=None)
-    disk_read_bytes_per_s: float | None = measured(_HOST, "/proc/diskstats", default=None)
-    disk_write_bytes_per_s: float | None = measured(_HOST, "/proc/diskstats", default=None)
-    net_received_bytes_per_s: float | None = measured(_HOST, "/proc/net/dev", default=None)
-    net_sent_bytes_per_s: float | None = measured(_HOST, "/proc/net/dev", default=None)
+    disk_read_bytes_per_s: float | None = measured(_HOST, "/proc/diskstats", remote=_DISKS, default=None)
+    disk_write_bytes_per_s: float | None = measured(_HOST, "/proc/diskstats", remote=_DISKS, default=None)
+    net_received_bytes_per_s: float | None = measured(_HOST, "/proc/net/dev", remote=_CARDS, default=None)
+    net_sent_bytes_per_s: float | None = measured(_HOST, "/proc/net/dev", remote=_CARDS, default=None)
     cgroup: CgroupSample | None = None
     run: ProcessTreeSample | None = None
     top_processes: tuple[TopProcess, ...] | None = measured(_HOST, "/proc/PID/stat", default=None)
     top_monotonic_s: float | None = None
     absent: dict[str, Absence] = field(default_factory=dict)
+    side: Side = Side.LOCAL
 
 
 @dataclass(frozen=True, slots=True)

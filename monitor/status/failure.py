@@ -1,21 +1,21 @@
-"""What went wrong, typed: for health reports and for the log."""
+"""Failures, typed: for health reports and for the log."""
 
 import enum
 from dataclasses import dataclass
 
-# A driver's or a shell's answer can be of any length; it stands in every health report.
+# A driver's or a shell's answer can be of any length; it is in every health report.
 _LONGEST_TEXT = 500
 
 
 class ProcessFailure(enum.Enum):
     """Why a process of the monitors was replaced.
 
-    ended         it ended although nobody had asked: a crash, a signal, the kernel's memory killer
+    ended         it ended without a request: a crash, a signal, the kernel's memory killer
     hung          a reading took longer than `timeout_s`
     silent        it gave no sign of life
     not_started   it could not be started, or did not come up in time
-    manager_gone  it had nobody left to report to
-    over_limit    it used more than its ResourceLimits, also after it was slowed down
+    manager_gone  the process that it reports to is gone
+    over_limit    it used more than its ResourceLimits, even after it was slowed down
     unkillable    it sits in the kernel: nothing ends it, and nothing is started in its place
     torn          what it sent could not be read
     """
@@ -35,9 +35,9 @@ class Failure:
     """One failure.
 
     Attributes:
-        kind: the exception's class name where a reading failed; a ProcessFailure's value where a
+        kind: the exception's class name if a reading failed; a ProcessFailure's value if a
             process was replaced.
-        text: what it said.
+        text: its message.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> "Failure":
-        """The failure that an exception tells of."""
+        """The failure that an exception reports."""
         return cls(type(error).__name__, str(error)[:_LONGEST_TEXT])
 
     @classmethod

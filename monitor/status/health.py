@@ -1,4 +1,4 @@
-"""How a monitor itself is, seen from outside: a loop that is blocked cannot report that it is."""
+"""The state of a monitor itself, seen from outside: a loop that is blocked cannot report that it is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from pylon.monitor.status.values import age_s
 
 @dataclass(frozen=True, slots=True)
 class ServerHealth:
-    """How readings of one server go.
+    """How the readings of one server succeed.
 
     Attributes:
         success_s: monotonic time of the newest reading that succeeded; None before the first.
@@ -65,7 +65,7 @@ class ServerReport(ServerHealth):
 
 @dataclass(frozen=True, slots=True)
 class MonitorHealth:
-    """How one monitor is.
+    """The state of one monitor.
 
     Attributes:
         state: see MonitorState.

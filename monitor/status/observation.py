@@ -15,7 +15,7 @@ STALE_INTERVALS = 3
 
 @dataclass(frozen=True, slots=True)
 class Observation(Generic[Status]):
-    """One server's newest status, with its time and the reason where it cannot be relied on.
+    """One server's newest status, with its time and the reason if it cannot be relied on.
 
     Attributes:
         status: the newest that was read; None before the first. It stays when readings fail.
@@ -36,7 +36,7 @@ class Observation(Generic[Status]):
 
     @property
     def absence(self) -> Absence | None:
-        """Why there is nothing current to show; None where there is."""
+        """Why there is nothing current to show; None if there is."""
         age = self.age_s
         if age is None:
             return self.trouble or Absence.STARTING
@@ -48,7 +48,7 @@ class Observation(Generic[Status]):
         return self.status if self.absence is None else None
 
     def reading(self, path: str) -> Reading:
-        """One value with its age, its origin and the reason where it is absent.
+        """One value with its age, its origin and the reason if it is absent.
 
         Args:
             path: from the status to the value, such as 'sample.cpu_percent' or 'gpus.0.power_w'.
@@ -66,14 +66,14 @@ class Observation(Generic[Status]):
             name, *rest = rest
             holder, value = value, _step(value, name)
         absence = _why_absent(holder, name, walked=not rest) if value is None else None
-        return Reading(value, self.age_s, origins(type(holder)).get(name), absence)
+        return Reading(value, self.age_s, origins(holder).get(name), absence)
 
 
 def _why_absent(holder: Any, name: str, *, walked: bool) -> Absence | None:  # noqa: ANN401 - any sample
-    told: dict[str, Absence] | None = getattr(holder, "absent", None)
-    # Where a sample keeps reasons, None without one is the answer itself: there is no limit, for one.
-    answered = walked and told is not None
-    return (told or {}).get(name, None if answered else Absence.UNSUPPORTED)
+    reasons: dict[str, Absence] | None = getattr(holder, "absent", None)
+    # If a sample keeps reasons, None without one is the answer itself: there is no limit, for one.
+    answered = walked and reasons is not None
+    return (reasons or {}).get(name, None if answered else Absence.UNSUPPORTED)
 
 
 def _step(value: Any, name: str) -> Any:  # noqa: ANN401 - any field of any status

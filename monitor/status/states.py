@@ -12,7 +12,7 @@ class MonitorState(enum.Enum):
     unreachable  no answer since its limit: it is being replaced
     restarting   it ended or was replaced; the next process comes after a pause
     failed       its process can neither be used nor ended; nothing more is started for it
-    stopping     somebody asked for the end
+    stopping     the end was requested
     stopped      the end
     """
 

@@ -1,4 +1,4 @@
-"""Statistics of the last samples, in bounded memory and right across gaps."""
+"""Statistics of the last samples, in bounded memory and correct across gaps."""
 
 import math
 from collections import deque
@@ -24,7 +24,7 @@ class Window:
     def add(self, value: float | None) -> WindowStats:
         """Add the newest value and return the statistics.
 
-        None is a gap, which takes a place and counts as nothing; so is what is no finite number.
+        None is a gap: it takes a place and does not count. A non-finite number is a gap too.
         """
         newest = None if value is None or not math.isfinite(value) else value
         self._values.append(newest)

@@ -3,7 +3,8 @@
 from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
 from pylon.monitor.status.record import observation_record, record_text
 from pylon.monitor.system import SystemSnapshot
-from pylon.monitor.views.text import gib, number, percent, printable
+from pylon.monitor.text import printable
+from pylon.monitor.views.text import gib, number, percent
 
 _VALUES_SHOWN = 8
 
@@ -50,16 +51,19 @@ def gpu_lines(status: GPUStatus) -> list[str]:
     if status.absence is not None and not status.gpus:
         why = f": {printable(status.error)}" if status.error else ""
         return [f"GPU     none to show: {status.absence.value}{why}"]
-    return [gpu_line(place, gpu) for place, gpu in enumerate(status.gpus)] or ["GPU     none visible"]
+    lines = [gpu_line(place, gpu, in_full=True) for place, gpu in enumerate(status.gpus)]
+    return lines or ["GPU     none visible"]
 
 
-def gpu_line(place: int, gpu: GPUSample) -> str:
-    """One GPU."""
+def gpu_line(place: int, gpu: GPUSample, *, in_full: bool = False) -> str:
+    """One GPU; in full if the line may be longer than a terminal is wide."""
+    memory_temperature = number(gpu.memory_temperature_c, unit=" °C")
+    has_more = in_full and gpu.memory_temperature_c is not None
     figures = [
         percent(gpu.utilization_percent),
         f"{gib(gpu.memory_used_bytes)} of {gib(gpu.memory_total_bytes)} GiB",
         number(gpu.power_w, unit=" W"),
-        number(gpu.temperature_c, unit=" °C"),
+        number(gpu.temperature_c, unit=" °C") + (f" (memory {memory_temperature})" if has_more else ""),
     ]
     users = sorted({one.owner_name or one.name or str(one.pid) for one in gpu.processes or () if one.compute})
     used = f", used by {printable(', '.join(users))}" if users else ""

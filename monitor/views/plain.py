@@ -5,21 +5,11 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
-from pylon.monitor.status import (
-    CgroupSample,
-    CPUSample,
-    GPUProcess,
-    GPUSample,
-    GPUStatus,
-    ProcessTreeSample,
-    TopProcess,
-    origins,
-)
+from pylon.monitor.status import CPUStatus, GPUStatus, Side, origins
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.observation import Observation
+from pylon.monitor.status.values import measured_classes
 from pylon.monitor.system import SystemSnapshot
-
-_SAMPLES = (CPUSample, CgroupSample, ProcessTreeSample, TopProcess, GPUStatus, GPUSample, GPUProcess)
 
 
 def snapshot_record(snapshot: SystemSnapshot, health: Mapping[str, MonitorHealth]) -> dict[str, Any]:
@@ -33,9 +23,12 @@ def snapshot_record(snapshot: SystemSnapshot, health: Mapping[str, MonitorHealth
     }
 
 
-def origins_record() -> dict[str, Any]:
-    """Where each value comes from, by class and field."""
-    return {one.__name__: {name: plain(origin) for name, origin in origins(one).items()} for one in _SAMPLES}
+def origins_record(side: Side = Side.LOCAL) -> dict[str, Any]:
+    """Where each value of a sample that was taken on `side` comes from, by class and field."""
+    return {
+        kind.__name__: {name: plain(origin) for name, origin in origins(kind, side).items()}
+        for kind in measured_classes(CPUStatus, GPUStatus)
+    }
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any status

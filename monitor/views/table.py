@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pylon.monitor.status import GPUStatus
 from pylon.monitor.status.health import MonitorHealth, ServerHealth
 from pylon.monitor.system import SystemSnapshot
+from pylon.monitor.text import printable
 from pylon.monitor.views.host import gpu_line, other_lines
-from pylon.monitor.views.text import gib, number, percent, printable, seconds
+from pylon.monitor.views.text import gib, number, percent, seconds
 
 _HEADS = ("server", "state", "age", "CPU", "load", "memory GiB", "GPU", "GPU memory GiB", "")
 

@@ -3,11 +3,6 @@
 _GIB = 2**30
 
 
-def printable(text: str) -> str:
-    """`text` without what could steer a terminal."""
-    return "".join(one if one.isprintable() else "?" for one in text)
-
-
 def percent(value: float | None) -> str:
     """A share, or ? where it is not known."""
     return "?" if value is None else f"{value:.0f} %"

@@ -4,9 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pylon.monitor.collectors.cgroup.paths import Group, Groups
-from pylon.monitor.collectors.counters import reason
-from pylon.monitor.collectors.kernel_files import content, integer, number
+from pylon.monitor.collectors.cgroup.files import Group, GroupsOf, Read, integer, number
 from pylon.monitor.status.values import Absence
 
 # Version 1 writes "no limit" as the largest page-aligned number.
@@ -33,65 +31,74 @@ class SlowFigures:
         pressure: of cpu, memory and io, in percent of the last 10 s.
     """
 
-    memory: Limit | Absence
-    quota: Limit | Absence
-    cpuset_cores: int | Absence
-    peak: int | Absence
-    pressure: tuple[float | Absence, float | Absence, float | Absence]
+    memory: Limit | Absence = Absence.STARTING
+    quota: Limit | Absence = Absence.STARTING
+    cpuset_cores: int | Absence = Absence.STARTING
+    peak: int | Absence = Absence.STARTING
+    pressure: tuple[float | Absence, float | Absence, float | Absence] = (Absence.STARTING,) * 3
 
 
-def read_slow_figures(groups: Groups) -> SlowFigures:
-    """Read all of them."""
-    memory, cpu = groups.of("memory"), groups.of("cpu")
+def slow_figures(groups: GroupsOf, read: Read) -> SlowFigures:
+    """All of them.
+
+    Args:
+        groups: of a process.
+        read: content of a file.
+    """
+    memory, unified = groups.of("memory"), groups.unified
     peak: int | Absence = Absence.UNSUPPORTED
     if memory is not None:
-        peak = number(f"{memory.own}/{memory.named('memory.peak', 'memory.max_usage_in_bytes')}")
+        peak = number(read(f"{memory.own}/{memory.named('memory.peak', 'memory.max_usage_in_bytes')}"))
     return SlowFigures(
-        memory=_tightest(memory, _memory_limit),
-        quota=_tightest(cpu, _quota),
-        cpuset_cores=_cpuset_cores(groups.of("cpuset")),
+        memory=_tightest(memory, read, _memory_limit),
+        quota=_tightest(groups.of("cpu"), read, _quota),
+        cpuset_cores=_cpuset_cores(groups.of("cpuset"), read),
         peak=peak,
         pressure=(
-            _pressure(groups.unified, "cpu"),
-            _pressure(groups.unified, "memory"),
-            _pressure(groups.unified, "io"),
+            _pressure(unified, read, "cpu"),
+            _pressure(unified, read, "memory"),
+            _pressure(unified, read, "io"),
         ),
     )
 
 
-def _tightest(group: Group | None, read: Callable[[int, str], Limit | Absence]) -> Limit | Absence:
+def _tightest(
+    group: Group | None, read: Read, limit_of: Callable[[int, str, Read], Limit | Absence]
+) -> Limit | Absence:
     """The least of all levels. A level without the file sets none; one that cannot be read might."""
     if group is None:
         return Absence.UNSUPPORTED
-    found = [read(group.version, level) for level in group.levels]
+    found = [limit_of(group.version, level, read) for level in group.levels]
     bounded = [one for one in found if isinstance(one, Limit) and one.value is not None]
     if bounded:
         return min(bounded, key=lambda one: one.value or 0)
-    unread = [one for one in found if isinstance(one, Absence) and one is not Absence.UNSUPPORTED]
+    unread = [one for one in found if isinstance(one, Absence)]
+    if group.to_root:
+        unread = [one for one in unread if one is not Absence.UNSUPPORTED]
     return unread[0] if unread else Limit()
 
 
-def _memory_limit(version: int, level: str) -> Limit | Absence:
-    try:
-        text = content(f"{level}/{'memory.max' if version == 2 else 'memory.limit_in_bytes'}").strip()
-    except OSError as error:
-        return reason(error)
-    value = _V1_UNLIMITED if text == b"max" else integer(text)
+def _memory_limit(version: int, level: str, read: Read) -> Limit | Absence:
+    text = read(f"{level}/{'memory.max' if version == 2 else 'memory.limit_in_bytes'}")
+    if isinstance(text, Absence):
+        return text
+    value = _V1_UNLIMITED if text.strip() == "max" else integer(text.strip())
     if isinstance(value, Absence) or value < 0:
         return Absence.UNREACHABLE
     return Limit(value, level) if value < _V1_UNLIMITED else Limit()
 
 
-def _quota(version: int, level: str) -> Limit | Absence:
+def _quota(version: int, level: str, read: Read) -> Limit | Absence:
     if version == 1:
-        quota, period = number(f"{level}/cpu.cfs_quota_us"), number(f"{level}/cpu.cfs_period_us")
+        quota = number(read(f"{level}/cpu.cfs_quota_us"), least=-1)
+        period = number(read(f"{level}/cpu.cfs_period_us"))
     else:
-        try:
-            first, _, second = content(f"{level}/cpu.max").strip().partition(b" ")
-        except OSError as error:
-            return reason(error)
+        text = read(f"{level}/cpu.max")
+        if isinstance(text, Absence):
+            return text
+        first, _, second = text.strip().partition(" ")
         # Version 1 writes "no limit" as -1.
-        quota, period = -1 if first == b"max" else integer(first), integer(second)
+        quota, period = -1 if first == "max" else integer(first), integer(second)
     if isinstance(quota, Absence) or isinstance(period, Absence):
         return quota if isinstance(quota, Absence) else Absence.UNREACHABLE
     if quota <= 0:
@@ -99,33 +106,31 @@ def _quota(version: int, level: str) -> Limit | Absence:
     return Limit(quota / period, level) if period > 0 else Absence.UNREACHABLE
 
 
-def _cpuset_cores(group: Group | None) -> int | Absence:
+def _cpuset_cores(group: Group | None, read: Read) -> int | Absence:
     if group is None:
         return Absence.UNSUPPORTED
-    try:
-        text = content(f"{group.own}/{group.named('cpuset.cpus.effective', 'cpuset.effective_cpus')}")
-    except OSError as error:
-        return reason(error)
+    text = read(f"{group.own}/{group.named('cpuset.cpus.effective', 'cpuset.effective_cpus')}")
+    if isinstance(text, Absence):
+        return text
     cores = 0
-    for part in text.strip().split(b","):
-        first, _, last = part.partition(b"-")
-        last = last or first
-        if not (first.isdigit() and last.isdigit() and len(last) < 8 and int(first) <= int(last)):
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        begin, end = integer(first), integer(last or first)
+        if isinstance(begin, Absence) or isinstance(end, Absence) or not 0 <= begin <= end < _MOST_CORES:
             return Absence.UNREACHABLE
-        cores += int(last) - int(first) + 1
+        cores += end - begin + 1
     return cores if cores <= _MOST_CORES else Absence.UNREACHABLE
 
 
-def _pressure(group: Group | None, resource: str) -> float | Absence:
-    if group is None:
-        return Absence.UNSUPPORTED
+def _pressure(group: Group | None, read: Read, resource: str) -> float | Absence:
+    text = Absence.UNSUPPORTED if group is None else read(f"{group.own}/{resource}.pressure")
+    if isinstance(text, Absence):
+        return text
+    words = text.split()
+    if words[:1] != ["some"]:
+        return Absence.UNREACHABLE
     try:
-        words = content(f"{group.own}/{resource}.pressure").split()
-        if words[:1] != [b"some"]:
-            return Absence.UNREACHABLE
-        percent = float(words[1].removeprefix(b"avg10="))
-    except OSError as error:
-        return reason(error)
+        percent = float(words[1].removeprefix("avg10="))
     except (ValueError, IndexError):
         return Absence.UNREACHABLE
-    return percent if math.isfinite(percent) else Absence.UNREACHABLE
+    return percent if math.isfinite(percent) and percent >= 0 else Absence.UNREACHABLE

@@ -1,4 +1,4 @@
-"""Where the control group of a process stands in the tree of the kernel, versions 1 and 2.
+"""Where the control group of a process is in the tree of the kernel, versions 1 and 2.
 
 A host mounts version 2 at /sys/fs/cgroup, or one hierarchy of version 1 per controller below it
 and version 2 at 'unified' (hybrid). /proc/PID/cgroup names a path in each. In a container that
@@ -7,29 +7,8 @@ begin with '/..' (a process outside the reader's namespace: its group cannot be 
 """
 
 import os
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A process's place in one hierarchy.
-
-    Attributes:
-        version: 1 or 2.
-        levels: its folder and those above it, up to the mount's root.
-    """
-
-    version: int
-    levels: tuple[str, ...]
-
-    @property
-    def own(self) -> str:
-        """The group's own folder."""
-        return self.levels[0]
-
-    def named(self, v2: str, v1: str) -> str:
-        """The name of a file in this version."""
-        return v2 if self.version == 2 else v1
+from pylon.monitor.collectors.cgroup.files import Group
 
 
 class Groups:
@@ -60,7 +39,7 @@ class Groups:
                     self._v1[controller] = group
 
     def of(self, controller: str) -> Group | None:
-        """The group that `controller` accounts; None where it cannot be seen."""
+        """The group that `controller` accounts; None if it cannot be seen."""
         return self._v1.get(controller, self._v2)
 
     @property
@@ -78,7 +57,7 @@ def _group(version: int, mount: str | None, path: str) -> Group | None:
     parts = [part for part in path.split("/") if part]
     if mount is None or ".." in parts or path.endswith(" (deleted)"):
         return None
-    # Where the mount begins below the hierarchy's root, only the path's end can be found in it.
+    # If the mount begins below the hierarchy's root, only the path's end can be found in it.
     for first in range(len(parts) + 1):
         inside = parts[first:]
         if os.path.isdir("/".join([mount, *inside])):  # noqa: PTH112 - a string

@@ -1,9 +1,9 @@
 """GPUs through NVML: when they are read, in tiers and within a budget of calls into the driver.
 
-nvml           when: sessions, tiers, budget        nvml_fields     what is asked
-nvml_roster    which GPUs, found again by UUID      nvml_processes  who uses them
-nvml_device    one GPU and its fields               nvml_mig        into what they are divided
-nvml_driver    the door to pynvml
+collector   when: sessions, tiers, budget        fields      the queries
+inventory   which GPUs, found again by UUID      processes   their users
+device      one GPU and its fields               mig         their parts
+driver      the door to pynvml
 """
 
 import threading
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from pylon.monitor.collectors.nvml.driver import Driver, DriverError
 from pylon.monitor.collectors.nvml.fields import FAST
-from pylon.monitor.collectors.nvml.inventory import Roster
-from pylon.monitor.collectors.nvml.processes import Watchers
+from pylon.monitor.collectors.nvml.inventory import Inventory
+from pylon.monitor.collectors.nvml.processes import ProcessLookup
 from pylon.monitor.collectors.processes.ids import ProcessTable
-from pylon.monitor.status import Absence, GPUSample, GPUStatus
+from pylon.monitor.status import Absence, GPUStatus
+from pylon.monitor.status.windows import GPUWindows
 
 FAST_CALLS_PER_GPU = len(FAST)
 DEFAULT_SLOW_INTERVAL_S = 10.0
@@ -31,10 +32,10 @@ _LONGEST_PAUSE_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class _Trouble:
-    """Why there is no session; both None where there is one."""
+    """Why there is no session; both None if there is one."""
 
     absence: Absence | None = None
-    words: str | None = None
+    message: str | None = None
 
 
 class NVMLCollector:
@@ -43,17 +44,16 @@ class NVMLCollector:
     Utilisation, memory, temperature, power, energy and clocks are read at every `collect`: at most
     FAST_CALLS_PER_GPU calls each. All else is read every `slow_interval_s`, one GPU after the other
     as far as `max_calls_per_tick` allows, and one GPU at least. So a tick takes no more calls than
-    that, or than the fast ones and one GPU's slow ones, whichever is more; opening the driver comes
-    on top where it happens. If the budget is small, slow fields come later rather than more calls
-    in one tick.
+    that, or than the fast ones and one GPU's slow ones, whichever is more, besides those that open
+    the driver. If the budget is small, slow fields come later rather than more calls in one tick.
 
     Args:
-        is_of_run: whether a pid belongs to the watched run, to tell its share of a GPU from others'.
+        is_of_run: whether a pid belongs to the watched run, for its share of a GPU.
         visible_devices: value of CUDA_VISIBLE_DEVICES; None: not set.
         window_size: readings that statistics go over.
         slow_interval_s: seconds between readings of the slow fields.
         max_calls_per_tick: calls into the driver.
-        table: knows processes.
+        table: finds name, command and owner of a process.
         clock, wall_clock: seconds.
     """
 
@@ -71,26 +71,27 @@ class NVMLCollector:
     ) -> None:
         self._slow_interval_s = slow_interval_s
         self._max_calls_per_tick = max_calls_per_tick
-        self._watchers = Watchers(is_of_run, table or ProcessTable())
+        self._lookup = ProcessLookup(is_of_run, table or ProcessTable())
         self._clock = clock
         self._wall_clock = wall_clock
         self._driver = Driver()
-        self._roster = Roster(self._driver, visible_devices, window_size)
+        self._inventory = Inventory(self._driver, visible_devices)
+        self._windows = GPUWindows(window_size)
         self._versions: tuple[str | None, str | None] = (None, None)
         self._open_from_s = float("-inf")
         self._pause_s = _SHORTEST_PAUSE_S
         self._trouble = _Trouble()
         self._released = False
         self._close_asked = False
-        # Held by whoever is in the driver. `collect` alone waits for it: see `close`.
+        # Held during calls into the driver. `collect` alone waits for it: see `close`.
         self._turn = threading.Lock()
 
     def collect(self) -> GPUStatus:
         """One reading of all GPUs; the first one opens the driver.
 
         Never raises for what the driver does. A field that cannot be read is absent with its reason
-        and costs no other; so does a GPU. Without a driver the status is empty and says why, and the
-        driver is looked for again every 10 s.
+        and costs no other; so does a GPU. Without a driver the status is empty and gives the reason, and
+        the driver is looked for again every 10 s.
         """
         with self._turn:
             try:
@@ -100,10 +101,10 @@ class NVMLCollector:
                     self._close()
 
     def close(self) -> None:
-        """Let go of the driver; the next `collect` opens it again.
+        """Close the driver; the next `collect` opens it again.
 
-        Does not wait for a reading that is under way, in whose place the driver may hang: the driver
-        is then let go of at its end.
+        Does not wait for a reading that is under way, since the driver may hang in it: the driver is
+        then closed at its end.
         """
         self._close_asked = True
         if not self._turn.acquire(blocking=False):
@@ -114,10 +115,10 @@ class NVMLCollector:
             self._turn.release()
 
     def release(self) -> None:
-        """Let go of the driver until `resume`, so that a GPU can be reset or divided.
+        """Close the driver until `resume`, so that a GPU can be reset or divided.
 
         Returns at once: the driver is closed by the reading that is under way, or by the next one.
-        Until `resume`, `collect` gives a status that says 'released' and calls nothing.
+        Until `resume`, `collect` gives a status that is 'released' and calls nothing.
         """
         self._released = True
 
@@ -128,24 +129,23 @@ class NVMLCollector:
     def _close(self) -> None:
         self._close_asked = False
         self._end_session(_Trouble(Absence.UNREACHABLE, "closed on request"))
-        # Somebody asked for it: opening again is no vain attempt.
+        # It was requested: opening again at once is no repeated attempt.
         self._open_from_s, self._pause_s = float("-inf"), _SHORTEST_PAUSE_S
 
     def _collect(self) -> GPUStatus:
         now, before = self._clock(), self._driver.calls
         if self._released:
             return GPUStatus(now, self._wall_clock(), absence=Absence.UNREACHABLE, released=True)
-        if self._roster.hides_all:
+        if self._inventory.hides_all:
             # The run uses no GPU: an open driver would only keep them awake.
             return GPUStatus(now, self._wall_clock())
         # A driver that has forgotten us is opened once more in the same tick, if it is time for that.
         if not (self._opened(now) and self._read(now)) and self._opened(now):
             self._read(now)
-        samples = [device.sample(self._trouble.absence) for device in self._roster.shown]
-        return self._status(now, samples, self._driver.calls - before)
+        return self._status(now, self._driver.calls - before)
 
     def _opened(self, now: float) -> bool:
-        """Whether there is a session; begins one if there is none and it is time for that."""
+        """Whether there is a session; begins one if there is none and an attempt is due."""
         if self._driver.is_open:
             return True
         if now < self._open_from_s:
@@ -154,7 +154,7 @@ class NVMLCollector:
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         try:
             self._driver.open()
-            self._roster.enumerate()
+            self._inventory.enumerate()
             self._versions = (self._driver_version(), self._cuda_version())
         except DriverError as error:
             self._driver.close()
@@ -162,18 +162,18 @@ class NVMLCollector:
             if error.no_driver:
                 self._open_from_s = now + _LOOK_FOR_DRIVER_EVERY_S
                 self._pause_s = _SHORTEST_PAUSE_S
-                absence = Absence.LOST if self._roster.shown else Absence.UNSUPPORTED
+                absence = Absence.LOST if self._inventory.shown else Absence.UNSUPPORTED
             self._trouble = _Trouble(absence, str(error))
             return False
         self._trouble = _Trouble()
         return True
 
     def _read(self, now: float) -> bool:
-        """Read the GPUs; False where the session has ended over it."""
+        """Read the GPUs; False if the session has ended by that."""
         before = self._driver.calls
         try:
             self._look_for_missing(now)
-            devices = self._roster.shown
+            devices = self._inventory.shown
             for device in devices:
                 if device.handle is not None:
                     device.read_fast()
@@ -191,20 +191,20 @@ class NVMLCollector:
 
     def _look_for_missing(self, now: float) -> None:
         """Ask for one GPU that the driver counts and gave no handle for, if there is one, now and then."""
-        for device in list(self._roster.shown):
+        for device in list(self._inventory.shown):
             if device.handle is None and device.index is not None and now >= device.slow_due_s:
-                self._roster.look_again(device)
+                self._inventory.look_again(device)
                 if device.handle is None:
                     device.slow_due_s = now + self._slow_interval_s
                 return
 
     def _read_slowly(self, now: float, calls_before: int) -> None:
-        due = [device for device in self._roster.shown if device.answering and now >= device.slow_due_s]
+        due = [device for device in self._inventory.shown if device.answering and now >= device.slow_due_s]
         for place, device in enumerate(sorted(due, key=lambda one: one.slow_due_s)):
             spent = self._driver.calls - calls_before
             if place and spent + device.slow_calls > self._max_calls_per_tick:
                 return
-            device.read_slow(now, self._slow_interval_s, self._watchers)
+            device.read_slow(now, self._slow_interval_s, self._lookup)
 
     def _end_session(self, trouble: _Trouble) -> None:
         self._driver.close()
@@ -227,22 +227,18 @@ class NVMLCollector:
             return None
         return f"{version // 1000}.{version % 1000 // 10}"
 
-    def _status(self, now: float, samples: list[GPUSample], calls: int) -> GPUStatus:
-        windows = {
-            sample.uuid: device.add_to_windows(sample)
-            for device, sample in zip(self._roster.shown, samples, strict=True)
-        }
-        return GPUStatus(
+    def _status(self, now: float, calls: int) -> GPUStatus:
+        samples = [device.sample(self._trouble.absence) for device in self._inventory.shown]
+        for sample in samples:
+            self._windows.add(sample)
+        status = GPUStatus(
             monotonic_s=now,
             wall_time_s=self._wall_clock(),
             gpus=tuple(samples),
-            utilization_percent={uuid: one.utilization_percent for uuid, one in windows.items()},
-            memory_used_bytes={uuid: one.memory_used_bytes for uuid, one in windows.items()},
-            temperature_c={uuid: one.temperature_c for uuid, one in windows.items()},
-            power_w={uuid: one.power_w for uuid, one in windows.items()},
             driver_version=self._versions[0],
             cuda_version=self._versions[1],
             absence=self._trouble.absence,
-            error=self._trouble.words,
+            error=self._trouble.message,
             driver_calls=calls,
         )
+        return self._windows.status(status)

@@ -10,13 +10,18 @@ import pynvml
 
 from pylon.monitor.status import Absence
 
+Handle = Any  # of pynvml, which has no types
+
+# The call that `Driver.field_value` makes.
+FIELD_VALUES = "nvmlDeviceGetFieldValues"
+
 _ABSENCES = {
     pynvml.NVML_ERROR_NO_PERMISSION: Absence.DENIED,
     pynvml.NVML_ERROR_GPU_IS_LOST: Absence.LOST,
     pynvml.NVML_ERROR_RESET_REQUIRED: Absence.LOST,
     pynvml.NVML_ERROR_TIMEOUT: Absence.HUNG,
 }
-# This card or driver will not tell it in this session, whenever it is asked.
+# This card or driver will not answer it in this session, however often it is asked.
 _FOR_GOOD = {
     pynvml.NVML_ERROR_NOT_SUPPORTED,
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
@@ -28,12 +33,22 @@ _FOR_GOOD = {
 _NO_DRIVER = {pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
 # After a driver restart the old session answers with these: a new one is needed.
 _SESSION_OVER = {pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
-# One of these at one call may be that call's own; from all calls they say that the handle is no
+# One of these at one call may be that call's own; from all calls they mean that the handle is no
 # longer good, as after a reset.
 _BAD_HANDLE = {
     pynvml.NVML_ERROR_INVALID_ARGUMENT,
     pynvml.NVML_ERROR_RESET_REQUIRED,
     pynvml.NVML_ERROR_GPU_NOT_FOUND,
+}
+# The member that holds a value of nvmlDeviceGetFieldValues, by its nvmlValueType_t.
+_MEMBERS = {
+    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
 }
 _NUMBERS_FOR_UNKNOWN = {
     pynvml.NVML_VALUE_NOT_AVAILABLE_uint.value,
@@ -47,10 +62,10 @@ class DriverError(Exception):
     Args:
         call: what was called.
         code: nvmlReturn_t.
-        words: the driver's own for it.
+        message: the driver's own.
 
     Attributes:
-        absence: what the error makes of a field.
+        absence: why a field has no value then.
         for_good: asking again in this session gives the same.
         no_driver: there is no driver on this machine, or none loaded.
         session_over: the driver has forgotten this session.
@@ -58,8 +73,8 @@ class DriverError(Exception):
         handle_bad: the handle may not be good any more.
     """
 
-    def __init__(self, call: str, code: int, words: str) -> None:
-        super().__init__(f"{call}: {words} ({code})")
+    def __init__(self, call: str, code: int, message: str) -> None:
+        super().__init__(f"{call}: {message} ({code})")
         self.for_good = code in _FOR_GOOD
         self.absence = Absence.UNSUPPORTED if self.for_good else _ABSENCES.get(code, Absence.UNREACHABLE)
         self.no_driver = code in _NO_DRIVER
@@ -106,7 +121,7 @@ class Driver:
         Raises:
             DriverError: whatever the driver answered but success.
         """
-        # pynvml asks for a list of processes twice: for its length first.
+        # pynvml requests a list of processes twice: its length first.
         self.calls += 2 if "RunningProcesses" in name else 1
         function = getattr(pynvml, name, None)
         if function is None:
@@ -118,9 +133,32 @@ class Driver:
         except pynvml.NVMLLibraryMismatchError as error:
             raise DriverError(name, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, "unknown to driver") from error
         except UnicodeDecodeError as error:
-            raise DriverError(name, pynvml.NVML_ERROR_UNKNOWN, "a text that is none") from error
+            raise DriverError(name, pynvml.NVML_ERROR_UNKNOWN, "a text that is not UTF-8") from error
+
+    def field_value(self, gpu: Handle, field: int) -> float:
+        """One value of FIELD_VALUES, whose error lies inside the value.
+
+        Args:
+            gpu: its handle.
+            field: NVML_FI_*.
+
+        Raises:
+            DriverError: the driver refused the call, or this value.
+        """
+        value = self.call(FIELD_VALUES, gpu, [field])[0]
+        code = value.nvmlReturn
+        if code == pynvml.NVML_ERROR_INVALID_ARGUMENT:
+            # The call itself was accepted: it is this field that the driver does not know.
+            code = pynvml.NVML_ERROR_NOT_SUPPORTED
+        if code != pynvml.NVML_SUCCESS:
+            raise DriverError(f"{FIELD_VALUES} {field}", code, str(pynvml.NVMLError(code)))
+        member = _MEMBERS.get(value.valueType)
+        if member is None:
+            raise DriverError(f"{FIELD_VALUES} {field}", pynvml.NVML_ERROR_UNKNOWN, "of an unknown type")
+        number: float = getattr(value.value, member)
+        return number
 
 
-def known(number: float) -> float | None:
-    """A number of the driver's, or None where it stands for 'not available'."""
+def available(number: float) -> float | None:
+    """A number of the driver's; None if it means 'not available'."""
     return None if number in _NUMBERS_FOR_UNKNOWN else number

@@ -1,4 +1,4 @@
-"""What is asked of a GPU, and how often: the tables of calls and the fields that they answer."""
+"""The queries to a GPU and how often they are made: tables of calls and the fields that they answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,68 +6,60 @@ from typing import Any
 
 import pynvml
 
-from pylon.monitor.collectors.nvml.driver import known
+from pylon.monitor.collectors.nvml.driver import FIELD_VALUES, Driver, Handle, available
+from pylon.monitor.status.throttling import throttle_names
 
 _MHZ = 1e6
 _KILOBYTE = 1000.0
-_THROTTLE_NAMES = {
-    pynvml.nvmlClocksEventReasonGpuIdle: "gpu_idle",
-    pynvml.nvmlClocksEventReasonApplicationsClocksSetting: "applications_clocks_setting",
-    pynvml.nvmlClocksEventReasonSwPowerCap: "sw_power_cap",
-    pynvml.nvmlClocksEventReasonHwSlowdown: "hw_slowdown",
-    pynvml.nvmlClocksEventReasonSyncBoost: "sync_boost",
-    pynvml.nvmlClocksEventReasonSwThermalSlowdown: "sw_thermal_slowdown",
-    pynvml.nvmlClocksEventReasonHwThermalSlowdown: "hw_thermal_slowdown",
-    pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown: "hw_power_brake_slowdown",
-    pynvml.nvmlClocksEventReasonDisplayClockSetting: "display_clock_setting",
-    pynvml.nvmlClocksThrottleReasonBoardLimit: "board_limit",
-    pynvml.nvmlClocksThrottleReasonReliability: "reliability",
-}
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One call and what it answers.
+class Query:
+    """One call and the fields that it answers.
 
     Attributes:
         call: function of pynvml; its first argument is the handle.
         fields: those of GPUSample that it answers.
-        convert: the answer as one value per field; None where the driver says 'not available'.
+        convert: the answer as one value per field; None if the driver answers 'not available'.
         arguments: what the function takes after the handle.
-        instead: asked for the rest of the session where card or driver do not support this one.
+        instead: made for the rest of the session if card or driver do not support this one.
     """
 
     call: str
     fields: tuple[str, ...]
     convert: Callable[[Any], tuple[Any, ...]]
     arguments: tuple[Any, ...] = ()
-    instead: "Question | None" = None
+    instead: "Query | None" = None
 
-
-def throttle_names(bits: int) -> tuple[str, ...]:
-    """The reasons of a nvmlClocksEventReasons bit mask in words; 'bit_N' for one that has no name here."""
-    places = [place for place in range(bits.bit_length()) if bits >> place & 1]
-    return tuple(_THROTTLE_NAMES.get(1 << place, f"bit_{place}") for place in places)
+    def ask(self, driver: Driver, gpu: Handle) -> tuple[Any, ...]:
+        """One value per field. Raises DriverError."""
+        if self.call == FIELD_VALUES:
+            return self.convert(driver.field_value(gpu, *self.arguments))
+        return self.convert(driver.call(self.call, gpu, *self.arguments))
 
 
 def _scaled(unit: float) -> Callable[[float], tuple[float | None]]:
     def convert(number: float) -> tuple[float | None]:
-        value = known(number)
+        value = available(number)
         return (None if value is None else value * unit,)
 
     return convert
 
 
 def _count(number: int) -> tuple[float | None]:
-    return (known(number),)
+    return (available(number),)
 
 
 def _memory(info: Any) -> tuple[Any, ...]:  # noqa: ANN401 - pynvml has no types
-    return known(info.used), known(info.total), known(info.reserved)
+    return available(info.used), available(info.total), available(info.reserved)
 
 
 def _memory_of_old_drivers(info: Any) -> tuple[Any, ...]:  # noqa: ANN401 - pynvml has no types
-    return known(info.used), known(info.total), None
+    return available(info.used), available(info.total), None
+
+
+def _throttling(bits: int) -> tuple[int, tuple[str, ...]]:
+    return bits, throttle_names(bits)
 
 
 def _text(raw: str | bytes) -> str:
@@ -76,85 +68,81 @@ def _text(raw: str | bytes) -> str:
 
 _MEMORY_FIELDS = ("memory_used_bytes", "memory_total_bytes", "memory_reserved_bytes")
 _THROTTLE_FIELDS = ("throttle_reasons", "throttle_names")
+_CORE = (pynvml.NVML_TEMPERATURE_GPU,)
 
-# Asked once, when a GPU is found in a session.
+# Made once, when a GPU is found in a session.
 IDENTITY = (
-    Question("nvmlDeviceGetName", ("name",), lambda name: (_text(name),)),
-    Question("nvmlDeviceGetPciInfo", ("pci_bus_id",), lambda info: (_text(info.busId),)),
+    Query("nvmlDeviceGetName", ("name",), lambda name: (_text(name),)),
+    Query("nvmlDeviceGetPciInfo", ("pci_bus_id",), lambda info: (_text(info.busId),)),
 )
 
-# Asked at every tick: cheap calls only (2 to 20 microseconds each, flightlessmango/MangoHud#2104).
-# Names that NVIDIA calls deprecated come first: every driver of today knows them, and where one
-# does not, `instead` is asked from then on.
+# Made at every tick: cheap calls only (2 to 20 microseconds each, flightlessmango/MangoHud#2104).
+# Names that NVIDIA calls deprecated come first: every current driver knows them, and if one
+# does not, `instead` is made from then on.
 FAST = (
-    Question(
+    Query(
         "nvmlDeviceGetUtilizationRates",
         ("utilization_percent", "memory_busy_percent"),
-        lambda rates: (known(float(rates.gpu)), known(float(rates.memory))),
+        lambda rates: (available(float(rates.gpu)), available(float(rates.memory))),
     ),
-    Question(
+    Query(
         "nvmlDeviceGetMemoryInfo",
         _MEMORY_FIELDS,
         _memory,
         (pynvml.nvmlMemory_v2,),
-        instead=Question("nvmlDeviceGetMemoryInfo", _MEMORY_FIELDS, _memory_of_old_drivers),
+        instead=Query("nvmlDeviceGetMemoryInfo", _MEMORY_FIELDS, _memory_of_old_drivers),
     ),
-    Question(
+    Query(
         "nvmlDeviceGetTemperature",
         ("temperature_c",),
         _scaled(1.0),
-        (pynvml.NVML_TEMPERATURE_GPU,),
-        instead=Question(
-            "nvmlDeviceGetTemperatureV", ("temperature_c",), _scaled(1.0), (pynvml.NVML_TEMPERATURE_GPU,)
-        ),
+        _CORE,
+        instead=Query("nvmlDeviceGetTemperatureV", ("temperature_c",), _scaled(1.0), _CORE),
     ),
-    Question("nvmlDeviceGetPowerUsage", ("power_w",), _scaled(1e-3)),
-    Question("nvmlDeviceGetTotalEnergyConsumption", ("energy_j",), _scaled(1e-3)),
-    Question("nvmlDeviceGetClockInfo", ("sm_clock_hz",), _scaled(_MHZ), (pynvml.NVML_CLOCK_SM,)),
-    Question("nvmlDeviceGetClockInfo", ("memory_clock_hz",), _scaled(_MHZ), (pynvml.NVML_CLOCK_MEM,)),
-    Question(
+    Query("nvmlDeviceGetPowerUsage", ("power_w",), _scaled(1e-3)),
+    Query("nvmlDeviceGetTotalEnergyConsumption", ("energy_j",), _scaled(1e-3)),
+    Query("nvmlDeviceGetClockInfo", ("sm_clock_hz",), _scaled(_MHZ), (pynvml.NVML_CLOCK_SM,)),
+    Query("nvmlDeviceGetClockInfo", ("memory_clock_hz",), _scaled(_MHZ), (pynvml.NVML_CLOCK_MEM,)),
+    Query(
         "nvmlDeviceGetCurrentClocksThrottleReasons",
         _THROTTLE_FIELDS,
-        lambda bits: (bits, throttle_names(bits)),
-        instead=Question(
-            "nvmlDeviceGetCurrentClocksEventReasons",
-            _THROTTLE_FIELDS,
-            lambda bits: (bits, throttle_names(bits)),
-        ),
+        _throttling,
+        instead=Query("nvmlDeviceGetCurrentClocksEventReasons", _THROTTLE_FIELDS, _throttling),
     ),
 )
 
-# Asked rarely, with processes and MIG instances: a list of processes takes milliseconds, and each
+# Made rarely, with processes and MIG instances: a list of processes takes milliseconds, and each
 # PCIe counter is watched for 20 ms within the call (NVML API reference, nvmlDeviceGetPcieThroughput).
 SLOW = (
-    Question("nvmlDeviceGetEnforcedPowerLimit", ("power_limit_w",), _scaled(1e-3)),
-    Question("nvmlDeviceGetMaxClockInfo", ("sm_clock_max_hz",), _scaled(_MHZ), (pynvml.NVML_CLOCK_SM,)),
-    Question("nvmlDeviceGetMaxClockInfo", ("memory_clock_max_hz",), _scaled(_MHZ), (pynvml.NVML_CLOCK_MEM,)),
-    Question("nvmlDeviceGetFanSpeed", ("fan_percent",), _scaled(1.0)),
-    Question(
+    Query(FIELD_VALUES, ("memory_temperature_c",), _scaled(1.0), (pynvml.NVML_FI_DEV_MEMORY_TEMP,)),
+    Query("nvmlDeviceGetEnforcedPowerLimit", ("power_limit_w",), _scaled(1e-3)),
+    Query("nvmlDeviceGetMaxClockInfo", ("sm_clock_max_hz",), _scaled(_MHZ), (pynvml.NVML_CLOCK_SM,)),
+    Query("nvmlDeviceGetMaxClockInfo", ("memory_clock_max_hz",), _scaled(_MHZ), (pynvml.NVML_CLOCK_MEM,)),
+    Query("nvmlDeviceGetFanSpeed", ("fan_percent",), _scaled(1.0)),
+    Query(
         "nvmlDeviceGetPcieThroughput",
         ("pcie_received_bytes_per_s",),
         _scaled(_KILOBYTE),
         (pynvml.NVML_PCIE_UTIL_RX_BYTES,),
     ),
-    Question(
+    Query(
         "nvmlDeviceGetPcieThroughput",
         ("pcie_sent_bytes_per_s",),
         _scaled(_KILOBYTE),
         (pynvml.NVML_PCIE_UTIL_TX_BYTES,),
     ),
-    Question(
+    Query(
         "nvmlDeviceGetTotalEccErrors",
         ("ecc_corrected_errors",),
         _count,
         (pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, pynvml.NVML_VOLATILE_ECC),
     ),
-    Question(
+    Query(
         "nvmlDeviceGetTotalEccErrors",
         ("ecc_uncorrected_errors",),
         _count,
         (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC),
     ),
-    Question("nvmlDeviceGetPersistenceMode", ("persistence_mode",), lambda mode: (bool(mode),)),
-    Question("nvmlDeviceGetMigMode", ("mig_enabled",), lambda modes: (bool(modes[0]),)),
+    Query("nvmlDeviceGetPersistenceMode", ("persistence_mode",), lambda mode: (bool(mode),)),
+    Query("nvmlDeviceGetMigMode", ("mig_enabled",), lambda modes: (bool(modes[0]),)),
 )

@@ -9,19 +9,17 @@ from pylon.monitor.status import Absence
 _NAMELESS = "index:"
 
 
-class Roster:
+class Inventory:
     """The GPUs, found again by UUID in each session: numbers and handles do not outlive one.
 
     Args:
-        driver: whom to ask.
+        driver: the open session.
         setting: value of CUDA_VISIBLE_DEVICES; None: not set.
-        window_size: readings that statistics go over.
     """
 
-    def __init__(self, driver: Driver, setting: str | None, window_size: int) -> None:
+    def __init__(self, driver: Driver, setting: str | None) -> None:
         self._driver = driver
         self._setting = setting
-        self._window_size = window_size
         self._devices: list[Device] = []
         self._visible: list[Device] = []
         self._settled = False
@@ -33,7 +31,7 @@ class Roster:
         return self._devices if self._setting is None else self._visible
 
     def enumerate(self) -> None:
-        """Find the GPUs of a new session. One that has no handle hides no other.
+        """Find the GPUs of a new session. One without a handle costs no other.
 
         Raises:
             DriverError: the session is over, or the driver does not even count its GPUs.
@@ -54,12 +52,12 @@ class Roster:
             if before is None or before.handle is not None:
                 before = self._device(f"{_NAMELESS}{index}")
             before.detach(reason, index)
-        # A nameless one of the last session has got its name, or is not counted any more.
+        # A nameless one of the last session has its name now, or is not counted any more.
         self._devices = [one for one in self._devices if one.index is not None or not _is_nameless(one)]
         self._choose()
 
     def look_again(self, device: Device) -> None:
-        """Ask anew for a GPU that the driver counted and gave no handle for.
+        """Ask again for a GPU that the driver counted and gave no handle for.
 
         Raises:
             DriverError: the session is over.
@@ -77,7 +75,7 @@ class Roster:
         self._choose()
 
     def _find(self, index: int, silent: Device | None = None) -> None:
-        """Attach the GPU with this number. `silent` is the one that stood for it so far."""
+        """Attach the GPU with this number. `silent` is the entry for it so far."""
         handle = self._driver.call("nvmlDeviceGetHandleByIndex", index)
         uuid = self._driver.call("nvmlDeviceGetUUID", handle)
         device = next((one for one in self._devices if one.uuid == uuid), None)
@@ -90,14 +88,14 @@ class Roster:
         (device or self._device(uuid)).attach(index, handle)
 
     def _device(self, uuid: str) -> Device:
-        device = Device(self._driver, uuid, self._window_size)
+        device = Device(self._driver, uuid)
         self._devices.append(device)
         return device
 
     def _choose(self) -> None:
-        """Put the GPUs in order and settle which of them the run sees.
+        """Put the GPUs in order and decide which of them the run sees.
 
-        That is settled once, as CUDA does it once in the run; but not before every GPU has a name,
+        That is decided once, as CUDA decides it once in the run; but not before every GPU has a name,
         as one without might be meant.
         """
         self._devices.sort(key=lambda device: (device.index is None, device.index or 0))

@@ -6,15 +6,13 @@ from typing import Any
 
 import pynvml
 
-from pylon.monitor.collectors.nvml.driver import Driver, DriverError, known
+from pylon.monitor.collectors.nvml.driver import Driver, DriverError, Handle, available
 from pylon.monitor.status import Absence
 from pylon.monitor.status.gpu import MIGInstance
 
-Handle = Any  # of pynvml, which has no types
-
 
 class InstanceReader:
-    """Reads the instances of one GPU. What never changes for an instance is asked once.
+    """Reads the instances of one GPU. What never changes for an instance is read once.
 
     Args:
         driver: the open session.
@@ -28,7 +26,7 @@ class InstanceReader:
         """Handle and state of each instance of `gpu`.
 
         Raises:
-            DriverError: the driver does not tell them.
+            DriverError: the driver does not list them.
         """
         found = []
         for uuid, handle in instances_of(self._driver, gpu):
@@ -40,7 +38,7 @@ class InstanceReader:
                 )
             memory = self._ask("nvmlDeviceGetMemoryInfo", handle, pynvml.nvmlMemory_v2)
             found.append((handle, _with_memory(self._known[uuid], memory)))
-        # Instances are made and destroyed at any time, and their numbers used again.
+        # Instances are created and destroyed at any time, and their numbers used again.
         self._known = {uuid: self._known[uuid] for uuid in (one.uuid for _, one in found)}
         return found
 
@@ -66,7 +64,7 @@ def instances_of(driver: Driver, gpu: Handle) -> Iterator[tuple[str, Handle]]:
 
 
 def instance_uuids(driver: Driver, gpu: Handle) -> list[str]:
-    """UUIDs of the instances of `gpu`; none where it is not divided or does not tell."""
+    """UUIDs of the instances of `gpu`; none if it is not divided or does not list them."""
     try:
         if not driver.call("nvmlDeviceGetMigMode", gpu)[0]:
             return []
@@ -84,4 +82,4 @@ def _with_memory(instance: MIGInstance, memory: Any) -> MIGInstance:  # noqa: AN
 
 
 def _bytes(number: int) -> int | None:
-    return None if known(number) is None else number
+    return None if available(number) is None else number

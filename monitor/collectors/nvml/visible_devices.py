@@ -3,13 +3,13 @@
 Sources of the rules: CUDA Programming Guide, section 5.2.1.1 (indices as nvidia-smi counts them, so
 in PCI bus order; beginnings of UUIDs that name one GPU; the list ends before the first entry that
 names no device, such as -1; empty: none; MIG-<UUID>), NVIDIA MIG User Guide, "CUDA Device
-Enumeration" (the older MIG-<GPU-UUID>/<GPU instance>/<compute instance>), and what PyTorch found CUDA
-to do beyond the text (torch/cuda/__init__.py, `_parse_visible_devices`): the first entry settles
-whether the list is of indices, GPUs or MIG instances, a number may have letters after it, and an
-entry that comes twice leaves no device at all.
+Enumeration" (the older MIG-<GPU-UUID>/<GPU instance>/<compute instance>), and CUDA's behaviour beyond
+that text as PyTorch found it (torch/cuda/__init__.py, `_parse_visible_devices`): the first entry
+decides whether the list is of indices, GPUs or MIG instances, a number may have letters after it, and
+a repeated entry leaves no device at all.
 
-CUDA_DEVICE_ORDER is not looked at. With its default, FASTEST_FIRST, a machine of unlike GPUs may
-count them differently from nvidia-smi; there CUDA_DEVICE_ORDER=PCI_BUS_ID or UUIDs leave no doubt.
+CUDA_DEVICE_ORDER is ignored. With its default, FASTEST_FIRST, a machine of different GPUs may
+count them differently from nvidia-smi; CUDA_DEVICE_ORDER=PCI_BUS_ID or UUIDs avoid that.
 """
 
 import re
@@ -27,9 +27,9 @@ def visible_uuids(
     """The UUIDs of the GPUs that `setting` leaves visible, in its order, each once.
 
     Args:
-        setting: the variable's value; None where it is not set: all GPUs.
+        setting: the variable's value; None: not set, all GPUs.
         uuids: all GPUs in the driver's order.
-        instances: the GPU of each MIG instance, both as UUIDs; needed where `names_instances` says so.
+        instances: the GPU of each MIG instance, both as UUIDs; needed if `names_instances` is true.
     """
     if setting is None:
         return list(uuids)
@@ -60,7 +60,7 @@ def hides_all(setting: str | None) -> bool:
 
 
 def names_instances(setting: str | None) -> bool:
-    """Whether `setting` names MIG instances by UUIDs of their own, which do not tell the GPU."""
+    """Whether `setting` names MIG instances by UUIDs of their own, which do not name the GPU."""
     entries = [] if setting is None else _entries(setting)
     return any(entry.startswith(_MIG) and not entry.startswith(_OLD_MIG) for entry in entries)
 

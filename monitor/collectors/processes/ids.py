@@ -1,4 +1,4 @@
-"""Which processes belong to a run, and what is known about any process."""
+"""Which processes belong to a run, and name, command and owner of any process."""
 
 import pwd
 import threading
@@ -9,30 +9,29 @@ from typing import Generic, TypeVar
 
 import psutil
 
+from pylon.monitor.collectors.proc import process_stat
+from pylon.monitor.status.gpu import COMMAND_CHARACTERS
+
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
 
-COMMAND_CHARACTERS = 160
 _PATIENCE_S = 0.2
 _MOST_ANSWERS = 1024
 # The inode number of the machine's own pid namespace: PROC_PID_INIT_INO, include/linux/proc_ns.h.
 _MACHINES_NAMESPACE = "pid:[4026531836]"
-# Of /proc/[pid]/stat, counted from the field after the name.
-_PARENT_FIELD = 1
-_START_TIME_FIELD = 19
 _MOST_ANCESTORS = 256
 
 
 def parent_of(pid: int) -> int:
-    """Parent of `pid`. Raises psutil.NoSuchProcess where that is gone."""
+    """Parent of `pid`. Raises psutil.NoSuchProcess if that is gone."""
     return psutil.Process(pid).ppid()
 
 
 class RunProcesses:
-    """Tells the processes of a run. The run's pid in a later process's hands is not the run.
+    """Recognises the processes of a run. A later process with the run's pid is not the run.
 
     The few processes in question are followed up to their ancestors: to list all processes of a
-    machine and find the run's among them costs more than all that is asked of its GPUs.
+    machine and find the run's among them costs more than all queries to its GPUs.
 
     Args:
         pid: the run's first process.
@@ -41,7 +40,7 @@ class RunProcesses:
 
     def __init__(self, pid: int, proc_root: Path = Path("/proc")) -> None:
         self._pid = pid
-        self._proc_root = proc_root
+        self._proc_root = str(proc_root)
         self._started = self._started_now()
 
     def owns(self, pid: int) -> bool:
@@ -54,21 +53,21 @@ class RunProcesses:
             if pid <= 1:
                 return False
             try:
-                pid = int(_stat_fields(self._proc_root / str(pid))[_PARENT_FIELD])
-            except (OSError, IndexError, ValueError):
+                pid = process_stat(self._proc_root, pid).parent_pid
+            except (OSError, ValueError):
                 return False
         return False
 
-    def _started_now(self) -> str | None:
+    def _started_now(self) -> int | None:
         try:
-            return _start_time(self._proc_root / str(self._pid))
-        except OSError:
+            return process_stat(self._proc_root, self._pid).started_ticks
+        except (OSError, ValueError):
             return None
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
-    """What /proc tells of a process; None where it does not.
+    """What /proc has on a process; None for what it does not have.
 
     Attributes:
         name, command: short name and command line.
@@ -82,10 +81,10 @@ class ProcessFacts:
 
 
 class ProcessTable:
-    """Looks processes up by the pids that a driver tells.
+    """Looks processes up by the pids that a driver reports.
 
-    In a container the driver may tell the host's pids, and the same number may be another process
-    here. So a pid is believed there only where that process has a GPU open.
+    In a container the driver may report the host's pids, and the same number may be another process
+    here. So a pid is accepted there only if that process has a GPU open.
 
     Args:
         proc_root, dev_root: '/proc' and '/dev', or recorded trees.
@@ -95,17 +94,17 @@ class ProcessTable:
         self._proc_root = proc_root
         self._dev_root = dev_root
         self._commands = PatientLookup(self._read_command)
-        self._owner_names = PatientLookup(_user_name)
+        self._owner_names = PatientLookup(user_name)
         self.shares_machines_pids = self._in_machines_namespace()
 
     def find(self, pid: int) -> ProcessFacts | None:
-        """What is known of `pid`; None where it is not in sight, or may be another process's number."""
+        """What is known of `pid`; None if it cannot be seen, or may be another process's number."""
         folder = self._proc_root / str(pid)
         try:
             uid = folder.stat().st_uid
             name = (folder / "comm").read_text(encoding="utf-8", errors="replace").strip()
-            started = _start_time(folder)
-        except OSError:
+            started = process_stat(str(self._proc_root), pid).started_ticks
+        except (OSError, ValueError):
             return None
         if not self.shares_machines_pids and not self._has_gpu_open(folder):
             return None
@@ -119,7 +118,7 @@ class ProcessTable:
 
     def _has_gpu_open(self, folder: Path) -> bool:
         devices = {str(one) for one in self._dev_root.glob("nvidia[0-9]*")}
-        # Where GPUs are reached in another way (as in WSL) there is nothing to compare with.
+        # If GPUs are reached in another way (as in WSL) there is nothing to compare with.
         return not devices or any(opened in devices for opened in _opened_by(folder))
 
     def _read_command(self, key: str) -> str | None:
@@ -127,19 +126,19 @@ class ProcessTable:
             raw = (self._proc_root / key.partition(" ")[0] / "cmdline").read_bytes()
         except OSError:
             return None
-        words = raw[: 4 * COMMAND_CHARACTERS].decode("utf-8", errors="replace").replace("\0", " ").strip()
-        return words[:COMMAND_CHARACTERS] or None
+        command = raw[: 4 * COMMAND_CHARACTERS].decode("utf-8", errors="replace").replace("\0", " ").strip()
+        return command[:COMMAND_CHARACTERS] or None
 
 
 class PatientLookup(Generic[Key, Answer]):
-    """A function that may hang, asked in a thread of its own and waited for a moment only.
+    """A function that may hang, called in a thread of its own and waited for a moment only.
 
     The command line of a process that is stuck in the kernel cannot be read, and a user data base on
-    the network may not answer: neither may cost a reading of the GPUs. What comes late is there the
-    next time. One question at a time: while one hangs, no other is asked.
+    the network may not answer: neither may cost a reading of the GPUs. A late answer is used the
+    next time. One call at a time: while one hangs, no other is made.
 
     Args:
-        function: gives the answer for a key; answers are kept, so it is asked once per key.
+        function: gives the answer for a key; answers are kept, so it is called once per key.
     """
 
     def __init__(self, function: Callable[[Key], Answer | None]) -> None:
@@ -148,7 +147,7 @@ class PatientLookup(Generic[Key, Answer]):
         self._asking: threading.Thread | None = None
 
     def __call__(self, key: Key) -> Answer | None:
-        """The answer; None where there is none, or none yet."""
+        """The answer; None if there is none, or none yet."""
         if key in self._answers:
             return self._answers[key]
         if self._asking is not None and self._asking.is_alive():
@@ -164,22 +163,12 @@ class PatientLookup(Generic[Key, Answer]):
         self._answers[key] = self._function(key)
 
 
-def _user_name(uid: int) -> str | None:
+def user_name(uid: int) -> str | None:
+    """Name of the user in the user data base; None if it has none. May take as long as that base does."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return None
-
-
-def _start_time(folder: Path) -> str:
-    """Start time in clock ticks; tells a process from a later one with the same pid."""
-    fields = _stat_fields(folder)
-    return fields[_START_TIME_FIELD] if len(fields) > _START_TIME_FIELD else ""
-
-
-def _stat_fields(folder: Path) -> list[str]:
-    """Fields of /proc/[pid]/stat after the name, which may hold anything, also parentheses: proc(5)."""
-    return (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
 def _opened_by(folder: Path) -> set[str]:

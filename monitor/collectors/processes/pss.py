@@ -1,4 +1,4 @@
-"""Proportional set size of processes, read where it can do no harm."""
+"""Proportional set size of processes, read so that it can do no harm."""
 
 import threading
 import time
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from pylon.monitor.collectors.counters import Pace, reason
+from pylon.monitor.collectors.attempts import reason
+from pylon.monitor.collectors.counters import Pace
 from pylon.monitor.status.values import Absence
 
 _PATIENCE_S = 0.2
@@ -20,7 +21,7 @@ class PssFigure:
 
     Attributes:
         pss_bytes: the sum, or why there is none.
-        denied: processes that do not show theirs to this user.
+        denied: processes whose size this user may not see.
         monotonic_s: when it was read; None before the first.
     """
 
@@ -37,10 +38,10 @@ class PssReader:
     is started while it does, but the other readings go on.
 
     Args:
-        interval_s: seconds between readings at least; more where they cost much.
+        interval_s: seconds between readings at least; more if they cost much.
         read: bytes of one process; raises psutil.Error or OSError.
-        supported: whether the kernel sums it up by itself. Without, a reading costs a hundred times as
-            much, and is not done.
+        supported: whether the kernel adds it up by itself. If not, a reading costs a hundred times as
+            much, and is not made.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class PssReader:
         self._thread: threading.Thread | None = None
 
     def read(self, now_s: float, pids: Sequence[int]) -> PssFigure:
-        """The newest figure; a new one where it is time and the one before has come."""
+        """The newest figure; a new one if it is due and the one before has been read."""
         if not self._supported:
             return PssFigure(Absence.UNSUPPORTED)
         if self._is_reading():

@@ -1,20 +1,23 @@
 """The run's process and its descendants: who they are, found rarely, and how they do, read often."""
 
-import os
-import resource
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import psutil
 
-from pylon.monitor.collectors.counters import Meter, known, reason
-from pylon.monitor.collectors.kernel_files import ProcessStat, process_ids, process_stat, process_stats
+from pylon.monitor.collectors.attempts import reason
+from pylon.monitor.collectors.counters import Meter
+from pylon.monitor.collectors.proc import (
+    PAGE_BYTES,
+    TICKS_PER_S,
+    ProcessStat,
+    process_ids,
+    process_stat,
+    process_stats,
+)
 from pylon.monitor.collectors.processes.pss import PssReader
 from pylon.monitor.status.cpu import ProcessTreeSample
-from pylon.monitor.status.values import Absence
-
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = resource.getpagesize()
+from pylon.monitor.status.values import Absence, value_or_none
 
 # A process's pid and start time: pids are used again.
 Identity = tuple[int, int]
@@ -25,7 +28,7 @@ class ProcessTree:
 
     Args:
         run_pid: the run's first process.
-        left_out_pid: a process that is left out with all below it; None: none.
+        left_out_pid: a process that is left out with its descendants; None: none.
         pss: reads proportional set sizes.
         proc_root: '/proc', or a recorded tree. I/O, descriptors and PSS come from psutil, from '/proc'.
     """
@@ -36,7 +39,7 @@ class ProcessTree:
         self._pss = pss
         self._proc_root = str(proc_root)
         self._members: dict[int, int] = {}
-        self._doors: dict[Identity, psutil.Process] = {}
+        self._handles: dict[Identity, psutil.Process] = {}
         self._looked_at: set[int] = set()
         self._run_started: int | None = None
         self._cpu = Meter[Identity]()
@@ -63,7 +66,7 @@ class ProcessTree:
         self._looked_at = present
 
     def find_all(self) -> dict[int, ProcessStat]:
-        """Look at every process, also where a pid was used again since; returns what was read."""
+        """Look at every process, also if its pid was used again since; returns what was read."""
         try:
             present = process_ids(self._proc_root)
         except OSError:
@@ -74,7 +77,7 @@ class ProcessTree:
         return stats
 
     def find(self, stats: Mapping[int, ProcessStat]) -> None:
-        """Take in those of `stats` that stand below the run, and not below what is left out."""
+        """Add those of `stats` that descend from the run, and not from what is left out."""
         children: dict[int, list[ProcessStat]] = {}
         for stat in stats.values():
             children.setdefault(stat.parent_pid, []).append(stat)
@@ -82,7 +85,7 @@ class ProcessTree:
         while parents:
             pid, started = parents.pop()
             for child in children.get(pid, ()):
-                # A child older than its parent: the parent's pid is in other hands by now.
+                # A child older than its parent: the parent's pid is another process's by now.
                 if child.pid == self._left_out_pid or child.started_ticks < started:
                     continue
                 if self._members.get(child.pid) != child.started_ticks:
@@ -90,7 +93,7 @@ class ProcessTree:
                     parents.append((child.pid, child.started_ticks))
 
     def locate_run(self) -> Absence | None:
-        """Why there is no run to read; None where there is."""
+        """Why there is no run to read; None if there is one."""
         try:
             stat = process_stat(self._proc_root, self._run_pid)
         except (OSError, ValueError) as error:
@@ -110,56 +113,56 @@ class ProcessTree:
         living, zombies = self._living()
         if not living:
             return Absence.LOST
-        doors = [self._door(one) for one in living]
+        handles = [self._handle(one) for one in living]
         if slow:
-            self._open_files, self._files_denied = _open_files(doors)
-        read, written, io_denied = self._io_rates(now_s, living, doors)
+            self._open_files, self._files_denied = _open_files(handles)
+        read, written, io_denied = self._io_rates(now_s, living, handles)
         pss = self._pss.read(now_s, [one.pid for one in living])
         absent: dict[str, Absence] = {}
         busy = self._cpu.rate(now_s, {_identity(one): one.cpu_ticks for one in living})
-        cpu_percent = busy if isinstance(busy, Absence) else 100.0 * busy / _TICKS_PER_S
+        cpu_percent = busy if isinstance(busy, Absence) else 100.0 * busy / TICKS_PER_S
         return ProcessTreeSample(
-            cpu_percent=known(absent, cpu_percent, "cpu_percent"),
-            rss_bytes=sum(one.rss_pages for one in living) * _PAGE_BYTES,
-            pss_bytes=known(absent, pss.pss_bytes, "pss_bytes"),
+            cpu_percent=value_or_none(absent, cpu_percent, "cpu_percent"),
+            rss_bytes=sum(one.rss_pages for one in living) * PAGE_BYTES,
+            pss_bytes=value_or_none(absent, pss.pss_bytes, "pss_bytes"),
             pss_monotonic_s=pss.monotonic_s,
             processes=len(living),
             threads=sum(one.threads for one in living),
             zombies=zombies,
-            open_files=known(absent, self._open_files, "open_files"),
-            read_bytes_per_s=known(absent, read, "read_bytes_per_s"),
-            write_bytes_per_s=known(absent, written, "write_bytes_per_s"),
+            open_files=value_or_none(absent, self._open_files, "open_files"),
+            read_bytes_per_s=value_or_none(absent, read, "read_bytes_per_s"),
+            write_bytes_per_s=value_or_none(absent, written, "write_bytes_per_s"),
             processes_denied=max(io_denied, self._files_denied, pss.denied),
             absent=absent,
         )
 
     def _living(self) -> tuple[list[ProcessStat], int]:
-        """Members that have not ended, and how many wait for their parent to take note of their end."""
+        """Members that have not ended, and how many ended ones their parent has not yet waited for."""
         stats = process_stats(self._proc_root, self.pids)
         present = {pid: stat for pid, stat in stats.items() if stat.started_ticks == self._members[pid]}
         self._members = {pid: stat.started_ticks for pid, stat in present.items()}
-        self._doors = {key: door for key, door in self._doors.items() if key[0] in present}
+        self._handles = {key: handle for key, handle in self._handles.items() if key[0] in present}
         living = [stat for stat in present.values() if not stat.ended]
         return living, len(present) - len(living)
 
-    def _door(self, stat: ProcessStat) -> psutil.Process | None:
+    def _handle(self, stat: ProcessStat) -> psutil.Process | None:
         key = _identity(stat)
-        if key not in self._doors:
+        if key not in self._handles:
             try:
-                self._doors[key] = psutil.Process(stat.pid)
+                self._handles[key] = psutil.Process(stat.pid)
             except psutil.Error:
                 return None
-        return self._doors[key]
+        return self._handles[key]
 
     def _io_rates(
-        self, now_s: float, living: list[ProcessStat], doors: list[psutil.Process | None]
+        self, now_s: float, living: list[ProcessStat], handles: list[psutil.Process | None]
     ) -> tuple[float | Absence, float | Absence, int]:
-        """Bytes read and written per second, and how many processes do not tell."""
+        """Bytes read and written per second, and how many processes do not show theirs."""
         read: dict[Identity, float] = {}
         written: dict[Identity, float] = {}
         lack, denied = Absence.UNSUPPORTED, 0
-        for stat, door in zip(living, doors, strict=True):
-            counters = _asked(door, _io_bytes)
+        for stat, handle in zip(living, handles, strict=True):
+            counters = _asked(handle, _io_bytes)
             if isinstance(counters, Absence):
                 lack = counters
                 denied += counters is Absence.DENIED
@@ -175,12 +178,12 @@ def _identity(stat: ProcessStat) -> Identity:
 
 
 def _asked(
-    door: psutil.Process | None, question: Callable[[psutil.Process], tuple[int, ...]]
+    handle: psutil.Process | None, read: Callable[[psutil.Process], tuple[int, ...]]
 ) -> tuple[int, ...] | Absence:
-    if door is None:
+    if handle is None:
         return Absence.LOST
     try:
-        return question(door)
+        return read(handle)
     # psutil has no io_counters on kernels that do not count, and its parsers raise the rest.
     except (psutil.Error, OSError, AttributeError, ValueError, RuntimeError) as error:
         return reason(error)
@@ -195,9 +198,9 @@ def _file_count(process: psutil.Process) -> tuple[int, ...]:
     return (process.num_fds(),)
 
 
-def _open_files(doors: Iterable[psutil.Process | None]) -> tuple[int | Absence, int]:
+def _open_files(handles: Iterable[psutil.Process | None]) -> tuple[int | Absence, int]:
     """Descriptors of all together, and how many processes do not show theirs."""
-    answers = [_asked(door, _file_count) for door in doors]
+    answers = [_asked(handle, _file_count) for handle in handles]
     counts = [one[0] for one in answers if not isinstance(one, Absence)]
     lacks = [one for one in answers if isinstance(one, Absence)]
     if counts:

@@ -1,7 +1,7 @@
 """A server read over a byte stream by a POSIX shell: its script, its answers, and their meaning.
 
 requests   what is sent: FAR_COMMAND, far_script(), encode_request(), HEARTBEAT
-frames     what comes back: FrameDecoder().feed(bytes) gives whole frames, take_rejections() the rest
+frames     what is received: FrameDecoder().feed(bytes) gives whole frames, take_rejections() the rest
 statuses   what it means: RemoteStatuses(window_size).build(frame, received_monotonic_s)
 """
 

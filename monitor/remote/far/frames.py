@@ -1,11 +1,11 @@
-"""Frames: what the far shell answers, taken out of a stream of bytes whole or not at all.
+"""Frames: answers of the far shell, taken out of a stream of bytes whole or not at all.
 
-    %PYLON 1 SEQUENCE BYTES SECTIONS UPTIME WALL_AT WALL     version, what was asked, what follows, clocks
+    %PYLON 1 SEQUENCE BYTES SECTIONS UPTIME WALL_AT WALL     version, number of the request, sizes, clocks
     @NAME LINES                                              a section, and its lines
     ...
     %END SEQUENCE
 
-'-' stands for a clock that cannot be read there. WALL is the wall clock at UPTIME's former value WALL_AT:
+'-' means a clock that cannot be read there. WALL is the wall clock at UPTIME's former value WALL_AT:
 it takes a process to read it, so that is done rarely.
 """
 
@@ -13,6 +13,8 @@ import enum
 import re
 from collections import deque
 from dataclasses import dataclass, field
+
+from pylon.monitor.text import printable
 
 MOST_BYTES = 2**20
 VERSION = 1
@@ -32,16 +34,16 @@ _SHOWN_BYTES = 60
 class FrameProblem(enum.Enum):
     """Why bytes from the far end were thrown away.
 
-    garbage     between two frames stands what is none
-    header      what begins as a frame does not go on as one
+    garbage     bytes between two frames
+    header      the first line of a frame is not in its format
     version     a frame of another protocol version
-    oversized   a frame, or what came before the first one, is longer than anything we asked for
+    oversized   a frame, or what came before the first one, is longer than any answer
     partial     the stream ended, or another frame began, within a frame
-    no_end      where a frame must end it does not: something was lost, or written in between
-    not_text    no UTF-8, or control characters
-    sections    its parts are not as long as it says, or one is there twice
+    no_end      a frame does not end after its length: bytes were lost, or written in between
+    not_text    not UTF-8, or control characters
+    sections    its parts do not have the stated lengths, or one is there twice
     reordered   an answer that is not newer than the one before
-    unasked     an answer to what was not asked yet
+    unasked     an answer without a request
     """
 
     GARBAGE = "garbage"
@@ -62,7 +64,7 @@ class Rejection:
 
     Attributes:
         problem: why.
-        text: the same for people; in one line, without control characters.
+        text: the same as a message; in one line, without control characters.
     """
 
     problem: FrameProblem
@@ -75,8 +77,8 @@ class Frame:
 
     Attributes:
         sequence: of the request.
-        uptime_s: the far monotonic clock; None where there is none.
-        wall_time_s: the far wall clock; likewise, and before it was first asked for.
+        uptime_s: the far monotonic clock; None if there is none.
+        wall_time_s: the far wall clock; likewise, and before it was first requested.
         sections: lines by name.
         size_bytes: on the wire.
     """
@@ -99,13 +101,13 @@ class _Header:
 
 
 class FrameDecoder:
-    """Finds frames in what comes in. One per connection; keeps MOST_BYTES and a chunk at most.
+    """Finds frames in a stream of bytes. One per connection; keeps MOST_BYTES and a chunk at most.
 
-    What stands before the first frame is a greeting (a banner, a login shell that prints), and no
-    problem; after it, everything between frames is.
+    Bytes before the first frame are a greeting (a banner, a login shell that prints), and no
+    problem; after it, all bytes between frames are one.
 
     Attributes:
-        asked: the highest sequence asked for, if the caller tells it: answers beyond are rejected.
+        asked: the highest sequence requested, if the caller sets it: answers beyond are rejected.
         newest: the sequence of the newest frame; None before.
     """
 
@@ -121,13 +123,13 @@ class FrameDecoder:
 
     @property
     def greeting(self) -> str:
-        """The beginning of what stood before the first frame: where none comes, it may say why."""
+        """The beginning of the bytes before the first frame: if no frame comes, they may explain why."""
         # What may become the first word of a frame is not taken off the data yet.
         waiting = self._data[:_MOST_GREETING_BYTES] if self.newest is None else b""
         return _shown(bytes(self._greeting + waiting), _MOST_GREETING_BYTES)
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that `data` completes. Never raises; what is no frame is in `take_rejections`."""
+        """The frames that `data` completes. Never raises; other bytes are in `take_rejections`."""
         frames: list[Frame] = []
         # So that one huge chunk takes no more memory than many small ones.
         for first in range(0, len(data), MOST_BYTES):
@@ -144,13 +146,13 @@ class FrameDecoder:
         self._data.clear()
 
     def take_rejections(self) -> list[Rejection]:
-        """What was thrown away since this was asked last; the newest of them, where they are many."""
+        """What was thrown away since the last call; the newest of them, if they are many."""
         taken = list(self._rejections)
         self._rejections.clear()
         return taken
 
     def _step(self, frames: list[Frame]) -> bool:
-        """Take the next thing off the data; False where more must come first."""
+        """Take the next part off the data; False if more must come first."""
         if self._header is None:
             return self._find_header()
         header = self._header
@@ -216,11 +218,11 @@ class FrameDecoder:
         if self.newest is not None and sequence <= self.newest:
             return Rejection(FrameProblem.REORDERED, f"came after frame {self.newest}")
         if self.asked is not None and sequence > self.asked:
-            return Rejection(FrameProblem.UNASKED, f"only {self.asked} were asked for")
+            return Rejection(FrameProblem.UNASKED, f"only {self.asked} were requested")
         return None
 
     def _drop(self, count: int) -> None:
-        """Throw away what stands before a frame, if it is anything."""
+        """Throw away the bytes before a frame, if there are any."""
         if count == 0:
             return
         dropped = bytes(self._data[: max(_SHOWN_BYTES, _MOST_GREETING_BYTES)])[:count]
@@ -233,13 +235,13 @@ class FrameDecoder:
                 self._reject(FrameProblem.OVERSIZED, f"no frame in {MOST_BYTES} bytes")
         elif not self._quiet:
             self._reject(FrameProblem.GARBAGE, f"between frames: {_shown(dropped)}")
-            # Said once; it goes on until a frame comes.
+            # Reported once; the rest up to the next frame is not.
             self._quiet = True
 
     def _refuse(self, problem: FrameProblem, text: str) -> bool:
         """Reject what looked like a header; the next one is looked for behind its first word."""
         if problem is FrameProblem.HEADER and self.newest is None:
-            # A greeting may say anything.
+            # A greeting may have any content.
             self._drop(len(_MAGIC))
             return True
         self._reject(problem, text)
@@ -256,7 +258,7 @@ def _sections(body: bytes, count: int) -> dict[str, tuple[str, ...]] | Rejection
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Rejection(FrameProblem.NOT_TEXT, f"no UTF-8: {error.reason}")
+        return Rejection(FrameProblem.NOT_TEXT, f"not UTF-8: {error.reason}")
     if not text.replace("\n", "").replace("\t", "").isprintable():
         return Rejection(FrameProblem.NOT_TEXT, "control characters")
     sections = _split(text)
@@ -274,7 +276,7 @@ def _split(text: str) -> dict[str, tuple[str, ...]] | str:
     while place < len(lines):
         found = _SECTION.fullmatch(lines[place])
         if found is None:
-            return f"none begins with {_shown(lines[place].encode())}"
+            return f"not a section's first line: {_shown(lines[place].encode())}"
         name, count = found[1], int(found[2])
         place += 1
         if count > len(lines) - place:
@@ -287,6 +289,4 @@ def _split(text: str) -> dict[str, tuple[str, ...]] | str:
 
 
 def _shown(raw: bytes, most: int = _SHOWN_BYTES) -> str:
-    """Bytes of unknown origin, so that they steer no terminal and break no log line."""
-    text = raw[:most].decode("utf-8", errors="replace")
-    return "".join(one if one.isprintable() else " " for one in text).strip()
+    return printable(raw[:most].decode("utf-8", errors="replace"), " ").strip()

@@ -1,4 +1,4 @@
-"""What stands in the sections of a frame about GPUs: how nvidia-smi is, and what it has said."""
+"""The sections of a frame about GPUs: the state of nvidia-smi, and its output."""
 
 from dataclasses import dataclass, field
 
@@ -12,16 +12,16 @@ _PROCESSES_STALE_S = 60.0
 
 @dataclass(slots=True)
 class GPUSection:
-    """The section 'gpu', as it stands in a frame.
+    """The section 'gpu' of a frame.
 
     Attributes:
         state: off, starting, missing, started, running or ended.
         since_s: uptime at which nvidia-smi was started, or ended.
-        interval_s: how often it is to look.
-        run: tells one start of it from the others.
-        queried: what it was asked for; told when that has changed and now and then.
+        interval_s: how often it is to read the GPUs.
+        run: distinguishes one start of it from the others.
+        queried: its fields; sent when they have changed, and now and then.
         lines: the newest of each GPU, with its uptime.
-        words_s, words: the newest of what it said that is no such line.
+        message_s, message: the newest of its output that is no such line.
     """
 
     state: str
@@ -30,8 +30,8 @@ class GPUSection:
     run: str
     queried: tuple[str, ...] = ()
     lines: list[tuple[float | None, str]] = field(default_factory=list)
-    words_s: float | None = None
-    words: str | None = None
+    message_s: float | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class GPUUsers:
 
 
 def gpu_section(lines: Lines) -> GPUSection:
-    """The section as it stands there. Raises MalformedError."""
+    """The section in parts. Raises MalformedError."""
     head = lines[0].split() if lines else []
     if len(head) != 5 or head[0] != "state":
         raise MalformedError("gpu")
@@ -61,7 +61,7 @@ def gpu_section(lines: Lines) -> GPUSection:
         elif name == "gpu":
             section.lines.append((_clock(at), content))
         elif name == "words":
-            section.words_s, section.words = _clock(at), content or None
+            section.message_s, section.message = _clock(at), content or None
     return section
 
 
@@ -79,16 +79,16 @@ def figures_of(section: GPUSection) -> tuple[list[tuple[float, GPUFigures]], str
         try:
             figures = gpu_figures(section.queried, line)
         except MalformedError as error:
-            nonsense = f"nvidia-smi: a line that is none of its own: {error}"
+            nonsense = f"nvidia-smi: a line that is not in its format: {error}"
             continue
-        # A GPU that has got another number stands there twice: the older line is the former one's.
+        # A GPU whose number has changed is there twice: the older line has the former number.
         if figures.uuid not in found or found[figures.uuid][0] < at_s:
             found[figures.uuid] = (at_s, figures)
     return list(found.values()), nonsense
 
 
 def gpu_users(lines: Lines | None, uptime_s: float) -> GPUUsers | Absence:
-    """Who uses GPUs, or why that is not known."""
+    """The processes on GPUs, or why they are not known."""
     if lines is None:
         return Absence.STARTING
     processes: dict[str, list[GPUProcess]] = {}
@@ -102,10 +102,10 @@ def gpu_users(lines: Lines | None, uptime_s: float) -> GPUUsers | Absence:
             if line.startswith("mig\t"):
                 listed.append(line.removeprefix("mig\t"))
                 continue
-            said = line.rpartition("\t")[2].lower()
-            if "no running processes" in said:
+            output = line.rpartition("\t")[2].lower()
+            if "no running processes" in output:
                 continue
-            if "not supported" in said or "not a valid field" in said:
+            if "not supported" in output or "not a valid field" in output:
                 return Absence.UNSUPPORTED
             uuid, process = gpu_process(line)
             processes.setdefault(uuid, []).append(process)

@@ -8,7 +8,7 @@ nl=$(printf '\nx'); nl=${nl%x}; s=; while IFS= read -r l; do [ "$l" = "#end-of-s
 #   nvidia-smi -> apps_half -|
 #                 top_half -'
 #
-# The first process, $$, watches them and ends all of them at end of input, at a failed write, and where
+# The first process, $$, watches them and ends all of them at end of input, at a failed write, and if
 # no request has come for PATIENCE_S.
 # `frames` never waits for anything but this pipe, so nothing that nvidia-smi does can hold it. Each line
 # in the pipe is one write below PIPE_BUF: lines of several writers never mix.
@@ -27,13 +27,15 @@ SYS=/sys
 PATIENCE_S=60
 SLOW_S=10
 TOP_SHARE=5
+# far_script() fills in the names between two @.
+MOST_TOP=@MOST_PROCESSES@
 tab=$(printf '\t')
 # A program that prints without an end must not fill this machine's memory through a shell's variable.
 ulimit -S -d 65536
 
 # ---- helpers -------------------------------------------------------------------------------------
 
-# now: seconds since boot, '-' where there is no /proc.
+# now: seconds since boot, '-' without /proc.
 look_at_clock() {
     read -r now idle < "$PROC/uptime" || now=-
     case $now in *[!0-9.]* | '') now=- ;; esac
@@ -63,7 +65,7 @@ clean() {
     esac
 }
 
-# uid, user: owner of process $1; '-' where that cannot be told.
+# uid, user: owner of process $1; '-' if unknown.
 owner_of() {
     uid=-
     user=-
@@ -89,11 +91,11 @@ end_group() {
     fi
 }
 
-# The supervisor ends all; where it has been killed, whoever notices does.
+# The supervisor ends all; if it has been killed, the process that notices does.
 ask_to_finish() {
     if kill -TERM $$; then
         # bash that was just about to wait takes no notice of it until its wait is over, or of a second one
-        # at once. Where the first was noticed, nobody of the group comes so far.
+        # at once. If the first was noticed, no process of the group gets this far.
         sleep 1
         kill -TERM $$
     else
@@ -139,10 +141,10 @@ forward() {
 
 # ---- GPUs ------------------------------------------------------------------------------------------
 
-# The key comes first. What a driver does not know is left out; of two names for one thing the older is first.
-gpu_fields=index,uuid,name,pci.bus_id,driver_version,utilization.gpu,utilization.memory,memory.used,memory.total,memory.reserved,temperature.gpu,power.draw,enforced.power.limit,power.limit,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,clocks_throttle_reasons.active,clocks_event_reasons.active,fan.speed,ecc.errors.corrected.volatile.total,ecc.errors.uncorrected.volatile.total,persistence_mode,mig.mode.current
+# The key comes first. A field that the driver does not know is left out.
+gpu_fields=@GPU_FIELDS@
 
-# fields: without the one that $1, nvidia-smi's words, calls invalid. Fails where it names none of them.
+# fields: without the one that $1, nvidia-smi's output, calls invalid. Fails if it names none of them.
 drop_field() {
     case $1 in *'not a valid field'*) ;; *) return 1 ;; esac
     kept=
@@ -156,7 +158,7 @@ drop_field() {
     [ "$kept" != "$fields" ] && [ -n "$kept" ] && fields=$kept
 }
 
-# What nvidia-smi prints, as messages: 'gl time line' for a GPU's figures, 'ge time words' for all else.
+# The output of nvidia-smi as messages: 'gl time line' for a GPU's figures, 'ge time text' for all else.
 relay_gpus() {
     burst=0
     second=
@@ -165,11 +167,11 @@ relay_gpus() {
         look_at_clock
         if [ "$second" = "${now%.*}" ]; then burst=$((burst + 1)); else burst=0; fi
         second=${now%.*}
-        told=
+        figures=
         if [ "${#line}" -le 1000 ]; then
-            case $line in [0-9],* | [0-9][0-9],* | [0-9][0-9][0-9],*) told=1 ;; esac
+            case $line in [0-9],* | [0-9][0-9],* | [0-9][0-9][0-9],*) figures=1 ;; esac
         fi
-        if [ -n "$told" ]; then
+        if [ -n "$figures" ]; then
             clean "$line" 1000
             text="gl $now $text"
         else
@@ -178,7 +180,7 @@ relay_gpus() {
             text="ge $now $text"
         fi
         printf '%s\n' "$text"
-        # It does not do what it was asked to: let go of it, which ends it at its next line.
+        # It does not do what was requested: close its output, which ends it at its next line.
         [ "$burst" -lt 512 ] && [ "$words" -lt 64 ] || break
     done
 }
@@ -232,10 +234,10 @@ gpu_half() {
     done
 }
 
-# Who computes on GPUs: 'al uid user name line' each, then 'ae time', with which the list is whole.
-# Where a GPU is divided ($1), 'al mig line' too for each line that lists its parts.
+# The processes that compute on GPUs: 'al uid user name line' each, then 'ae time', with which the list is whole.
+# If a GPU is divided ($1), 'al mig line' too for each line that lists its parts.
 apps_half() {
-    # In a container the driver may tell the host's pids: then nothing here is said to be that process.
+    # In a container the driver may report the host's pids: then no process here is taken for that one.
     pids_are_ours=
     case $(readlink "$PROC/self/ns/pid") in 'pid:[4026531836]') pids_are_ours=1 ;; esac
     while :; do
@@ -277,7 +279,7 @@ apps_half() {
 
 # ---- the busiest processes ---------------------------------------------------------------------------
 
-# list: with '$1:$2' in its place, from large to small, the first 10 of it.
+# list: with '$1:$2' in its place, from large to small, the first $MOST_TOP of it.
 put_in_list() {
     kept=
     count=0
@@ -288,7 +290,7 @@ put_in_list() {
             count=$((count + 1))
             new=
         fi
-        [ "$count" -lt 10 ] && [ "$item" != "$1:" ] || break
+        [ "$count" -lt "$MOST_TOP" ] && [ "$item" != "$1:" ] || break
         kept="$kept $item"
         count=$((count + 1))
     done
@@ -298,8 +300,8 @@ put_in_list() {
 least_of() {
     set -- $1
     least=0
-    if [ $# -ge 10 ]; then
-        shift 9
+    if [ $# -ge "$MOST_TOP" ]; then
+        shift $((MOST_TOP - 1))
         least=${1%%:*}
     fi
 }
@@ -350,10 +352,10 @@ top_half() {
                 least_of "$by_memory"
                 least_memory=$least
             fi
-            eval "told_$pid=\"\${22} \$used \${before:+known}\""
+            eval "figures_$pid=\"\${22} \$used \${before:+known}\""
         done
         for pid in $former_pids; do
-            eval "[ -n \"\$told_$pid\" ]" || unset "seen_$pid"
+            eval "[ -n \"\$figures_$pid\" ]" || unset "seen_$pid"
         done
         chosen=
         for item in $by_cpu $by_memory; do
@@ -364,12 +366,12 @@ top_half() {
             IFS= read -r name < "$PROC/$pid/comm" || continue
             owner_of "$pid"
             clean "$name" 32
-            eval "set -- \$told_$pid"
+            eval "set -- \$figures_$pid"
             [ -n "$3" ] || set -- "$1" -
             printf 'tl %s\t%s\t%s\t%s\t%s\t%s\n' "$pid" "$uid" "$user" "$1" "$2" "$text"
         done
         for pid in $pids; do
-            unset "told_$pid"
+            unset "figures_$pid"
         done
         printf 'te %s %s %s\n' "$began" "$former" "$page"
         former_pids=$pids
@@ -389,7 +391,7 @@ top_half() {
 }
 
 # ---- frames: everything that is known, one block for each request -------------------------------------
-# What changes rarely is told when it has changed, and in the slow ones again.
+# What changes rarely is sent when it has changed, and in the slow ones again.
 
 # A section of the answer: name $1, number of lines $2, lines $3.
 section() {
@@ -485,7 +487,7 @@ cgroup_section() {
     section cgroup "$count" "$lines"
 }
 
-# Which devices have hardware behind them (1) or stand in for some (0), and the names of the former.
+# Which devices have hardware behind them (1) or not (0), and the names of the former.
 devices_section() {
     lines= count=0
     disks= cards=
@@ -645,7 +647,7 @@ beat=
 nap=
 frames_pid=
 trap finish TERM HUP INT QUIT
-# Nobody is harmed by URG who does not wait for it: not even one who has got this pid after us.
+# URG harms no process that does not wait for it: not even a later one with this pid.
 trap 'beat=1' URG
 exec 3<&0 4>&1 </dev/null >/dev/null
 forward <&3 3<&- 4>&- | frames 3<&- &

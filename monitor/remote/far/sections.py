@@ -1,15 +1,15 @@
-"""What stands in the sections of a frame about the host: files of /proc as the kernel writes them.
+"""The sections of a frame about the host: files of /proc as the kernel writes them.
 
 Each function takes the lines of one section and gives all of it, or raises MalformedError.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple, TypeVar
 
-from pylon.monitor.collectors.host import CoreTimes, Memory, Swap
-from pylon.monitor.status.cpu import TopProcess
-from pylon.monitor.status.values import Absence
+from pylon.monitor.collectors.host_figures import CoreTimes, Memory, Swap, busiest
+from pylon.monitor.status.cpu import MOST_PROCESSES, TopProcess
+from pylon.monitor.status.values import Absence, Side
 
 Value = TypeVar("Value")
 Lines = tuple[str, ...]
@@ -19,7 +19,6 @@ TICKS_PER_S = 100.0
 _SECTOR_BYTES = 512
 _MOST_DIGITS = 20
 _PAGE_BYTES = range(512, 2**24)
-_MOST_PROCESSES = 10
 
 
 class MalformedError(ValueError):
@@ -34,7 +33,7 @@ class Devices(NamedTuple):
 
 
 def parsed(lines: Lines | None, parse: Callable[[Lines], Value]) -> Value | Absence:
-    """The parsed section; UNSUPPORTED where the far end does not have it, UNREACHABLE on nonsense."""
+    """The parsed section; UNSUPPORTED if the far end does not have it, UNREACHABLE on nonsense."""
     if lines is None:
         return Absence.UNSUPPORTED
     try:
@@ -64,9 +63,9 @@ def _words(line: str) -> list[str]:
     return words
 
 
-def core_times(lines: Lines) -> dict[str, CoreTimes]:
+def core_times(lines: Lines) -> dict[Hashable, CoreTimes]:
     """/proc/stat: CPU seconds of each core that is online, by its name."""
-    cores: dict[str, CoreTimes] = {}
+    cores: dict[Hashable, CoreTimes] = {}
     for line in lines:
         name, *words = _words(line)
         if name == "cpu":
@@ -93,7 +92,7 @@ def _meminfo(lines: Lines) -> dict[str, int]:
 
 
 def memory(lines: Lines) -> Memory | Absence:
-    """/proc/meminfo; UNSUPPORTED where the kernel is too old to tell what is available."""
+    """/proc/meminfo; UNSUPPORTED if the kernel is too old to report what is available."""
     found = _meminfo(lines)
     total, available = found.get("MemTotal"), found.get("MemAvailable")
     if total is None or available is None:
@@ -133,7 +132,7 @@ def net_bytes(lines: Lines) -> dict[str, tuple[int, int]]:
     """/proc/net/dev: bytes received and sent, by name."""
     found: dict[str, tuple[int, int]] = {}
     for line in lines:
-        # Names may hold a colon themselves (aliases); what follows the last one are numbers.
+        # Names may contain a colon themselves (aliases); what follows the last one are numbers.
         name, _, rest = line.rpartition(":")
         words = rest.split()
         if len(words) < 9 or not name.strip():
@@ -169,10 +168,8 @@ def top_processes(lines: Lines) -> tuple[float | None, tuple[TopProcess, ...]]:
         raise MalformedError("page")
     elapsed_s = None if now is None or former is None or former >= now else now - former
     rows = [_process(line, page_bytes, elapsed_s) for line in lines[1:]]
-    busy = [one for one in rows if one.cpu_percent]
-    by_cpu = sorted(busy, key=lambda one: -(one.cpu_percent or 0))[: _MOST_PROCESSES // 2]
-    others = sorted((one for one in rows if one not in by_cpu), key=lambda one: -one.rss_bytes)
-    return now, tuple((by_cpu + others)[:_MOST_PROCESSES])
+    named = busiest(rows, lambda one: one.cpu_percent or 0.0, lambda one: one.rss_bytes, MOST_PROCESSES)
+    return now, tuple(named)
 
 
 def _process(line: str, page_bytes: int, elapsed_s: float | None) -> TopProcess:
@@ -182,4 +179,5 @@ def _process(line: str, page_bytes: int, elapsed_s: float | None) -> TopProcess:
     pid, uid, user, pages, ticks, name = words
     used = None if ticks == "-" or elapsed_s is None else 100.0 * whole(ticks) / TICKS_PER_S / elapsed_s
     owner = next((one for one in (user, uid) if one not in ("-", "")), None)
-    return TopProcess(whole(pid), name, owner, used, whole(pages) * page_bytes, of_run=False)
+    rss_bytes = whole(pages) * page_bytes
+    return TopProcess(whole(pid), name, owner, used, rss_bytes, of_run=False, side=Side.REMOTE)

@@ -1,22 +1,21 @@
-"""What nvidia-smi prints: a line of figures per GPU, lists of processes and of parts, and its excuses."""
+"""The output of nvidia-smi: a line of figures per GPU, lists of processes and of parts, and its errors."""
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from pylon.monitor.collectors.nvml.fields import throttle_names
+from pylon.monitor.collectors.gpu_figures import Figures
 from pylon.monitor.remote.far.sections import MalformedError, whole
-from pylon.monitor.status.gpu import GPUProcess, MIGInstance
-from pylon.monitor.status.values import Absence
+from pylon.monitor.status.gpu import COMMAND_CHARACTERS, GPUProcess, MIGInstance, smi_fields
+from pylon.monitor.status.throttling import throttle_names
+from pylon.monitor.status.values import Absence, Side
 
 _MIB = 2**20
 _MHZ = 1e6
 _MOST_INDEX_DIGITS = 3
-COMMAND_CHARACTERS = 160
 
-# Words in place of a value, in lower case. Of others ('Unknown Error', 'ERR!') all that is known is that
-# there is none.
+# Texts in place of a value, in lower case. Others ('Unknown Error', 'ERR!') only mean that there is none.
 _REASONS = {
     "n/a": Absence.UNSUPPORTED,
     "not supported": Absence.UNSUPPORTED,
@@ -29,7 +28,7 @@ _REASONS = {
     "reset required": Absence.LOST,
     "timeout": Absence.HUNG,
 }
-# In whatever else it prints: no driver, no right, and a machine that has a driver and no GPU.
+# In other output: no driver, no permission, and a machine that has a driver and no GPU.
 _NO_DRIVER = (
     "communicate with the nvidia driver",
     "libnvidia-ml.so",
@@ -44,15 +43,13 @@ _WHOLE = re.compile(r"GPU [0-9]+: .*\(UUID:\s*(GPU-[0-9A-Za-z-]+)\)\s*")
 _OLD_PART = re.compile(r"MIG-GPU-[0-9A-Za-z-]+/([0-9]{1,4})/([0-9]{1,4})")
 
 
-@dataclass(slots=True)
-class GPUFigures:
-    """One line: fields of GPUSample, and the reasons of those that are absent."""
+@dataclass(slots=True, kw_only=True)
+class GPUFigures(Figures):
+    """One line."""
 
     uuid: str
     index: int
-    values: dict[str, Any] = field(default_factory=dict)
-    absent: dict[str, Absence] = field(default_factory=dict)
-    driver_version: str | None = None
+    driver_version: str | None
 
 
 def _text(word: str) -> str:
@@ -86,73 +83,78 @@ def _bits(word: str) -> int:
     return int(word, 16)
 
 
-# In the order of preference where two tell the same.
-_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "name": ("name", _text),
-    "pci.bus_id": ("pci_bus_id", _text),
-    "utilization.gpu": ("utilization_percent", _number(1.0, "%")),
-    "utilization.memory": ("memory_busy_percent", _number(1.0, "%")),
-    "memory.used": ("memory_used_bytes", _amount),
-    "memory.total": ("memory_total_bytes", _amount),
-    "memory.reserved": ("memory_reserved_bytes", _amount),
-    "temperature.gpu": ("temperature_c", _number(1.0)),
-    "power.draw": ("power_w", _number(1.0, "W")),
-    "enforced.power.limit": ("power_limit_w", _number(1.0, "W")),
-    "power.limit": ("power_limit_w", _number(1.0, "W")),
-    "clocks.sm": ("sm_clock_hz", _number(_MHZ, "MHz")),
-    "clocks.mem": ("memory_clock_hz", _number(_MHZ, "MHz")),
-    "clocks.max.sm": ("sm_clock_max_hz", _number(_MHZ, "MHz")),
-    "clocks.max.mem": ("memory_clock_max_hz", _number(_MHZ, "MHz")),
-    "clocks_throttle_reasons.active": ("throttle_reasons", _bits),
-    "clocks_event_reasons.active": ("throttle_reasons", _bits),
-    "fan.speed": ("fan_percent", _number(1.0, "%")),
-    "ecc.errors.corrected.volatile.total": ("ecc_corrected_errors", whole),
-    "ecc.errors.uncorrected.volatile.total": ("ecc_uncorrected_errors", whole),
-    "persistence_mode": ("persistence_mode", _switch),
-    "mig.mode.current": ("mig_enabled", _switch),
+_CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "name": _text,
+    "pci_bus_id": _text,
+    "utilization_percent": _number(1.0, "%"),
+    "memory_busy_percent": _number(1.0, "%"),
+    "memory_used_bytes": _amount,
+    "memory_total_bytes": _amount,
+    "memory_reserved_bytes": _amount,
+    "temperature_c": _number(1.0),
+    "memory_temperature_c": _number(1.0),
+    "power_w": _number(1.0, "W"),
+    "power_limit_w": _number(1.0, "W"),
+    "sm_clock_hz": _number(_MHZ, "MHz"),
+    "memory_clock_hz": _number(_MHZ, "MHz"),
+    "sm_clock_max_hz": _number(_MHZ, "MHz"),
+    "memory_clock_max_hz": _number(_MHZ, "MHz"),
+    "throttle_reasons": _bits,
+    "throttle_names": lambda word: throttle_names(_bits(word)),
+    "fan_percent": _number(1.0, "%"),
+    "ecc_corrected_errors": whole,
+    "ecc_uncorrected_errors": whole,
+    "persistence_mode": _switch,
+    "mig_enabled": _switch,
 }
-TOLD_FIELDS = frozenset(name for name, _ in _FIELDS.values()) | {"throttle_names"}
+_KEY = ("index", "uuid")
+# By field of GPUSample: what nvidia-smi calls it, preferred first, and the value that a word means.
+_FIELDS = {field: (names, _CONVERTERS[field]) for field, names in smi_fields().items() if field not in _KEY}
+SMI_FIELDS = frozenset(_FIELDS)
+# The key comes first, as the far script expects; MIG mode last: it looks for that at a line's end.
+QUERIED = (
+    *_KEY,
+    "driver_version",
+    *dict.fromkeys(name for names, _ in _FIELDS.values() for name in names),
+)
 
 
 def gpu_figures(queried: tuple[str, ...], line: str) -> GPUFigures:
     """One GPU's line of `--query-gpu --format=csv,noheader,nounits`.
 
     Args:
-        queried: the fields that were asked for, 'index' and 'uuid' among them.
+        queried: the fields that were requested, 'index' and 'uuid' among them.
         line: what was printed.
 
     Raises:
-        MalformedError: it is no such line. One bad value is none: its field is absent as UNREACHABLE.
+        MalformedError: it is no such line. One bad value is no error: its field is absent as UNREACHABLE.
     """
     words = [word.strip() for word in line.split(",")]
     if len(words) != len(queried):
         raise MalformedError(f"{len(words)} values for {len(queried)} fields")
-    told = dict(zip(queried, words, strict=True))
-    index, uuid = told.get("index", ""), told.get("uuid", "")
+    answers = dict(zip(queried, words, strict=True))
+    index, uuid = answers.get("index", ""), answers.get("uuid", "")
     if (
         not uuid.startswith("GPU-")
         or not re.fullmatch(r"[0-9A-Za-z-]{5,80}", uuid)
         or len(index) > _MOST_INDEX_DIGITS
     ):
         raise MalformedError("no identity")
-    figures = GPUFigures(uuid, whole(index))
-    version = told.get("driver_version", "")
-    figures.driver_version = version if re.fullmatch(r"[0-9.]{1,20}", version) else None
-    for name, (target, convert) in _FIELDS.items():
-        if target in figures.values:
-            continue
-        answer = _value(told[name], convert) if name in told else Absence.UNSUPPORTED
-        if not isinstance(answer, Absence):
-            figures.values[target] = answer
-            figures.absent.pop(target, None)
-        elif figures.absent.get(target, Absence.UNSUPPORTED) is Absence.UNSUPPORTED:
-            figures.absent[target] = answer
-    bits = figures.values.get("throttle_reasons")
-    if bits is None:
-        figures.absent["throttle_names"] = figures.absent["throttle_reasons"]
-    else:
-        figures.values["throttle_names"] = throttle_names(bits)
+    version = answers.get("driver_version", "")
+    known_version = version if re.fullmatch(r"[0-9.]{1,20}", version) else None
+    figures = GPUFigures(uuid=uuid, index=whole(index), driver_version=known_version)
+    for field, (names, convert) in _FIELDS.items():
+        found = [_value(answers[name], convert) for name in names if name in answers]
+        figures.put(field, _preferred(found))
     return figures
+
+
+def _preferred(answers: list[Any]) -> Any:  # noqa: ANN401 - any field's type, or an Absence
+    """The first value; without one the first reason that is more than 'unsupported'."""
+    reasons = [one for one in answers if isinstance(one, Absence)]
+    values = [one for one in answers if not isinstance(one, Absence)]
+    telling = [one for one in reasons if one is not Absence.UNSUPPORTED]
+    return (values + telling + [Absence.UNSUPPORTED])[0]
 
 
 def _value(word: str, convert: Callable[[str], Any]) -> Any:  # noqa: ANN401 - any field's type, or an Absence
@@ -167,7 +169,7 @@ def _value(word: str, convert: Callable[[str], Any]) -> Any:  # noqa: ANN401 - a
 def gpu_process(line: str) -> tuple[str, GPUProcess]:
     """The UUID of a GPU, and a process that computes on it. Raises MalformedError.
 
-    The line is 'uid, user and name', as /proc there tells them, and one line of
+    The line is 'uid, user and name', as they are in /proc there, and one line of
     `--query-compute-apps=gpu_uuid,pid,used_memory,process_name`, with tabs between.
     """
     parts = line.split("\t")
@@ -187,6 +189,7 @@ def gpu_process(line: str) -> tuple[str, GPUProcess]:
         owner_uid=None if uid is None else whole(uid),
         owner_name=user,
         of_run=False,
+        side=Side.REMOTE,
     )
 
 
@@ -203,15 +206,16 @@ def mig_instances(lines: list[str]) -> dict[str, tuple[MIGInstance, ...]]:
             # Drivers before 470 name a part by its numbers.
             numbers = _OLD_PART.fullmatch(part[1])
             ids = (None, None) if numbers is None else (int(numbers[1]), int(numbers[2]))
-            found[gpu] = (*found[gpu], MIGInstance(part[1], *ids))
+            instance = MIGInstance(part[1], ids[0], ids[1], side=Side.REMOTE)
+            found[gpu] = (*found[gpu], instance)
     return found
 
 
-def absence_of(words: str) -> Absence | None:
-    """What nvidia-smi's words say of all GPUs; None where there simply is none."""
-    said = words.lower()
-    if _NO_DEVICES in said:
+def absence_of(output: str) -> Absence | None:
+    """Why nvidia-smi's message leaves all GPUs absent; None if the machine has none."""
+    message = output.lower()
+    if _NO_DEVICES in message:
         return None
-    if any(one in said for one in _NO_DRIVER):
+    if any(one in message for one in _NO_DRIVER):
         return Absence.UNSUPPORTED
-    return Absence.DENIED if any(one in said for one in _DENIED) else Absence.UNREACHABLE
+    return Absence.DENIED if any(one in message for one in _DENIED) else Absence.UNREACHABLE

@@ -6,10 +6,9 @@ from pylon.monitor.remote.far.frames import Frame
 from pylon.monitor.remote.far.gpus import RemoteGPUs
 from pylon.monitor.remote.far.host import RemoteHost
 from pylon.monitor.remote.far.sections import parsed, system
-from pylon.monitor.status.cpu import CPUStatus
 from pylon.monitor.status.remote import RemoteStatus
 from pylon.monitor.status.values import Absence
-from pylon.monitor.status.window import Window
+from pylon.monitor.status.windows import CPUWindows
 
 
 class RemoteStatuses:
@@ -20,10 +19,7 @@ class RemoteStatuses:
     """
 
     def __init__(self, window_size: int) -> None:
-        self._cpu_percent = Window(window_size)
-        self._memory_used_bytes = Window(window_size)
-        self._run_cpu_percent = Window(window_size)
-        self._run_rss_bytes = Window(window_size)
+        self._windows = CPUWindows(window_size)
         self._host = RemoteHost()
         self._gpus = RemoteGPUs(window_size)
         self._uptime_s: float | None = None
@@ -41,25 +37,17 @@ class RemoteStatuses:
 
         Args:
             frame: the newest.
-            received_monotonic_s: when it came in: the time of the samples.
+            received_monotonic_s: when it arrived: the time of the samples.
             received_wall_s: the same on the wall clock; None: now.
-            sent_monotonic_s: when it was asked for; without it there is no round trip, and the clock
-                offset contains the way back.
+            sent_monotonic_s: when it was requested; without it there is no round trip, and the clock
+                offset includes the way back.
         """
         wall_s = time.time() if received_wall_s is None else received_wall_s
         self._notice_restart(frame)
         trip_s = None if sent_monotonic_s is None else max(0.0, received_monotonic_s - sent_monotonic_s)
         offset_s = None if frame.wall_time_s is None else frame.wall_time_s - wall_s + (trip_s or 0.0) / 2
-        sample = self._host.sample(frame, received_monotonic_s, wall_s)
-        cpu = CPUStatus(
-            sample,
-            self._cpu_percent.add(sample.cpu_percent),
-            self._memory_used_bytes.add(sample.memory_used_bytes),
-            self._run_cpu_percent.add(None),
-            self._run_rss_bytes.add(None),
-        )
         return RemoteStatus(
-            cpu=cpu,
+            cpu=self._windows.status(self._host.sample(frame, received_monotonic_s, wall_s)),
             gpu=self._gpus.status(frame, received_monotonic_s, wall_s),
             clock_offset_s=offset_s,
             far_uptime_s=frame.uptime_s,
@@ -69,12 +57,12 @@ class RemoteStatuses:
         )
 
     def _notice_restart(self, frame: Frame) -> None:
-        """Begin anew where the machine did: its counters have nothing to do with those of before."""
-        told = parsed(frame.sections.get("system"), system)
-        told = {} if isinstance(told, Absence) else told
-        other = "boot" in told and told["boot"] != self._system.get("boot", told["boot"])
+        """Start again if the machine did: its counters have nothing to do with those of before."""
+        found = parsed(frame.sections.get("system"), system)
+        found = {} if isinstance(found, Absence) else found
+        other = "boot" in found and found["boot"] != self._system.get("boot", found["boot"])
         back = None not in (frame.uptime_s, self._uptime_s) and (frame.uptime_s or 0) < (self._uptime_s or 0)
         if other or back:
             self._host = RemoteHost()
-        self._system |= told
+        self._system |= found
         self._uptime_s = frame.uptime_s

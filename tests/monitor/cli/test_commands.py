@@ -62,7 +62,8 @@ def test_machine_is_shown_to_programs(driver: StandIn) -> None:
     done = once("once", "--json", environment=driver.environment)
     assert (done.returncode, done.stderr) == (0, "")
     content = json.loads(done.stdout, parse_constant=no_constant)
-    assert set(content) >= {"cpu", "gpu", "health"}
+    assert set(content) >= {"cpu", "gpu", "health", "origins", "remote_origins"}
+    assert "memory_used_bytes" in content["origins"]["MIGInstance"]
     cpu, gpu = content["cpu"]["localhost"], content["gpu"]["localhost"]
     assert cpu["absence"] is None
     assert 0 <= cpu["age_s"] < 30

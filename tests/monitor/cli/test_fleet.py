@@ -108,6 +108,9 @@ def test_once_as_json_has_the_same_content_for_every_server(fleet: Sshd) -> None
     assert set(shown["cpu"]) == set(shown["gpu"]) == {"localhost", "gpu2"}
     here, there = (shown["cpu"][server]["status"]["sample"] for server in ("localhost", "gpu2"))
     assert here.keys() == there.keys()
+    assert (here["side"], there["side"]) == ("local", "remote")
+    near, far = (shown[name]["GPUSample"]["power_w"]["source"] for name in ("origins", "remote_origins"))
+    assert (near, far) == ("nvmlDeviceGetPowerUsage", "nvidia-smi --query-gpu=power.draw")
     assert here["memory_total_bytes"] == there["memory_total_bytes"]
     assert shown["health"]["RemoteMonitor-0"]["servers"]["gpu2"]["last_error"] is None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pylon.monitor.collectors import kernel_files
+from pylon.monitor.collectors import proc
 from pylon.monitor.collectors.cgroup.local import CgroupReader
 from pylon.monitor.status import Absence, CgroupSample
 
@@ -352,7 +352,7 @@ def test_refused_files_say_why(machine, monkeypatch, error, wanted) -> None:
             raise OSError(error, os.strerror(error))
         return opened(path, *arguments)
 
-    monkeypatch.setattr(kernel_files.os, "open", refusing)
+    monkeypatch.setattr(proc.os, "open", refusing)
     sample = machine.read()
     assert sample.absent["memory_used_bytes"] is wanted
     assert sample.absent["cpu_pressure_percent"] is wanted

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pylon.monitor.collectors.counters import Meter, Pace, known, reason
+from pylon.monitor.collectors.attempts import reason
+from pylon.monitor.collectors.counters import Meter, Pace
 from pylon.monitor.status import Absence
+from pylon.monitor.status.values import value_or_none
 
 
 def test_first_reading_has_no_rate() -> None:
@@ -68,8 +70,8 @@ def test_costly_reading_is_made_more_rarely() -> None:
 
 def test_known_notes_the_reason_under_each_name() -> None:
     absent: dict[str, Absence] = {}
-    assert known(absent, 0, "zero") == 0
-    assert known(absent, Absence.DENIED, "one", "other") is None
+    assert value_or_none(absent, 0, "zero") == 0
+    assert value_or_none(absent, Absence.DENIED, "one", "other") is None
     assert absent == {"one": Absence.DENIED, "other": Absence.DENIED}
 
 

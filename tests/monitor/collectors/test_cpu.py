@@ -22,9 +22,10 @@ from pylon.monitor.status import (
     CPUStatus,
     ProcessTreeSample,
     Scope,
+    TopProcess,
     origins,
 )
-from pylon.monitor.status.window import Window
+from pylon.monitor.status.windows import CPUWindows
 
 # None is the answer itself there: no limit, or no period passed.
 NO_LIMIT = {"memory_limit_bytes", "memory_limit_used_bytes", "cpu_limit_cores", "throttled_percent"}
@@ -172,17 +173,27 @@ def test_nothing_that_psutil_refuses_ends_a_reading(monkeypatch, clock) -> None:
     assert sample.run.processes_denied == sample.run.processes
 
 
-def test_every_measured_field_tells_its_origin() -> None:
-    untold = {"monotonic_s", "wall_time_s", "absent", "version", "cgroup", "run", "processes_denied"}
+def test_every_measured_field_has_its_origin() -> None:
+    unmeasured = {
+        "monotonic_s",
+        "wall_time_s",
+        "absent",
+        "version",
+        "cgroup",
+        "run",
+        "processes_denied",
+        "side",
+    }
     for kind, scopes in (
         (CPUSample, {Scope.HOST}),
         (CgroupSample, {Scope.CGROUP}),
         (ProcessTreeSample, {Scope.PROCESS}),
+        (TopProcess, {Scope.PROCESS, Scope.HOST}),
     ):
-        told = origins(kind)
+        found = origins(kind)
         names = {one.name for one in dataclasses.fields(kind) if not one.name.endswith("monotonic_s")}
-        assert names - told.keys() <= untold
-        assert {one.scope for one in told.values()} == scopes
+        assert names - found.keys() <= unmeasured
+        assert {one.scope for one in found.values()} == scopes
 
 
 def test_sample_can_be_sent_and_is_small(clock) -> None:
@@ -200,7 +211,7 @@ def test_status_has_windows_of_host_and_run(clock) -> None:
     assert isinstance(status, CPUStatus)
     assert (status.cpu_percent.count, status.memory_used_bytes.count, status.run_rss_bytes.count) == (0, 1, 1)
     assert status.run_rss_bytes.newest == status.sample.run.rss_bytes
-    assert isinstance(monitor._run_cpu_percent, Window)
+    assert isinstance(monitor._windows, CPUWindows)
 
 
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, True, "10"])

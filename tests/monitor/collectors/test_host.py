@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from pylon.monitor.collectors.host import CoreTimes, HostReader, Utilisation, compared
+from pylon.monitor.collectors.host import HostReader
+from pylon.monitor.collectors.host_figures import CoreTimes, Utilisation, compared
 from pylon.monitor.status import Absence
 
 

@@ -11,7 +11,10 @@
  *   crash CALL, segv CALL     abort, or touch memory that is not there, inside CALL
  *   error CALL CODE [I]       return CODE from CALL; with I, for that GPU
  *   unsupported CALL [I]      the same with NVML_ERROR_NOT_SUPPORTED
- *   value CALL NUMBER [I]     what CALL tells, where it tells one number
+ *   value CALL NUMBER [I]     the answer of CALL, if that is one number
+ *   value FIELD NUMBER [I]    the value of this field (NVML_FI_*) in nvmlDeviceGetFieldValues (default 61)
+ *   field_error FIELD CODE [I]  CODE inside the value of this field; the call itself succeeds
+ *   field_type FIELD TYPE     nvmlValueType_t of this field's value (default 1, unsigned int)
  *   init_error CODE           return CODE from nvmlInit
  *   lost I                    GPU I answers NVML_ERROR_GPU_IS_LOST at every call on its handle
  *   lost_handle I             there is no handle for it either
@@ -46,6 +49,12 @@ typedef struct { unsigned long long total, free, used; } memory_t;
 typedef struct { unsigned int version; unsigned long long total, reserved, free, used; } memory_v2_t;
 typedef struct { unsigned int pid; unsigned long long used; unsigned int gpu_instance, compute_instance; } process_t;
 typedef struct { unsigned int version; int sensor, value; } temperature_t;
+typedef struct {
+    unsigned int field, scope;
+    long long timestamp, latency;
+    int type, answer;
+    union { double floating; unsigned int whole; unsigned long long large; int negative; unsigned short small; } value;
+} field_value_t;
 typedef struct {
     char legacy[16];
     unsigned int domain, bus, device, id, subsystem;
@@ -315,6 +324,27 @@ WHOLE_CALL(nvmlDeviceGetPcieThroughput, (handle_t *device, int counter, unsigned
            *kilobytes = counter ? 2000 : 1000)
 WHOLE_CALL(nvmlDeviceGetTotalEccErrors, (handle_t *device, int kind, int counter, unsigned long long *count),
            (void)counter; *count = kind ? 0 : 3)
+
+/* An error of one field lies inside its value. */
+static void fill(const handle_t *device, field_value_t *value) {
+    char field[16];
+    long answer = SUCCESS, number = 61, type = 1;
+    snprintf(field, sizeof field, "%u", value->field);
+    ruled("field_error", field, device->gpu, &answer);
+    ruled("value", field, device->gpu, &number);
+    ruled("field_type", field, device->gpu, &type);
+    value->answer = (int)answer;
+    value->type = (int)type;
+    value->value.large = 0;
+    if (answer != SUCCESS) return;
+    if (type == 0) value->value.floating = (double)number;
+    else if (type == 5) value->value.negative = (int)number;
+    else if (type == 6) value->value.small = (unsigned short)number;
+    else if (type == 1) value->value.whole = (unsigned int)number;
+    else value->value.large = (unsigned long long)number;
+}
+WHOLE_CALL(nvmlDeviceGetFieldValues, (handle_t *device, int count, field_value_t *values),
+           for (int i = 0; i < count; i++) fill(device, &values[i]))
 WHOLE_CALL(nvmlDeviceGetPersistenceMode, (handle_t *device, int *mode), *mode = (int)TELL(1))
 
 /* ---- parts ---- */

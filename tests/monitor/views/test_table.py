@@ -5,11 +5,13 @@ import json
 
 import pytest
 
-from pylon.monitor import Absence, MonitorHealth, MonitorState, ServerHealth
+from pylon.monitor import Absence, MonitorHealth, MonitorState, ServerHealth, Side
 from pylon.monitor.status.failure import Failure
+from pylon.monitor.text import printable
+from pylon.monitor.views.host import host_lines
 from pylon.monitor.views.plain import origins_record, snapshot_record
 from pylon.monitor.views.table import table_lines, trouble_lines
-from pylon.monitor.views.text import gib, number, percent, printable, seconds
+from pylon.monitor.views.text import gib, number, percent, seconds
 from tests.monitor.statuses import cpu, gpu, gpus, process, seen, snapshot
 
 
@@ -74,6 +76,34 @@ def test_record_is_json() -> None:
     assert again["gpu"]["one"]["status"]["gpus"][0]["processes"][0]["owner_name"] == "alice"
     assert again["health"]["RemoteMonitor-0"]["servers"]["one"]["last_error"]["kind"] == "UnreachableError"
     assert again["origins"]["CPUSample"]["cpu_percent"]["source"] == "/proc/stat"
+
+
+def test_origins_are_those_of_every_class_that_a_record_has() -> None:
+    kinds = {
+        *("CPUSample", "CgroupSample", "ProcessTreeSample", "TopProcess"),
+        *("GPUStatus", "GPUSample", "GPUProcess", "MIGInstance"),
+    }
+    for side in Side:
+        assert origins_record(side).keys() == kinds
+    assert origins_record()["MIGInstance"]["memory_used_bytes"]["source"] == "nvmlDeviceGetMemoryInfo"
+    assert origins_record(Side.REMOTE)["MIGInstance"]["uuid"]["source"] == "nvidia-smi -L"
+
+
+def test_a_record_names_the_side_that_each_sample_was_taken_on() -> None:
+    far = gpu(processes=(process(),), side=Side.REMOTE)
+    record = snapshot_record(snapshot(one=gpus(far), two=gpus(gpu())), health())
+    assert [record["gpu"][name]["status"]["gpus"][0]["side"] for name in ("one", "two")] == [
+        "remote",
+        "local",
+    ]
+
+
+def test_memory_temperature_is_in_the_full_view_of_a_server_only() -> None:
+    shown = snapshot(one=gpus(gpu(temperature_c=45.0, memory_temperature_c=61.0), gpu(1, temperature_c=46.0)))
+    first, second = host_lines(shown, "one")[-2:]
+    assert "45 °C (memory 61 °C)" in first
+    assert second.endswith("46 °C")
+    assert not any("61 °C" in line for line in table_lines(shown, health(), ["one"]))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ import dataclasses
 
 import pytest
 
-from pylon.monitor.collectors.nvml.fields import throttle_names
+from pylon.monitor.collectors.gpu_figures import IDENTITY_FIELDS, MEASURED_FIELDS, USER_FIELDS
+from pylon.monitor.collectors.nvml.fields import FAST, IDENTITY, SLOW
 from pylon.monitor.status import Absence, GPUProcess, GPUSample, Scope, origins
 from pylon.monitor.status.gpu import MIGInstance
+from pylon.monitor.status.throttling import throttle_names
 from tests.monitor.nvml_stand_in import StandIn
 from tests.monitor.nvml_stand_in.reader import Reader
 
@@ -52,6 +54,7 @@ def test_every_field_of_a_gpu(tmp_path):
         throttle_reasons=4,
         throttle_names=("sw_power_cap",),
         slow_monotonic_s=status.monotonic_s,
+        memory_temperature_c=61.0,
         sm_clock_max_hz=1980e6,
         memory_clock_max_hz=2619e6,
         power_limit_w=700.0,
@@ -70,13 +73,75 @@ def test_every_field_of_a_gpu(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [GPUSample, GPUProcess, MIGInstance])
-def test_every_measured_field_tells_its_origin(kind):
-    told = origins(kind)
-    unmeasured = {"absent", "slow_monotonic_s", "processes_left_out"}
-    assert {one.name for one in dataclasses.fields(kind)} - set(told) <= unmeasured
-    assert all(origin.source for origin in told.values())
+def test_every_measured_field_has_its_origin(kind):
+    found = origins(kind)
+    unmeasured = {"absent", "slow_monotonic_s", "processes_left_out", "side"}
+    assert {one.name for one in dataclasses.fields(kind)} - set(found) <= unmeasured
+    assert all(origin.source for origin in found.values())
     if kind is GPUSample:
-        assert {origin.scope for origin in told.values()} == {Scope.DEVICE}
+        assert {origin.scope for origin in found.values()} == {Scope.DEVICE}
+
+
+def calls_of(query):
+    return [query.call] if query.instead is None else [query.call, *calls_of(query.instead)]
+
+
+def test_origin_of_a_field_is_the_call_that_gives_it():
+    found = origins(GPUSample)
+    for query in (*IDENTITY, *FAST, *SLOW):
+        # Two versions of a function have one name in the documentation.
+        calls = " or ".join(dict.fromkeys(calls_of(query)))
+        assert {found[name].source for name in query.fields} == {calls}, query.fields
+
+
+def test_every_field_of_a_gpu_is_queried_or_derived():
+    queried = [name for query in (*IDENTITY, *FAST, *SLOW) for name in query.fields]
+    assert len(queried) == len(set(queried))
+    assert {name for query in IDENTITY for name in query.fields} == set(IDENTITY_FIELDS)
+    assert MEASURED_FIELDS - set(queried) == {*USER_FIELDS, "mig_instances"}
+
+
+MEMORY_TEMPERATURE = 82
+
+
+@pytest.mark.parametrize(("kind", "number"), [(0, 55), (1, 61), (2, 62), (3, 63), (4, 64), (5, -5), (6, 66)])
+def test_value_of_a_field_is_read_by_its_type(tmp_path, kind, number):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave(f"field_type {MEMORY_TEMPERATURE} {kind}", f"value {MEMORY_TEMPERATURE} {number}")
+    with Reader(stand_in.environment) as reader:
+        assert reader.collect().gpus[0].memory_temperature_c == number
+
+
+@pytest.mark.parametrize(
+    ("code", "absence"),
+    [(NO_PERMISSION, Absence.DENIED), (TIMEOUT, Absence.HUNG), (UNKNOWN, Absence.UNREACHABLE)],
+)
+def test_error_inside_a_field_value_is_its_reason_and_is_tried_again(tmp_path, code, absence):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave("gpus 2", f"field_error {MEMORY_TEMPERATURE} {code} 0", stand_in.logging)
+    with Reader(stand_in.environment, slow_interval_s=1.0) as reader:
+        ill, well = reader.collect().gpus
+        assert ill.absent == {"memory_temperature_c": absence}
+        assert well.memory_temperature_c == 61.0
+        stand_in.behave("gpus 2", stand_in.logging)
+        assert reader.collect().gpus[0].memory_temperature_c == 61.0
+    assert stand_in.calls(gpu=0)["nvmlDeviceGetFieldValues"] == 2
+
+
+@pytest.mark.parametrize("code", [NOT_SUPPORTED, INVALID_ARGUMENT])
+def test_field_value_that_is_not_supported_is_asked_once_in_a_session(tmp_path, code):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave(f"field_error {MEMORY_TEMPERATURE} {code}", stand_in.logging)
+    with Reader(stand_in.environment, slow_interval_s=1.0) as reader:
+        for _ in range(4):
+            gpu = reader.collect().gpus[0]
+        assert gpu.absent == {"memory_temperature_c": Absence.UNSUPPORTED}
+        assert gpu.temperature_c == 45.0
+        assert stand_in.calls()["nvmlDeviceGetFieldValues"] == 1
+        assert stand_in.calls()["nvmlDeviceGetFanSpeed"] == 4, "slow fields were read at each of these ticks"
+        reader.ask("close")
+        reader.collect()
+        assert stand_in.calls()["nvmlDeviceGetFieldValues"] == 2, "a new session asks again"
 
 
 FIELDS_OF_CALL = {
@@ -86,6 +151,7 @@ FIELDS_OF_CALL = {
     "nvmlDeviceGetPowerUsage": {"power_w"},
     "nvmlDeviceGetTotalEnergyConsumption": {"energy_j"},
     "nvmlDeviceGetClockInfo": {"sm_clock_hz", "memory_clock_hz"},
+    "nvmlDeviceGetFieldValues": {"memory_temperature_c"},
     "nvmlDeviceGetMaxClockInfo": {"sm_clock_max_hz", "memory_clock_max_hz"},
     "nvmlDeviceGetEnforcedPowerLimit": {"power_limit_w"},
     "nvmlDeviceGetFanSpeed": {"fan_percent"},

@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 
-from pylon.monitor.collectors.nvml.processes import MOST_PROCESSES
 from pylon.monitor.collectors.processes.ids import PatientLookup, ProcessTable, RunProcesses
 from pylon.monitor.status import Absence
+from pylon.monitor.status.gpu import MOST_PROCESSES
 from tests.monitor.nvml_stand_in import StandIn
 from tests.monitor.nvml_stand_in.reader import Reader
 

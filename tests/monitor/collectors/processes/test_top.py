@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from pylon.monitor.collectors.kernel_files import ProcessStat, process_ids, process_stats
+from pylon.monitor.collectors.proc import ProcessStat, process_ids, process_stats
 from pylon.monitor.collectors.processes.pss import PssReader
 from pylon.monitor.collectors.processes.top import TopProcesses
 from pylon.monitor.status import Absence
@@ -143,7 +143,7 @@ def test_command_line_is_not_told() -> None:
 
 
 def test_owner_without_a_name_is_a_number(monkeypatch) -> None:
-    monkeypatch.setattr("pylon.monitor.collectors.processes.top._user_name", lambda uid: None)
+    monkeypatch.setattr("pylon.monitor.collectors.processes.top.user_name", lambda uid: None)
     found = TopProcesses().rank(0.0, process_stats("/proc", {os.getpid()}), set())
     assert found[0].user == str(os.getuid())
 

@@ -40,6 +40,7 @@ def test_figures_and_processes_come(shell) -> None:
     assert first.name == "NVIDIA H100 80GB HBM3"
     assert first.utilization_percent == 37.0
     assert first.memory_used_bytes == 2**30
+    assert (first.temperature_c, first.memory_temperature_c) == (41.0, 57.0)
     assert first.absent["power_w"] is Absence.UNREACHABLE
     assert first.absent["fan_percent"] is Absence.UNSUPPORTED
     assert first.absent["pcie_sent_bytes_per_s"] is Absence.UNSUPPORTED
@@ -59,6 +60,8 @@ def test_a_driver_that_does_not_know_new_fields_tells_the_others(shell) -> None:
     with far_shell("old", shell) as far:
         status = far.status_when(lambda status: status.gpu.gpus)
     assert status.gpu.gpus[0].utilization_percent == 37.0
+    assert status.gpu.gpus[0].temperature_c == 41.0
+    assert status.gpu.gpus[0].absent["memory_temperature_c"] is Absence.UNSUPPORTED
     assert status.gpu.gpus[0].absent["mig_enabled"] is Absence.UNSUPPORTED
     assert status.gpu.gpus[0].absent["mig_instances"] is Absence.UNSUPPORTED
 

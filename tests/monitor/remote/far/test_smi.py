@@ -1,20 +1,24 @@
 """What nvidia-smi prints, over driver generations; captures/ is written after its style, not recorded."""
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pylon.monitor.remote.far import far_script
 from pylon.monitor.remote.far.sections import MalformedError
 from pylon.monitor.remote.far.smi import (
-    TOLD_FIELDS,
+    SMI_FIELDS,
     absence_of,
     gpu_figures,
     gpu_process,
     mig_instances,
 )
 from pylon.monitor.status import Absence
+from pylon.monitor.status.cpu import MOST_PROCESSES
+from pylon.monitor.status.gpu import smi_fields
 
 CAPTURES = Path(__file__).parent / "captures"
 GPU = "GPU-aaaabbbb-1111-2222-3333-444455556666"
@@ -65,7 +69,7 @@ def test_a_virtual_gpu_tells_little() -> None:
 def test_each_gpu_and_field_has_its_own_reason() -> None:
     well, lost, faulty = capture("driver_550_h100")
     assert well.values["memory_reserved_bytes"] == 331 * 2**20
-    assert set(lost.absent) == TOLD_FIELDS - {"name", "pci_bus_id"}
+    assert set(lost.absent) == SMI_FIELDS - {"name", "pci_bus_id"}
     assert set(lost.absent.values()) <= {Absence.LOST, Absence.UNSUPPORTED}
     assert lost.absent["power_w"] is Absence.LOST
     assert faulty.absent["utilization_percent"] is Absence.UNREACHABLE
@@ -78,7 +82,34 @@ def test_each_gpu_and_field_has_its_own_reason() -> None:
 def test_every_field_has_a_value_or_a_reason(name) -> None:
     for gpu in capture(name):
         assert gpu.values.keys().isdisjoint(gpu.absent)
-        assert gpu.values.keys() | gpu.absent.keys() == TOLD_FIELDS
+        assert gpu.values.keys() | gpu.absent.keys() == SMI_FIELDS
+
+
+def test_the_far_script_queries_exactly_what_can_be_read_here() -> None:
+    (line,) = [one for one in far_script().decode().splitlines() if one.startswith("gpu_fields=")]
+    queried = line.removeprefix("gpu_fields=").split(",")
+    assert len(queried) == len(set(queried))
+    answers = ", ".join(["0", GPU, *("" for _ in queried[2:])])
+    assert queried[:2] == ["index", "uuid"], "the far script recognises a line by its first value"
+    assert queried[-1] == "mig.mode.current", "and a divided GPU by its last one"
+    figures = gpu_figures(tuple(queried), answers)
+    assert set(figures.absent.values()) == {Absence.UNREACHABLE}, "each field is queried by one name at least"
+    assert figures.absent.keys() == SMI_FIELDS == smi_fields().keys() - {"index", "uuid"}
+    for name in set(queried) - {"index", "uuid", "driver_version"}:
+        assert any(name in names for names in smi_fields().values()), f"{name} is queried and not read"
+
+
+def test_the_far_script_has_no_gap_left() -> None:
+    assert re.findall("@[A-Z_]+@", far_script().decode()) == []
+    assert f"\nMOST_TOP={MOST_PROCESSES}\n" in far_script().decode()
+
+
+def test_driver_550_reports_the_memory_temperature_of_hbm() -> None:
+    queried = ("index", "uuid", "temperature.gpu", "temperature.memory")
+    figures = gpu_figures(queried, f"0, {GPU}, 45, 61")
+    assert (figures.values["temperature_c"], figures.values["memory_temperature_c"]) == (45.0, 61.0)
+    figures = gpu_figures(queried, f"0, {GPU}, 45, N/A")
+    assert figures.absent["memory_temperature_c"] is Absence.UNSUPPORTED
 
 
 @pytest.mark.parametrize(
@@ -147,13 +178,13 @@ def test_words_say_why_there_is_nothing() -> None:
     assert absence_of("Failed to initialize NVML: Driver/library version mismatch") is Absence.UNREACHABLE
 
 
-@given(st.text(max_size=200), st.lists(st.sampled_from(sorted(TOLD_FIELDS)), max_size=4))
+@given(st.text(max_size=200), st.lists(st.sampled_from(sorted(SMI_FIELDS)), max_size=4))
 def test_any_line_is_read_whole_or_refused(line, more) -> None:
     try:
         figures = gpu_figures(("index", "uuid", *more), line)
     except MalformedError:
         return
-    assert figures.values.keys() | figures.absent.keys() == TOLD_FIELDS
+    assert figures.values.keys() | figures.absent.keys() == SMI_FIELDS
 
 
 @given(st.lists(st.text(max_size=30), min_size=24, max_size=24))

@@ -156,7 +156,7 @@ def test_a_container_has_its_control_group() -> None:
         "cpu.pressure some avg10=1.50 avg60=0.10 avg300=0.00 total=1",
     )
     filled = [one.format(1_000_000 if "usage" in one else 10) for one in fast]
-    first = statuses.build(frame(100.0, cgroup=(*filled, *slow)), 0.0).cpu.sample.cgroup
+    first = statuses.build(frame(100.0, devices=DEVICES, cgroup=(*filled, *slow)), 0.0).cpu.sample.cgroup
     assert first.version == 2
     assert (first.memory_used_bytes, first.memory_limit_bytes, first.memory_limit_used_bytes) == (
         1000,

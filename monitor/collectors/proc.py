@@ -1,13 +1,12 @@
-"""Small files of /proc and /sys, read whole, and what stands in them."""
+"""Files of /proc and /sys, read whole, and /proc/PID/stat. Standard library only: every process loads it."""
 
 import os
 from typing import NamedTuple
 
-from pylon.monitor.collectors.counters import reason
-from pylon.monitor.status.values import Absence
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _MOST_BYTES = 65536
-_MOST_DIGITS = 20
 
 
 def content(path: str) -> bytes:
@@ -20,37 +19,6 @@ def content(path: str) -> bytes:
         return os.read(descriptor, _MOST_BYTES)
     finally:
         os.close(descriptor)
-
-
-def integer(text: bytes) -> int | Absence:
-    """A whole number, which may be negative; UNREACHABLE where it is none."""
-    digits = text[1:] if text.startswith(b"-") else text
-    return int(text) if digits.isdigit() and len(digits) <= _MOST_DIGITS else Absence.UNREACHABLE
-
-
-def number(path: str) -> int | Absence:
-    """The one number in a file."""
-    try:
-        text = content(path).strip()
-    except OSError as error:
-        return reason(error)
-    return integer(text)
-
-
-def pairs(path: str) -> dict[bytes, int] | Absence:
-    """A file of lines 'name number'; other lines are passed over."""
-    try:
-        lines = content(path).splitlines()
-    except OSError as error:
-        return reason(error)
-    rows = (line.split() for line in lines)
-    values = {row[0]: integer(row[1]) for row in rows if len(row) == 2}
-    return {name: value for name, value in values.items() if not isinstance(value, Absence)}
-
-
-def entry(values: dict[bytes, int] | Absence, name: bytes) -> int | Absence:
-    """One number of `pairs`; UNSUPPORTED where the kernel does not write it."""
-    return values if isinstance(values, Absence) else values.get(name, Absence.UNSUPPORTED)
 
 
 class ProcessStat(NamedTuple):
@@ -77,7 +45,7 @@ class ProcessStat(NamedTuple):
 
 
 def process_stat(proc_root: str, pid: int) -> ProcessStat:
-    """All that /proc/PID/stat tells. Raises OSError once it is gone, ValueError on nonsense.
+    """What is in /proc/PID/stat. Raises OSError when the process is gone, ValueError on nonsense.
 
     Not psutil's: from this one file (9 us) come parent, CPU time, threads, memory and identity,
     for which psutil opens three, and makes an object first (60 us). The host has hundreds of processes.
@@ -87,7 +55,7 @@ def process_stat(proc_root: str, pid: int) -> ProcessStat:
     closing = line.rfind(b")")
     fields = line[closing + 2 :].split(None, 22)
     if closing < 0 or len(fields) < 22:
-        raise ValueError(f"{proc_root}/{pid}/stat: not as proc(5) says")
+        raise ValueError(f"{proc_root}/{pid}/stat: not in the format of proc(5)")
     return ProcessStat(
         pid,
         int(fields[1]),
@@ -106,7 +74,7 @@ def process_ids(proc_root: str) -> set[int]:
 
 
 def process_stats(proc_root: str, pids: set[int]) -> dict[int, ProcessStat]:
-    """What /proc/PID/stat tells of each; those that are gone or cannot be read are left out."""
+    """/proc/PID/stat of each; processes that are gone or cannot be read are left out."""
     found = {}
     for pid in pids:
         try:
