@@ -41,12 +41,12 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 class Command:
     """A running `python -m monitor`."""
 
-    def __init__(self, *arguments: str, stdout: int = subprocess.PIPE) -> None:
+    def __init__(self, *arguments: str, stdout: int = subprocess.PIPE, terminal: str = "xterm") -> None:
         self.mark = uuid.uuid4().hex
         self.process = subprocess.Popen(
             [sys.executable, "-m", "monitor", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, _MARK: self.mark},
+            env={**os.environ, _MARK: self.mark, "TERM": terminal},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -166,9 +166,10 @@ def test_watch_writes_lines_where_nobody_looks(fleet: Sshd) -> None:
     assert len(out.splitlines()) >= 9
 
 
-def test_watch_draws_in_place_on_a_terminal(fleet: Sshd) -> None:
+def drawn_on(terminal: str, *arguments: str) -> bytes:
+    """What `watch` writes to a terminal of this type."""
     master, slave = pty.openpty()
-    with Command("watch", *at_file(fleet), "--interval-s", "1", "--count", "4", stdout=slave) as command:
+    with Command("watch", *arguments, stdout=slave, terminal=terminal) as command:
         os.close(slave)
         drawn = b""
         with contextlib.suppress(OSError):
@@ -176,8 +177,19 @@ def test_watch_draws_in_place_on_a_terminal(fleet: Sshd) -> None:
                 drawn += piece
         assert command.process.wait(30) == 0
     os.close(master)
+    return drawn
+
+
+def test_watch_draws_in_place_on_a_terminal(fleet: Sshd) -> None:
+    drawn = drawn_on("xterm", *at_file(fleet), "--interval-s", "1", "--count", "4")
     assert drawn.count(b"\x1b[H") == 4
     assert b"third" in drawn
+
+
+def test_watch_writes_lines_on_a_terminal_that_cannot_move_its_cursor() -> None:
+    drawn = drawn_on("dumb", "--no-gpu", "--interval-s", "0.5", "--count", "2")
+    assert b"\x1b" not in drawn
+    assert drawn.count(b"localhost") == 2
 
 
 def test_watch_whose_reader_has_gone_ends_quietly(fleet: Sshd) -> None:
