@@ -1,6 +1,7 @@
 """Settings of every test, and real image pairs if they are available: they are no part of the repository."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ _OF_THE_CALLER = ("PYTHONUNBUFFERED", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LIN
 for _name in _OF_THE_CALLER:
     os.environ.pop(_name, None)
 os.environ["TERM"] = "xterm"
+
+# So must their signals: nohup and a shell's background jobs have them ignored, which programs inherit. What
+# has a handler here is set to its default in a program that is started, and this process still survives it.
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 _NEXT_TO_REPOSITORY = Path(__file__).resolve().parents[1] / "shared/data/LEVIR_samples"
 
