@@ -122,6 +122,7 @@ def test_once_ends_early_where_waiting_does_not_help_and_says_why(fleet: Sshd, t
     assert time.monotonic() - began < 20, "the time limit is 30 s"
 
 
+@pytest.mark.slow
 def test_free_names_the_servers_that_a_job_fits_on(fleet: Sshd) -> None:
     with Command("free", *at_file(fleet), "--memory-gb", "24", "--json") as command:
         code, out, err = command.result()
@@ -153,6 +154,7 @@ def test_wrong_command_line_is_told_at_once(arguments: tuple[str, ...], expected
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_watch_writes_lines_where_nobody_looks(fleet: Sshd) -> None:
     with Command("watch", *at_file(fleet), "--interval-s", "1", "--count", "6", "--json") as command:
         code, out, _ = command.result()
@@ -180,6 +182,7 @@ def drawn_on(terminal: str, *arguments: str) -> bytes:
     return drawn
 
 
+@pytest.mark.slow
 def test_watch_draws_in_place_on_a_terminal(fleet: Sshd) -> None:
     drawn = drawn_on("xterm", *at_file(fleet), "--interval-s", "1", "--count", "4")
     assert drawn.count(b"\x1b[H") == 4
@@ -202,6 +205,7 @@ def test_watch_whose_reader_has_gone_ends_quietly(fleet: Sshd) -> None:
         assert command.result()[2] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)],

@@ -129,6 +129,7 @@ actions = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(policies, actions)
 def test_nothing_is_deleted_before_its_replacement_is_on_the_disk(
@@ -231,6 +232,7 @@ def of_toy(toy: Toy) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [3, 6, 7])
 def test_checkpoints_of_every_second_step_stay_and_a_killed_run_goes_on_from_the_newest(
     make_toy: Callable[[str], Toy], call: int
