@@ -26,7 +26,7 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 
-_NEXT_TO_REPOSITORY = Path(__file__).resolve().parents[1] / "shared/data/LEVIR_samples"
+_NEXT_TO_REPOSITORY = Path(__file__).resolve().parents[2] / "shared/data/LEVIR_samples"
 
 
 @pytest.fixture(scope="session")

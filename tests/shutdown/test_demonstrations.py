@@ -9,6 +9,8 @@ from tests.faults.harness import REPOSITORY
 from tests.monitor.nvml_stand_in import StandIn
 from tests.shutdown.demonstrations import End, Row
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedProcess[str]":
@@ -22,7 +24,6 @@ def line_of(shown: "subprocess.CompletedProcess[str]", monitor: str, number: int
     return [line for line in shown.stdout.splitlines() if line.startswith(monitor)][number]
 
 
-@pytest.mark.slow
 def test_others_show_their_faults_and_pylon_shows_none(shown: "subprocess.CompletedProcess[str]") -> None:
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert shown.stderr == ""
@@ -32,7 +33,6 @@ def test_others_show_their_faults_and_pylon_shows_none(shown: "subprocess.Comple
     assert set(verdicts.values()) == {"-"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("monitor", ["thread that polls", "process that polls"])
 def test_busy_loop_takes_the_core_that_pylon_leaves_alone(
     shown: "subprocess.CompletedProcess[str]", monitor: str
