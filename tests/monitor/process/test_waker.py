@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from pylon.monitor.process.waker import Waker
 
 # Far beyond what a wake needs, far below the time that the wait would take without it.
