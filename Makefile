@@ -1,11 +1,13 @@
 # The two commands of README: make run, make test. PYTHON=... names the interpreter for .venv.
+#   make quick         the tests that are not marked slow, about a minute
+#   make test T=path   one file, folder or test
 PYLON_DATASETS ?= datasets
 export PYLON_DATASETS
-# Most tests wait for processes, not for processors. Real processes are killed beside each other, so one
-# that fails is tried once more; the summary shows it.
+# Most tests wait for processes, not for processors.
 TEST_PROCESSES ?= 3
+IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile
 
-.PHONY: run test check
+.PHONY: run test quick check
 
 run:
 	@scripts/environment.sh
@@ -14,7 +16,11 @@ run:
 
 test:
 	@scripts/environment.sh test
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --reruns 1
+	.venv/bin/python -m pytest $(if $(T),$(T),$(IN_PARALLEL))
+
+quick:
+	@scripts/environment.sh test
+	.venv/bin/python -m pytest -m "not slow" $(if $(T),$(T),$(IN_PARALLEL))
 
 check:
 	@scripts/environment.sh test

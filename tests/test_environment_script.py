@@ -115,6 +115,7 @@ def test_disk_that_fills_up_while_installing(clone: Path) -> None:
     assert "the disk is full" in done.stderr
 
 
+@pytest.mark.slow
 def test_no_network(clone: Path) -> None:
     # A port that nothing listens on answers as an unplugged network does: at once, with a refusal.
     done = set_up(

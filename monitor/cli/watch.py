@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -21,6 +22,8 @@ _INTERVAL_S = 2.0
 _PICTURE_S = 1.0
 _HOME, _TO_END_OF_LINE, _TO_END = "\x1b[H", "\x1b[K", "\x1b[J"
 _CLEAR = "\x1b[2J"
+# A terminal of these types may not know the codes above.
+_TERMINALS_WITHOUT_CURSOR = {"", "dumb", "unknown"}
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -39,7 +42,7 @@ def watch(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -
     if options.no_gpu:
         settings["gpu"] = False
     settings = {"interval_s": _INTERVAL_S, **chosen.settings, **settings}
-    terminal = sys.stdout.isatty() and not options.json
+    terminal = _draws_in_place() and not options.json
     # On a terminal ages go on between readings, too.
     picture_s = min(settings["interval_s"], _PICTURE_S) if terminal else settings["interval_s"]
     started_s, shown = time.monotonic(), 0
@@ -53,6 +56,10 @@ def watch(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -
             if options.count is not None and shown >= options.count:
                 return 0
     return signals.exit_code
+
+
+def _draws_in_place() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in _TERMINALS_WITHOUT_CURSOR
 
 
 def _until_next(started_s: float, shown: int, picture_s: float) -> float:

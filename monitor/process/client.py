@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from pylon.monitor.process.backoff import Backoff
+from pylon.monitor.process.closed_streams import spare_closed_streams
 from pylon.monitor.process.messages import (
     HEALTH_EVERY_S,
     RELEASE,
@@ -114,6 +115,7 @@ class MonitorClient:
         if self._thread is not None or self._stopped:
             return
         self._owner_pid = os.getpid()
+        logger.addFilter(spare_closed_streams)
         try:
             self._waker.open()
             thread = threading.Thread(target=self._run, name="pylon-monitor", daemon=True)

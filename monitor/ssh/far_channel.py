@@ -10,6 +10,7 @@ from pylon.monitor.ssh.wire import Wire
 
 _CHUNK_BYTES = 65536
 _KEPT_BYTES = 4096
+_STATUS_WITHIN_S = 0.5
 
 
 class Connection(Protocol):
@@ -148,6 +149,10 @@ class FarChannel:
     def _ended(self) -> SSHError:
         """Why nothing comes any more; closes the rest."""
         by_us = self._closed
+        if not by_us and self._connection.fault is None:
+            # A server sends the status after the end of the output. A lost connection sets the event, too.
+            self._channel.status_event.wait(_STATUS_WITHIN_S)
+            self._drain()
         self.close()
         fault = self._connection.fault
         if fault is not None:

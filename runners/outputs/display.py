@@ -1,7 +1,8 @@
-"""The progress of a run on screen: a live display on a terminal, plain lines anywhere else."""
+"""The progress of a run on screen: a live display if the terminal can move its cursor, else plain lines."""
 
 import contextlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pylon.monitor import record_text
 
+# What such a terminal does with the codes that move its cursor is not known.
+_TERMINALS_WITHOUT_CURSOR = {"", "dumb", "unknown"}
 # The display is drawn by the step that finds it due, never by a thread of its own.
 _REDRAW_EVERY_S = 0.5
 _LINE_EVERY_S = 15.0
@@ -127,7 +130,7 @@ class TerminalDisplay:
 @contextlib.contextmanager
 def opened_display(console: Console) -> Iterator[Display]:
     """A display that fits where `console` writes; log lines stay readable above a live one."""
-    if not console.is_terminal:
+    if not _moves_its_cursor(console):
         yield PlainDisplay()
         return
     progress = Progress(
@@ -154,11 +157,15 @@ class _ConsoleLines(logging.StreamHandler[TextIO]):
 
 def console_handler(console: Console) -> logging.Handler:
     """The log handler for people: through the live display on a terminal, plain text elsewhere."""
-    if console.is_terminal:
+    if _moves_its_cursor(console):
         return RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S", markup=False)
     handler: logging.Handler = _ConsoleLines(cast(TextIO, console.file))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     return handler
+
+
+def _moves_its_cursor(console: Console) -> bool:
+    return console.is_terminal and os.environ.get("TERM", "").lower() not in _TERMINALS_WITHOUT_CURSOR
 
 
 def _fields(status: Status) -> dict[str, str]:

@@ -4,11 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.monitor.nvml_stand_in import StandIn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_quick_run_prints_a_table_with_pylon_beside_others(tmp_path: Path) -> None:
     StandIn(tmp_path)  # skips where there is no C compiler
     command = [sys.executable, "-m", "benchmarks.monitors", "--quick", "--seconds", "1", "--parts", "cpu"]

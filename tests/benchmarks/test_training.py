@@ -11,6 +11,8 @@ from benchmarks.training import __main__ as command
 from benchmarks.training import steps
 from benchmarks.training.contenders import CONTENDERS, Contender
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -94,6 +94,7 @@ def test_focal_loss_without_gamma_is_cross_entropy(weights: list[float] | None) 
     assert torch.allclose(logits.grad, other.grad, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 def test_gradient_is_that_of_finite_differences(loss: nn.Module) -> None:
     logits, target = make_batch()
@@ -127,6 +128,7 @@ def test_wholly_ignored_batch_costs_nothing_and_moves_nothing(loss: nn.Module) -
     assert not logits.grad.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("size", [0.0, 1e2, 6e4])

@@ -50,6 +50,7 @@ def test_crop_that_fits_nowhere_is_refused(crop_size: int, air_change_root: Path
         AirChangeDataset(air_change_root, "train", crop_size=crop_size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holdout_corner", [False, True])
 def test_pixels_of_crops_come_from_outside_the_test_area(holdout_corner: bool, air_change_root: Path) -> None:
     dataset = AirChangeDataset(
@@ -82,6 +83,7 @@ def test_published_number_of_crops_is_the_default(air_change_root: Path) -> None
     ]
 
 
+@pytest.mark.slow
 def test_test_split_is_the_top_left_of_every_image(air_change_root: Path) -> None:
     dataset = AirChangeDataset(air_change_root, "test")
     assert [datapoint["meta_info"]["case"] for datapoint in dataset] == list(CASES)
@@ -110,6 +112,7 @@ def test_val_split_without_hold_out_is_refused_with_the_key(air_change_root: Pat
         AirChangeDataset(air_change_root, "val")
 
 
+@pytest.mark.slow
 def test_images_and_label_are_what_the_files_hold(air_change_root: Path) -> None:
     datapoint = AirChangeDataset(air_change_root, "test")[0]
     first, second = datapoint["inputs"]["img_1"], datapoint["inputs"]["img_2"]

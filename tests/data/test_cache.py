@@ -98,6 +98,7 @@ def test_entry_is_a_copy_and_is_never_replaced() -> None:
     assert np.array_equal(found, image(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_child_finds_what_the_parent_put(method: str, start: Callable[..., BaseProcess]) -> None:
     cache = SharedImageCache(10_000)
@@ -108,6 +109,7 @@ def test_child_finds_what_the_parent_put(method: str, start: Callable[..., BaseP
     assert ours.recv() == [image(0).tolist()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_parent_finds_what_a_child_put(method: str, start: Callable[..., BaseProcess]) -> None:
     cache = SharedImageCache(10_000)
@@ -234,6 +236,7 @@ def test_worker_stopped_inside_the_lock_costs_a_miss_not_a_hang(start: Callable[
     assert cache.get("a") is not None
 
 
+@pytest.mark.slow
 def test_workers_killed_at_any_moment_leave_a_cache_that_works(start: Callable[..., BaseProcess]) -> None:
     cache = SharedImageCache(2_000_000)
     moments = random.Random(3)

@@ -92,6 +92,7 @@ def expected() -> list[Batches]:
     return epochs(loader, 5, 6, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -269,6 +270,7 @@ def test_signal_to_all_processes_of_a_job_leaves_the_epoch_whole(number: signal.
     assert [batch["meta_info"]["idx"] for batch in seen] == [[index] for index in range(7)]
 
 
+@pytest.mark.slow
 def test_worker_in_the_middle_of_a_datapoint_dies_with_its_killed_run(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
@@ -304,6 +306,7 @@ def test_worker_in_the_middle_of_a_datapoint_dies_with_its_killed_run(tmp_path: 
             os.kill(int(pid), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_worker_that_hangs_is_gone_after_close_and_at_the_interpreters_exit(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
@@ -351,6 +354,7 @@ def test_without_a_cache_every_access_decodes(tmp_path: Path) -> None:
     assert dataset.decodings() == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_epoch_begun_at_a_batch_gives_the_rest_of_the_whole_one(shuffle: bool, num_workers: int) -> None:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from pylon.data.seeding import datapoint_seed
 SEEDS = st.integers(0, 2**63 - 1)
 
 
+@pytest.mark.slow
 def test_datapoint_seed_is_the_same_in_every_process() -> None:
     code = "from pylon.data.seeding import datapoint_seed; print(datapoint_seed(20230801, 17))"
     results = {

@@ -210,6 +210,7 @@ def test_transforms_leave_the_given_datapoint_as_it_is() -> None:
     assert torch.equal(original["labels"]["change_map"], given_one["labels"]["change_map"])
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 def test_same_seed_same_bits_for_any_number_of_threads(seed: int) -> None:
     everything = Compose([RandomFlip(), ColorJitter(0.5, 0.5, 0.5, 0.2), Resize((200, 310))])

@@ -52,6 +52,7 @@ def hung(name: str, num_workers: int, timeout_s: float | None = None) -> DataLoa
     return DataLoader(dataset, batch_size=1, num_workers=num_workers, prefetch_factor=4, timeout_s=timeout_s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [1, 2])
 @pytest.mark.parametrize("name", ["never returns", "is stopped"])
 def test_hung_worker_ends_the_epoch_after_its_time_and_is_gone_with_the_loader(
@@ -67,6 +68,7 @@ def test_hung_worker_ends_the_epoch_after_its_time_and_is_gone_with_the_loader(
     assert [worker for worker in workers if worker.is_alive()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", [True, False])
 @pytest.mark.parametrize("name", ["never returns", "is stopped"])
 def test_who_waits_for_a_hung_worker_hears_a_request_to_end(name: str, persistent: bool) -> None:
@@ -91,6 +93,7 @@ def test_request_to_end_that_comes_between_batches_is_left_to_the_caller() -> No
     loader.close()
 
 
+@pytest.mark.slow
 def test_slow_batches_are_not_late() -> None:
     class Slow(SampleDataset):
         def _load_datapoint(self, annotation):

@@ -21,6 +21,8 @@ from tests.monitor.ssh.fault_proxy import FaultProxy, Faults
 from tests.monitor.ssh.scripted_server import Behaviour, serving
 from tests.monitor.ssh.sshd import Sshd, many_addresses
 
+pytestmark = pytest.mark.slow
+
 INTERVAL_S = 0.5
 TIMEOUT_S = 1.0
 HEALTHY = ("h1", "h2", "h3", "h4")

@@ -25,6 +25,8 @@ from tests.faults.harness import REPOSITORY, Trainer, wait_until
 from tests.faults.misbehaving import Scripted
 from tests.faults.stubborn import Deaf, LockHolder
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {"interval_s": 0.1, "timeout_s": 0.5, "join_timeout_s": 1.0}
 # 1.5 s is promised; the rest is two busy cores' scheduling.
 STOP_WITHIN_S = 1.9

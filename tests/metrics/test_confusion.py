@@ -9,7 +9,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from pylon.metrics.functional import confusion_matrices, predicted_classes
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     num_classes=st.integers(2, 5),
     batch_size=st.integers(1, 4),

@@ -47,7 +47,7 @@ def assert_as_torchmetrics(prediction: torch.Tensor, target: torch.Tensor, num_c
         assert defined[f"mean_{score}"] == pytest.approx(mean, abs=1e-6), score
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     num_classes=st.integers(3, 5),
     predicted=st.sets(st.integers(0, 2), min_size=1),

@@ -37,7 +37,7 @@ def inputs(*size: int) -> dict[str, torch.Tensor]:
     return {"img_1": pair[0], "img_2": pair[1]}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(height=st.integers(1, 70), width=st.integers(1, 70), tile_size=st.integers(1, 40), data=st.data())
 def test_every_pixel_is_covered_and_comes_out_where_it_was(
     height: int, width: int, tile_size: int, data: st.DataObject

@@ -2,7 +2,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pylon.runners.launch.file import run_file
 from pylon.runners.launch.run import Options, Outcome
+from tests.runners.starts import starter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -48,23 +49,23 @@ class Toy:
         return [sys.executable, main, "--config-filepath", str(config), "--device", "cpu", *arguments]
 
     def launch(self, changes: str = "", *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run as a user does, in a process of its own."""
+        """Run as a user does, in a process of its own; see tests/runners/starts.py for what is prepared."""
         return self.launch_file(self.write(changes), *arguments)
 
     def launch_file(self, config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command_of(config, *arguments),
-            cwd=REPOSITORY,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        return started(self.command_of(config, *arguments)[1:])
 
 
 # A small process needs one thread; the two cores are shared with the test itself.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+
+
+def started(
+    command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run a Python file with arguments in a prepared process, with more in its environment."""
+    full = {**ENVIRONMENT, **(environment or {})}
+    return starter(tuple(ENVIRONMENT.items())).run(command, full, timeout_s=100)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import io
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from pylon.runners.launch.file import run_file
 from pylon.runners.launch.run import Options, Outcome
-from tests.runners.conftest import ENVIRONMENT, REPOSITORY
+from tests.runners.conftest import REPOSITORY, started
 from tests.runners.run_directory.test_interrupted import numbers
 
 # Stage 2 has a criterion that sends its process a signal, or raises, where the environment says so.
@@ -67,11 +66,8 @@ class Staged:
         return run_file(path or self.path, Options(device="cpu", **options), console)
 
     def launch(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "main.py", "--config-filepath", str(self.path), "--device", "cpu"]
-        return subprocess.run(
-            [*command, *arguments], cwd=REPOSITORY, env={**ENVIRONMENT, **environment}, capture_output=True,
-            text=True, timeout=110, check=False,
-        )  # fmt: skip
+        command = [str(REPOSITORY / "main.py"), "--config-filepath", str(self.path), "--device", "cpu"]
+        return started([*command, *arguments], environment)
 
 
 def make_staged(folder: Path, *, run: bool = False) -> Staged:

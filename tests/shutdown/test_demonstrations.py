@@ -9,6 +9,8 @@ from tests.faults.harness import REPOSITORY
 from tests.monitor.nvml_stand_in import StandIn
 from tests.shutdown.demonstrations import End, Row
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedProcess[str]":

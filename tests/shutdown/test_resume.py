@@ -21,6 +21,7 @@ def attack(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("ranks", ["1", "2"])
 def test_a_run_killed_six_times_at_random_ends_with_the_bits_of_a_whole_one(ranks: str) -> None:
@@ -31,6 +32,7 @@ def test_a_run_killed_six_times_at_random_ends_with_the_bits_of_a_whole_one(rank
     assert ", 0 differences" in ended.stdout
 
 
+@pytest.mark.slow
 def test_no_kills_is_a_wrong_command_line() -> None:
     assert attack("--kills", "0").returncode == 2
 

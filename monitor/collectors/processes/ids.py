@@ -88,14 +88,24 @@ class ProcessTable:
 
     Args:
         proc_root, dev_root: '/proc' and '/dev', or recorded trees.
+        shares_machines_pids: whether this process is in the machine's own pid namespace; None: read it
+            from `proc_root`.
     """
 
-    def __init__(self, proc_root: Path = Path("/proc"), dev_root: Path = Path("/dev")) -> None:
+    def __init__(
+        self,
+        proc_root: Path = Path("/proc"),
+        dev_root: Path = Path("/dev"),
+        *,
+        shares_machines_pids: bool | None = None,
+    ) -> None:
         self._proc_root = proc_root
         self._dev_root = dev_root
         self._commands = PatientLookup(self._read_command)
         self._owner_names = PatientLookup(user_name)
-        self.shares_machines_pids = self._in_machines_namespace()
+        self.shares_machines_pids = (
+            self._in_machines_namespace() if shares_machines_pids is None else shares_machines_pids
+        )
 
     def find(self, pid: int) -> ProcessFacts | None:
         """What is known of `pid`; None if it cannot be seen, or may be another process's number."""

@@ -91,6 +91,7 @@ def test_machine_without_a_driver_is_shown_without_an_error() -> None:
     assert done.stdout.splitlines()[-1].startswith("GPU")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -141,6 +142,7 @@ def test_reader_that_has_gone_is_no_error(unbuffered: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_hung_driver_costs_its_time_limit_and_the_rest_is_shown(driver: StandIn) -> None:
     driver.behave("hang nvmlInitWithFlags")
     begun = time.monotonic()
@@ -154,6 +156,7 @@ def test_hung_driver_costs_its_time_limit_and_the_rest_is_shown(driver: StandIn)
     wait_until(lambda: not list(marked("test-cli-hung")), 2, "no process is left")
 
 
+@pytest.mark.slow
 def test_hung_driver_is_told_to_programs(driver: StandIn) -> None:
     driver.behave("hang nvmlInitWithFlags")
     done = once("once", "--json", "--timeout-s", "2", environment=driver.environment)

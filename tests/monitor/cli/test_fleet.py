@@ -41,12 +41,12 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 class Command:
     """A running `python -m monitor`."""
 
-    def __init__(self, *arguments: str, stdout: int = subprocess.PIPE) -> None:
+    def __init__(self, *arguments: str, stdout: int = subprocess.PIPE, terminal: str = "xterm") -> None:
         self.mark = uuid.uuid4().hex
         self.process = subprocess.Popen(
             [sys.executable, "-m", "monitor", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, _MARK: self.mark},
+            env={**os.environ, _MARK: self.mark, "TERM": terminal},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -125,6 +125,7 @@ def test_once_ends_early_where_waiting_does_not_help_and_says_why(fleet: Sshd, t
     assert time.monotonic() - began < 20, "the time limit is 30 s"
 
 
+@pytest.mark.slow
 def test_free_names_the_servers_that_a_job_fits_on(fleet: Sshd) -> None:
     with Command("free", *at_file(fleet), "--memory-gb", "24", "--json") as command:
         code, out, err = command.result()
@@ -156,6 +157,7 @@ def test_wrong_command_line_is_told_at_once(arguments: tuple[str, ...], expected
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_watch_writes_lines_where_nobody_looks(fleet: Sshd) -> None:
     with Command("watch", *at_file(fleet), "--interval-s", "1", "--count", "6", "--json") as command:
         code, out, _ = command.result()
@@ -169,9 +171,10 @@ def test_watch_writes_lines_where_nobody_looks(fleet: Sshd) -> None:
     assert len(out.splitlines()) >= 9
 
 
-def test_watch_draws_in_place_on_a_terminal(fleet: Sshd) -> None:
+def drawn_on(terminal: str, *arguments: str) -> bytes:
+    """What `watch` writes to a terminal of this type."""
     master, slave = pty.openpty()
-    with Command("watch", *at_file(fleet), "--interval-s", "1", "--count", "4", stdout=slave) as command:
+    with Command("watch", *arguments, stdout=slave, terminal=terminal) as command:
         os.close(slave)
         drawn = b""
         with contextlib.suppress(OSError):
@@ -179,8 +182,20 @@ def test_watch_draws_in_place_on_a_terminal(fleet: Sshd) -> None:
                 drawn += piece
         assert command.process.wait(30) == 0
     os.close(master)
+    return drawn
+
+
+@pytest.mark.slow
+def test_watch_draws_in_place_on_a_terminal(fleet: Sshd) -> None:
+    drawn = drawn_on("xterm", *at_file(fleet), "--interval-s", "1", "--count", "4")
     assert drawn.count(b"\x1b[H") == 4
     assert b"third" in drawn
+
+
+def test_watch_writes_lines_on_a_terminal_that_cannot_move_its_cursor() -> None:
+    drawn = drawn_on("dumb", "--no-gpu", "--interval-s", "0.5", "--count", "2")
+    assert b"\x1b" not in drawn
+    assert drawn.count(b"localhost") == 2
 
 
 def test_watch_whose_reader_has_gone_ends_quietly(fleet: Sshd) -> None:
@@ -193,6 +208,7 @@ def test_watch_whose_reader_has_gone_ends_quietly(fleet: Sshd) -> None:
         assert command.result()[2] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)],

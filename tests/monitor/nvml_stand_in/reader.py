@@ -25,7 +25,8 @@ class Reader:
         environment: of the stand-in.
         collector: arguments of NVMLCollector: visible_devices, window_size, slow_interval_s, ...
         run_pids: the run's processes; None: as GPUMonitor finds them for the calling process.
-        roots: of a recorded process table: proc_root and dev_root.
+        table: arguments of ProcessTable; None: this machine's processes, with pids that are the machine's,
+            also if the tests run in a container.
     """
 
     def __init__(
@@ -33,10 +34,11 @@ class Reader:
         environment: Mapping[str, str],
         *,
         run_pids: set[int] | None = None,
-        roots: Mapping[str, Path] | None = None,
+        table: Mapping[str, Any] | None = None,
         **collector: Any,
     ) -> None:
-        self._settings = {"run_pids": run_pids, "roots": dict(roots or {}), "collector": collector}
+        table = {"shares_machines_pids": True} if table is None else dict(table)
+        self._settings = {"run_pids": run_pids, "table": table, "collector": collector}
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
@@ -105,7 +107,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         settings["collector"].pop("visible_devices", None),
         settings["collector"].pop("window_size", 5),
         **settings["collector"],
-        table=ProcessTable(**settings["roots"]),
+        table=ProcessTable(**settings["table"]),
         clock=lambda: clock_s,
     )
     reply("ready")

@@ -49,6 +49,7 @@ def test_driver_that_was_released_before_the_start_is_never_opened(
     assert driver.calls()["nvmlInitWithFlags"] == 0
 
 
+@pytest.mark.slow
 def test_driver_that_is_released_right_after_the_start_is_closed(
     driver: StandIn, watch: SystemMonitor
 ) -> None:
@@ -58,6 +59,7 @@ def test_driver_that_is_released_right_after_the_start_is_closed(
     wait_until(lambda: (status := newest(watch)) is not None and status.released, 5, "it is released")
 
 
+@pytest.mark.slow
 def test_driver_stays_released_when_the_host_is_replaced(driver: StandIn, watch: SystemMonitor) -> None:
     watch.release()
     watch.start()

@@ -139,6 +139,7 @@ class Large(BaseMonitor[bytes]):
         return time.monotonic_ns().to_bytes(8, "big") * 25_000
 
 
+@pytest.mark.slow
 def test_reports_of_megabytes_arrive_once_per_interval() -> None:
     with Large(interval_s=0.5) as monitor:
         wait_until(lambda: len(monitor.latest()) == 20, 10, "the first report")

@@ -132,6 +132,13 @@ def test_end_of_the_command_is_named(settings) -> None:
         channel.receive(20)
 
 
+def test_status_that_comes_after_the_end_of_the_output_is_named(settings) -> None:
+    channel = open_channel(settings, b"echo out; exec >&- 2>&-; sleep 0.2; exit 3")
+    assert channel.receive(20) == b"out\n"
+    with pytest.raises(ConnectionClosedError, match="ended with status 3"):
+        channel.receive(20)
+
+
 def test_many_at_once(settings) -> None:
     channels = []
     threads = [

@@ -29,6 +29,7 @@ def leaves_nothing(shared_sshd, client_key):
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
@@ -48,6 +49,7 @@ def test_what_answers_is_no_proper_server(script, kind, client_key, tmp_path) ->
         failure(plain_settings(port, client_key, tmp_path / "known"), kind, deadline_s=1.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "kind", "words"),
     [
@@ -95,6 +97,7 @@ def test_flood_is_bounded_by_the_window(client_key, tmp_path) -> None:
         channel.close()
 
 
+@pytest.mark.slow
 def test_flood_without_a_window_is_cut(client_key, tmp_path) -> None:
     server = scripts.Behaviour(run="flood without window")
     with scripts.serving(server.script) as port, pytest.raises(ProtocolError, match="nobody asked for"):
@@ -170,6 +173,7 @@ def test_resolver_that_hangs_takes_one_thread_however_often_it_is_asked(
     release.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "kind"),
     [
@@ -190,6 +194,7 @@ def test_network_fails_during_the_connection(faults, kind, shared_sshd) -> None:
         failure(through(proxy, config), kind, deadline_s=1.5)
 
 
+@pytest.mark.slow
 def test_slow_network_is_none_of_these(shared_sshd) -> None:
     config = shared_sshd.client_config()
     with FaultProxy(("127.0.0.1", shared_sshd.port)) as proxy:
@@ -243,6 +248,7 @@ def test_send_to_a_server_that_reads_nothing_ends_in_time(shared_sshd) -> None:
         assert channel.closed
 
 
+@pytest.mark.slow
 def test_frozen_server_before_and_after_the_login(sshd: Sshd) -> None:
     settings = settings_for(sshd.client_config())
     channel = open_channel(settings, b"cat")

@@ -193,6 +193,7 @@ def test_key_noted_by_another_process_meanwhile_is_looked_at(keys, tmp_path) -> 
     assert len(known.read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["symlink", "fifo", "world writable", "world writable folder", "locked"])
 def test_is_not_noted_in_a_place_that_is_not_ours(kind, keys, tmp_path) -> None:
     import fcntl
@@ -248,6 +249,7 @@ def _note_all(known: Path, key: HostKey, first: int) -> None:
             HostKeyCheck(settings(known, name), ACCEPT_NEW).check(key)
 
 
+@pytest.mark.slow
 def test_many_processes_note_at_once(keys, tmp_path) -> None:
     known = tmp_path / "known"
     context = multiprocessing.get_context("spawn")

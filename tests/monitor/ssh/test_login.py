@@ -94,6 +94,7 @@ def test_no_key_at_all_is_a_refusal(shared_sshd, tmp_path) -> None:
     assert "there is no key to offer" in str(failure(settings, LoginRefusedError))
 
 
+@pytest.mark.slow
 def test_passphrase_without_an_agent_is_a_refusal_that_says_what_to_do(shared_sshd, tmp_path) -> None:
     for kind in ("ed25519", "rsa"):
         key = make_key(tmp_path / kind, kind, passphrase="secret")
@@ -103,6 +104,7 @@ def test_passphrase_without_an_agent_is_a_refusal_that_says_what_to_do(shared_ss
         assert "secret" not in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
 @pytest.mark.parametrize("in_agent", [False, True])
 def test_each_kind_of_key_from_a_file_and_from_an_agent(kind, in_agent, agent, tmp_path) -> None:
@@ -181,6 +183,7 @@ def test_fifo_in_the_place_of_a_key_is_not_waited_for(tmp_path) -> None:
     assert offered(plain_settings(22, tmp_path / "key", tmp_path)) == ([], [])
 
 
+@pytest.mark.slow
 def test_agent_that_is_gone_or_frozen_costs_only_its_keys(agent, shared_sshd, tmp_path) -> None:
     settings = settings_for(shared_sshd.client_config())
     for path in (tmp_path / "nowhere", agent.path):

@@ -68,6 +68,7 @@ def test_only_plain_localhost_is_this_machine_itself() -> None:
     )
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 def test_any_text_is_a_harmless_name_or_refused(text) -> None:
     try:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylon.monitor.errors import MonitorSettingError
@@ -62,13 +62,14 @@ _LINES = st.one_of(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(
     lines=st.lists(_LINES, max_size=8),
     included=st.lists(_LINES.filter(lambda line: "Include" not in line), max_size=4),
     host=_HOSTS,
 )
-def test_any_file_is_read_as_ssh_reads_it(lines, included, host, tmp_path) -> None:
+def test_any_file_is_read_as_ssh_reads_it(lines, included, host, tmp_path_factory) -> None:
+    tmp_path = tmp_path_factory.mktemp("config")
     (tmp_path / "included").write_text("\n".join(included))
     text = "\n".join(lines).replace("INCLUDED", str(tmp_path / "included"))
     config = write(tmp_path, text)

@@ -11,6 +11,8 @@ from pylon.runners.config import files, load_config, to_json
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY
 from tests.runners.run_directory.test_interrupted import numbers
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = REPOSITORY / "configs" / "examples" / "own_classes.py"
 # Kills its own process at a call of the criterion that the environment names.
 KILLING = """

@@ -28,6 +28,7 @@ def node(cls: type, **arguments: Any) -> dict[str, Any]:
     return {"class": cls, "args": arguments}
 
 
+@pytest.mark.slow
 def test_sound_configuration_has_no_problem() -> None:
     assert told(toy_config(Path("run"))) == []
     kept = node(Retention, every_steps=6)

@@ -12,6 +12,8 @@ from pylon.runners.errors import PeerLostError, TrainingError
 from tests.runners.distributed.conftest import Lab
 from tests.runners.distributed.ranks import free_port
 
+pytestmark = pytest.mark.slow
+
 TWO_RANKS = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
 
 

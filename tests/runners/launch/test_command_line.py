@@ -13,6 +13,8 @@ import pytest
 from main import main
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY, Toy
 
+pytestmark = pytest.mark.slow
+
 
 def command_line(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -16,6 +16,8 @@ from pylon.runners.launch.run import Outcome
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY
 from tests.runners.staged import NAMES, Staged, everything, log, make_staged, state, written
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def staged(tmp_path: Path) -> Staged:

@@ -69,7 +69,10 @@ FIGURES = {
 STATUS = Status("train", 1, 4, 5, 10, loss=0.25, learning_rate=1e-3, step_time_s=0.5, monitor=FIGURES)
 
 
-def test_terminal_shows_loss_rate_time_and_hardware_with_unknown_as_unknown() -> None:
+def test_terminal_shows_loss_rate_time_and_hardware_with_unknown_as_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, width=160)
     with opened_display(console) as display:
@@ -88,6 +91,24 @@ def test_terminal_shows_loss_rate_time_and_hardware_with_unknown_as_unknown() ->
     ):
         assert word in text, word
     assert "? ?, 90 % 1.0/1.0 GiB" in text
+
+
+@pytest.mark.parametrize("terminal", ["dumb", "unknown", "", None])
+def test_terminal_that_cannot_move_its_cursor_gets_plain_lines(
+    terminal: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if terminal is None:
+        monkeypatch.delenv("TERM", raising=False)
+    else:
+        monkeypatch.setenv("TERM", terminal)
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=160)
+    with caplog.at_level(logging.INFO), opened_display(console) as display:
+        display.show(STATUS)
+    assert "epoch 2/4 train 5/10  loss 0.2500" in caplog.text
+    console_handler(console).handle(logging.makeLogRecord({"msg": "a line", "levelno": logging.INFO}))
+    assert shown.getvalue().endswith("a line\n")
+    assert "\x1b" not in shown.getvalue()
 
 
 def test_output_that_is_no_terminal_gets_plain_lines(caplog: pytest.LogCaptureFixture) -> None:

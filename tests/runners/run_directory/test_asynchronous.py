@@ -38,6 +38,7 @@ def test_the_bits_are_those_of_a_run_that_writes_at_once(make_toy: Callable[[str
     assert numbers(beside.work_dir) == numbers(at_once.work_dir)
 
 
+@pytest.mark.slow
 def test_stopped_and_killed_runs_go_on_to_the_same_bits(make_toy: Callable[[str], Toy]) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
     whole.run(ASYNCHRONOUS)

@@ -31,6 +31,7 @@ def flip_one_bit_of_a_weight(path: Path) -> None:
     torch.load(path, weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["checkpoint.pt", "training_losses.pt", "validation_scores.json"])
 def test_manifest_vouches_for_every_file_of_the_epoch(toy: Toy, name: str) -> None:
     newest = stopped_in_the_last_epoch(toy)
@@ -41,6 +42,7 @@ def test_manifest_vouches_for_every_file_of_the_epoch(toy: Toy, name: str) -> No
     assert f"{name}: has 7 bytes" in (toy.work_dir / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_one_flipped_bit_is_seen_and_the_run_still_ends_with_the_same_bits(
     make_toy: Callable[[str], Toy],
 ) -> None:
@@ -53,6 +55,7 @@ def test_one_flipped_bit_is_seen_and_the_run_still_ends_with_the_same_bits(
     assert numbers(hurt.work_dir) == numbers(whole.work_dir)
 
 
+@pytest.mark.slow
 def test_checkpoint_counts_only_with_the_best_one_that_it_refers_to(make_toy: Callable[[str], Toy]) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
     # So large a learning rate makes the first epoch the best.
@@ -71,6 +74,7 @@ def test_checkpoint_counts_only_with_the_best_one_that_it_refers_to(make_toy: Ca
     assert trees[0]["aggregated"] == trees[1]["aggregated"]
 
 
+@pytest.mark.slow
 def test_checkpoint_of_format_1_is_still_read(make_toy: Callable[[str], Toy]) -> None:
     whole, old = make_toy("whole"), make_toy("old")
     whole.run()

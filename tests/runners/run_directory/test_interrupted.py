@@ -17,6 +17,8 @@ import torch
 
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY, Toy
 
+pytestmark = pytest.mark.slow
+
 WORKERS = (
     "train_dataloader={'class': DataLoader, 'args': {'batch_size': 4, 'shuffle': True, 'num_workers': 2}}"
 )

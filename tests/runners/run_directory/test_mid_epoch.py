@@ -33,6 +33,7 @@ def log_of(toy: Toy) -> str:
     return (toy.work_dir / "train.log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [1, 3, 5, 6, 8])
 def test_sigterm_is_answered_by_a_checkpoint_of_the_very_step(
     make_toy: Callable[[str], Toy], call: int
@@ -70,6 +71,7 @@ def test_going_on_loads_no_batch_of_the_epoch_again(toy: Toy, monkeypatch: pytes
     assert begun == [2, 0, 0, 0, 0], "the rest of epoch 1, its validation, epoch 2, its validation, the test"
 
 
+@pytest.mark.slow
 def test_sigkill_costs_no_more_than_the_steps_since_the_last_save(make_toy: Callable[[str], Toy]) -> None:
     whole, killed = make_toy("whole"), make_toy("killed")
     whole.run(EVERY_STEP)
@@ -80,6 +82,7 @@ def test_sigkill_costs_no_more_than_the_steps_since_the_last_save(make_toy: Call
     assert numbers(killed.work_dir) == numbers(whole.work_dir)
 
 
+@pytest.mark.slow
 def test_stop_in_validation_keeps_the_trained_epoch(
     make_toy: Callable[[str], Toy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +113,7 @@ def test_stop_in_validation_keeps_the_trained_epoch(
     assert not saved.exists()
 
 
+@pytest.mark.slow
 def test_damaged_mid_epoch_checkpoint_is_set_aside_and_the_epochs_one_used(
     make_toy: Callable[[str], Toy],
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylon.metrics.directions import is_better
@@ -129,7 +129,8 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@settings(max_examples=40)
 @given(policies, actions)
 def test_nothing_is_deleted_before_its_replacement_is_on_the_disk(
     tmp_path_factory: pytest.TempPathFactory, policy: Retention, todo: list[tuple[str, float | None, bool]]
@@ -231,6 +232,7 @@ def of_toy(toy: Toy) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [3, 6, 7])
 def test_checkpoints_of_every_second_step_stay_and_a_killed_run_goes_on_from_the_newest(
     make_toy: Callable[[str], Toy], call: int

@@ -18,6 +18,7 @@ HOLD = (
 )
 
 
+@pytest.mark.slow
 def test_second_process_is_refused_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -107,6 +107,7 @@ def configured(toy: Toy, changes: str = "") -> Any:
     return path
 
 
+@pytest.mark.slow
 def test_stopped_run_is_finished_and_tested_also_after_an_interruption(
     make_toy: Callable[[str], Toy],
 ) -> None:

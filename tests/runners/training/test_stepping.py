@@ -48,6 +48,7 @@ def test_plain_stepping_has_the_bits_of_none(make_toy: Callable[[str], Toy]) -> 
     assert numbers(given.work_dir) == numbers(plain.work_dir)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stepping",
     [
@@ -151,6 +152,7 @@ def test_wrong_option_is_refused_by_name(arguments: dict) -> None:
         Stepping(**arguments)
 
 
+@pytest.mark.slow
 def test_skipped_step_leaves_weights_and_running_statistics_and_is_logged(toy: Toy) -> None:
     run_again(configured(toy, "{'non_finite': 'skip'}", failing(5, "nan")))
     lines = [json.loads(line) for line in (toy.work_dir / "metrics.jsonl").read_text().splitlines()]
@@ -161,6 +163,7 @@ def test_skipped_step_leaves_weights_and_running_statistics_and_is_logged(toy: T
     assert history[1]["training_loss"] == pytest.approx((lines[3]["loss"] + lines[5]["loss"]) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["raise", "stop", "skip"])
 def test_dump_reproduces_the_step(toy: Toy, policy: str) -> None:
     path = configured(toy, f"{{'non_finite': {policy!r}}}", failing(5, "nan"))

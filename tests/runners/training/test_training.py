@@ -73,6 +73,7 @@ def test_best_epoch_is_tested_not_the_last(toy: Toy) -> None:
     assert read(toy.work_dir / "test" / "test_results.json")["checkpoint"] == "epoch_0"
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights_other_seed_other_weights(make_toy: Callable[[str], Toy]) -> None:
     first, again, other = make_toy("first"), make_toy("again"), make_toy("other")
     first.run()
@@ -195,6 +196,7 @@ def test_resolved_config_runs_again_to_the_same_weights(toy: Toy, tmp_path: Path
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_debug_is_short_and_beside_the_real_run(toy: Toy) -> None:
     toy.run()
     before = {path: path.stat().st_mtime_ns for path in toy.work_dir.rglob("*") if path.is_file()}
@@ -213,6 +215,7 @@ def test_nan_loss_fails_the_run_and_names_the_step(toy: Toy) -> None:
     assert (toy.work_dir / "checkpoint_latest.pt").resolve().parent.name == "epoch_0"
 
 
+@pytest.mark.slow
 def test_damaged_newest_checkpoint_is_set_aside_and_the_older_one_used(
     toy: Toy, make_toy: Callable[[str], Toy]
 ) -> None:

@@ -13,6 +13,8 @@ from tests.runners.run_directory.test_disk import assert_nothing_half, runner
 from tests.runners.run_directory.test_interrupted import let_it_go_on, numbers
 from tests.runners.training.test_workers import loader, metric
 
+pytestmark = pytest.mark.slow
+
 EVERY_STEP = runner(checkpoint_every_steps=1)
 WORKERS = f"{loader('train')}, {loader('val')}, {loader('test')}"
 FEW = loader("val", num_workers=0)

@@ -10,6 +10,8 @@ from pylon.runners.run_directory.directory import RunDirectory
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
 
+pytestmark = pytest.mark.slow
+
 
 def loader(split: str, **options: object) -> str:
     arguments = {"batch_size": 1, "num_workers": 2, "shuffle": split == "train", **options}

@@ -167,6 +167,7 @@ FIELDS_OF_CALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "absence"),
     [
@@ -291,6 +292,7 @@ def test_gpu_that_is_whole_again_tells_what_it_did_not_tell_in_parts(tmp_path):
         assert reader.collect().gpus[0].utilization_percent == 50.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "shown"),
     [

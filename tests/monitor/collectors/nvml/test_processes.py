@@ -24,14 +24,18 @@ def read(stand_in, **settings):
 
 def test_run_and_its_descendants_are_told_from_others(tmp_path):
     stand_in = StandIn(tmp_path)
+    # Not process 1: in a container that may be the test itself.
+    stranger = 2_000_001
     child = subprocess.Popen([sys.executable, "-c", "input()", "a word"], stdin=subprocess.PIPE)
     try:
-        stand_in.behave(f"process {os.getpid()} 1000", "process 1 50000", f"process {child.pid} 200")
+        stand_in.behave(
+            f"process {os.getpid()} 1000", f"process {stranger} 50000", f"process {child.pid} 200"
+        )
         (gpu,) = read(stand_in)
     finally:
         child.communicate(b"\n", timeout=10)
     run, its_child, other = gpu.processes
-    assert (run.pid, its_child.pid, other.pid) == (os.getpid(), child.pid, 1)
+    assert (run.pid, its_child.pid, other.pid) == (os.getpid(), child.pid, stranger)
     assert (run.of_run, its_child.of_run, other.of_run) == (True, True, False)
     assert gpu.run_memory_used_bytes == 1200
     assert gpu.others_memory_used_bytes == 50000
@@ -132,7 +136,7 @@ def container(tmp_path, namespace="pid:[4026532000]"):
 def test_host_pids_in_a_container_are_not_taken_for_its_own(tmp_path):
     stand_in = StandIn(tmp_path)
     stand_in.behave("process 7 100", "process 8 30", "process 99999 5")
-    (gpu,) = read(stand_in, run_pids={7, 8}, roots=container(tmp_path))
+    (gpu,) = read(stand_in, run_pids={7, 8}, table=container(tmp_path))
     by_pid = {one.pid: one for one in gpu.processes}
     assert (by_pid[7].name, by_pid[7].command, by_pid[7].of_run) == ("process-7", "python main.py", True)
     for pid in (8, 99999):
@@ -142,10 +146,18 @@ def test_host_pids_in_a_container_are_not_taken_for_its_own(tmp_path):
     )
 
 
+def test_in_a_container_pids_out_of_sight_are_in_doubt_and_so_are_the_sums(tmp_path):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave("process 2000001 10")
+    (gpu,) = read(stand_in, run_pids={2_000_001}, table={"shares_machines_pids": False})
+    assert [one.of_run for one in gpu.processes] == [None]
+    assert (gpu.run_memory_used_bytes, gpu.others_memory_used_bytes) == (None, None)
+
+
 def test_on_the_machine_itself_pids_are_what_they_say(tmp_path):
     stand_in = StandIn(tmp_path)
     stand_in.behave("process 8 30", "process 99999 5")
-    (gpu,) = read(stand_in, run_pids={8}, roots=container(tmp_path, namespace="pid:[4026531836]"))
+    (gpu,) = read(stand_in, run_pids={8}, table=container(tmp_path, namespace="pid:[4026531836]"))
     assert [(one.pid, one.name, one.of_run) for one in gpu.processes] == [
         (8, "process-8", True),
         (99999, None, False),

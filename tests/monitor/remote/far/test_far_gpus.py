@@ -74,6 +74,7 @@ def test_parts_of_a_divided_gpu_are_listed() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_one_that_takes_long_is_waited_for() -> None:
     with far_shell("slow") as far:
         far_status(far)
@@ -82,6 +83,7 @@ def test_one_that_takes_long_is_waited_for() -> None:
         far.status_when(lambda status: status.gpu.gpus, within_s=20)
 
 
+@pytest.mark.slow
 @every_shell
 def test_one_that_hangs_is_named_and_taken_along(shell, monkeypatch) -> None:
     monkeypatch.setattr(gpus, "_FIRST_ANSWER_S", 0.5)

@@ -38,6 +38,7 @@ def test_tells_what_a_local_reader_would(shell) -> None:
     assert status.gpu.absence is Absence.UNSUPPORTED
 
 
+@pytest.mark.slow
 @every_shell
 def test_a_fast_tick_starts_no_process(shell, tmp_path) -> None:
     if shutil.which("strace") is None:
@@ -60,6 +61,7 @@ def test_a_fast_tick_starts_no_process(shell, tmp_path) -> None:
     assert [line for line in log.read_text().splitlines() if "SIG" not in line and "exit" not in line] == []
 
 
+@pytest.mark.slow
 @every_shell
 def test_the_busiest_processes_are_listed(shell) -> None:
     script = script_with(SLOW_S=1, TOP_SHARE=0)
@@ -85,6 +87,7 @@ def test_the_busiest_processes_are_listed(shell) -> None:
     assert not any(one.of_run for one in sample.top_processes)
 
 
+@pytest.mark.slow
 @every_shell
 def test_end_of_input_leaves_nothing(shell) -> None:
     with FarShell(shell, path=HERE) as far:
@@ -94,6 +97,7 @@ def test_end_of_input_leaves_nothing(shell) -> None:
         assert far.wait_until_gone(5) < 4
 
 
+@pytest.mark.slow
 @every_shell
 def test_a_failed_write_leaves_nothing(shell) -> None:
     with FarShell(shell, path=HERE) as far:
@@ -103,6 +107,7 @@ def test_a_failed_write_leaves_nothing(shell) -> None:
         far.wait_until_gone(5)
 
 
+@pytest.mark.slow
 @every_shell
 def test_without_a_heartbeat_nothing_is_left(shell) -> None:
     with FarShell(shell, script=script_with(PATIENCE_S=2), path=HERE) as far:
@@ -110,6 +115,7 @@ def test_without_a_heartbeat_nothing_is_left(shell) -> None:
         far.wait_until_gone(8)
 
 
+@pytest.mark.slow
 def test_a_heartbeat_keeps_it_alive() -> None:
     with FarShell(script=script_with(PATIENCE_S=2)) as far:
         for _ in range(6):
@@ -118,6 +124,7 @@ def test_a_heartbeat_keeps_it_alive() -> None:
         far.frame()
 
 
+@pytest.mark.slow
 def test_who_asks_and_does_not_read_is_left() -> None:
     with FarShell(script=script_with(PATIENCE_S=2)) as far:
         for _ in range(200):
@@ -125,6 +132,7 @@ def test_who_asks_and_does_not_read_is_left() -> None:
         far.wait_until_gone(20)
 
 
+@pytest.mark.slow
 @every_shell
 @pytest.mark.parametrize("victim", ["first", "all but one"])
 def test_killed_in_part_the_rest_ends(shell, victim) -> None:

@@ -280,6 +280,7 @@ LINES = st.lists(st.one_of(st.text(max_size=40), st.lists(WORDS, max_size=12).ma
 NAMES = ("stat", "meminfo", "loadavg", "net", "disk", "devices", "system", "cgroup", "gpu", "apps", "top")
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(

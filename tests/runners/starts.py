@@ -1,0 +1,105 @@
+"""Runs of main.py in processes of their own that do not load torch each time.
+
+A server has loaded what every run loads, which takes most of a short run's processor time, and forks for
+each run. The fork does what `python main.py` does: it runs the file as `__main__`, and its exit code,
+signals, tracebacks and streams are those of a process of its own. What differs: the modules are there
+already. So a test of the start itself, of terminals or of signals before the first step starts Python anew.
+"""
+
+import atexit
+import functools
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# A request is a line of JSON on standard input. The answers, a line each: the process id, then how it ended.
+_SERVER = """
+import json, os, runpy, signal, sys
+import torch, torch._dynamo, torch._inductor.config
+import pylon.runners, pylon.runners.launch.command
+answers = os.fdopen(os.dup(1), "w", buffering=1)
+for line in sys.stdin:
+    request = json.loads(line)
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        break
+    print(child, file=answers)
+    print(os.waitpid(child, 0)[1], file=answers)
+else:
+    os._exit(0)
+answers.close()
+os.setsid()
+for number, path in enumerate((os.devnull, request["stdout"], request["stderr"])):
+    opened = os.open(path, os.O_RDWR)
+    os.dup2(opened, number)
+    os.close(opened)
+os.environ.clear()
+os.environ.update(request["environment"])
+os.chdir(request["folder"])
+sys.argv = request["command"]
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+class Starter:
+    """The server, and what asks it.
+
+    Args:
+        environment: of the server; torch reads some of it when it is loaded.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", _SERVER], cwd=REPOSITORY, env=dict(environment),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        )  # fmt: skip
+        atexit.register(self.close)
+
+    def run(
+        self, command: Sequence[str], environment: Mapping[str, str], timeout_s: float
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a Python file with arguments to its end.
+
+        Raises:
+            subprocess.TimeoutExpired: it took longer, and was killed.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            streams = {name: str(Path(folder, name)) for name in ("stdout", "stderr")}
+            for path in streams.values():
+                Path(path).touch()
+            request = {"command": list(command), "environment": dict(environment), "folder": str(REPOSITORY)}
+            status = self._status(json.dumps(request | streams), timeout_s)
+            out, err = (Path(path).read_text() for path in streams.values())
+        return subprocess.CompletedProcess(list(command), os.waitstatus_to_exitcode(status), out, err)
+
+    def _status(self, request: str, timeout_s: float) -> int:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(request + "\n")
+        pid = int(self._server.stdout.readline())
+        if not select.select([self._server.stdout], [], [], timeout_s)[0]:
+            os.killpg(pid, signal.SIGKILL)
+            self._server.stdout.readline()
+            raise subprocess.TimeoutExpired(request, timeout_s)
+        return int(self._server.stdout.readline())
+
+    def close(self) -> None:
+        """End the server."""
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait(10)
+
+
+@functools.cache
+def starter(environment: tuple[tuple[str, str], ...]) -> Starter:
+    """The server of this test process."""
+    return Starter(dict(environment))
