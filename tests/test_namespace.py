@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import jedi
 import pytest
 
 from tests.runners.conftest import ENVIRONMENT, Toy
@@ -80,6 +81,23 @@ def test_file_that_is_loaded_twice_is_noticed(tmp_path: Path) -> None:
     )
     done = python(code, REPOSITORY)
     assert "'other', 'pylon.storage'" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "home"),
+    [
+        ("pylon.monitor", "SystemMonitor", "pylon/monitor/system.py"),
+        ("pylon.runners", "Retention", "pylon/runners/run_directory/retention.py"),
+    ],
+)
+def test_editor_finds_definitions_behind_links(package: str, name: str, home: str) -> None:
+    script = jedi.Script(
+        f"from {package} import {name}\n{name}\n",
+        path=REPOSITORY / "own.py",
+        project=jedi.Project(REPOSITORY),
+    )
+    found = script.goto(2, 1, follow_imports=True)
+    assert [one.module_path for one in found] == [REPOSITORY / home]
 
 
 def archive(target: Path) -> None:
