@@ -108,6 +108,7 @@ def checked(command: Sequence[str | Path], timeout_s: float = 500, cwd: Path | N
     pytest.fail(f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
 
 
+# The time limit of a test does not include its fixtures: what they start has limits of its own.
 def install(root: Path, release: str, wheel: Path, extra: str = "") -> Installation:
     """A fresh environment of this release with the wheel and the pinned releases of what it needs."""
     subprocess.run([interpreter(release), "-m", "venv", root / "environment"], check=True)

@@ -9,7 +9,7 @@ import pytest
 from tests.packaging.conftest import Distributions
 from tests.packaging.installation import REPOSITORY
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 
 def contents(wheel: Path) -> dict[str, bytes]:

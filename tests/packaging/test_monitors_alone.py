@@ -1,6 +1,7 @@
 """The wheel without extras, on each supported CPython: the monitors work, and training names its extra."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import pytest
 from tests.faults.harness import marked, wait_until
 from tests.monitor.ssh.sshd import Sshd
 from tests.packaging.conftest import Distributions
-from tests.packaging.installation import RELEASES, Installation, install, new_mark
+from tests.packaging.installation import RELEASES, REPOSITORY, Installation, install, new_mark
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 WATCHING = """\
 import time
@@ -95,6 +96,15 @@ def test_script_watches(installed: Installation) -> None:
     done = installed.run(installed.python, "watching.py")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.split()) == 3
+
+
+def test_example_of_readme_runs(installed: Installation) -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (installed.folder / "watch.py").write_text(
+        re.findall(r"```python\n(# watch\.py\n.*?)```", readme, re.S)[0]
+    )
+    done = installed.run(installed.python, "watch.py")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_monitor_of_a_class_in_the_users_own_models_py(installed: Installation) -> None:

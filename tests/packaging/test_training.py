@@ -15,7 +15,7 @@ import pytest
 from tests.packaging.conftest import Distributions
 from tests.packaging.installation import Installation, install
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 RELEASES = os.environ.get("PYLON_TEST_RELEASES", f"3.{sys.version_info.minor}").split()
 # Named as packages of Pylon, which must not hide them.
