@@ -118,7 +118,7 @@ def train(installed: Installation, work_dir: str, *arguments: str, kill_at: int 
         installed.pylon, "train", "--config-filepath", "run.py", "--work-dir", work_dir, "--device", "cpu",
         *arguments,
         timeout_s=120,
-        environment={"KILL_AT_STEP": str(kill_at), "PYTHONPATH": str(installed.folder)},
+        environment={"KILL_AT_STEP": str(kill_at)},
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
@@ -158,7 +158,6 @@ def test_torchrun_starts_two_ranks(installed: Installation) -> None:
         installed.root / "bin" / "torchrun", "--standalone", "--nproc-per-node", "2", "-m", "pylon", "train",
         "--config-filepath", "run.py", "--work-dir", "ranks", "--device", "cpu", "--set", "epochs=1",
         timeout_s=120,
-        environment={"PYTHONPATH": str(installed.folder)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     launches = json.loads((installed.folder / "ranks" / "environment.json").read_text())["launches"]
