@@ -48,3 +48,9 @@ def test_command_names_file_and_line_with_exit_code_2(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ended.returncode == 2
     assert ended.stderr == f"{path}: 1 problem\n  line 1: SyntaxError: '{{' was never closed\n"
+
+
+def test_the_check_needs_no_torch() -> None:
+    code = "import sys, pylon.command, pylon.runners.source; sys.exit('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60, check=False)
+    assert ended.returncode == 0
