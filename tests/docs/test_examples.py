@@ -15,7 +15,6 @@ from pylon.command import COMMANDS, parser_of
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
 CHANGELOG = REPOSITORY / "CHANGELOG.md"
-DECISIONS = sorted((REPOSITORY / "docs/decisions").glob("*.md"))
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 # What a reader has and the example leaves out.
 BEFORE = {"watch_a_run.py": "import time\n\n\ndef train_one_step():\n    time.sleep(0.01)\n\n\n"}
@@ -91,6 +90,7 @@ def run(command: list[str], folder: Path, timeout_s: float = 100) -> subprocess.
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PRINTED))
 def test_python_example_runs(name: str, tmp_path: Path) -> None:
     shown = examples()
@@ -104,6 +104,7 @@ def test_python_example_runs(name: str, tmp_path: Path) -> None:
     assert re.search(PRINTED[name], done.stdout, re.M), done.stdout
 
 
+@pytest.mark.slow
 def test_configuration_of_readme_trains(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(examples()["mine.py"], encoding="utf-8")
     write_levir(tmp_path / "datasets/levir_cd")
@@ -119,6 +120,7 @@ def first_example(page: Path) -> tuple[str, str]:
     return found[1], found[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page_begins_with_an_example_that_runs(page: Path, tmp_path: Path) -> None:
     language, text = first_example(page)
@@ -177,7 +179,7 @@ def test_links_and_named_files_exist(page: Path) -> None:
 def test_lines_fit_a_terminal() -> None:
     long = [
         f"{page.name}: {number}"
-        for page in [README, CHANGELOG, *PAGES, *DECISIONS]
+        for page in [README, CHANGELOG, *PAGES]
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1)
         if len(line) > 110 and not line.startswith("|")
     ]
@@ -219,7 +221,7 @@ def test_exit_codes_of_the_page_are_those_of_the_monitors_commands(command: str)
 
 def test_options_of_the_page_are_those_of_train() -> None:
     listed = section("command-line.md", "pylon train")
-    assert set(re.findall(r"--[a-z][a-z-]+", listed)) == options_of("train")
+    assert set(re.findall(r"^- `(--[a-z-]+)", listed, re.M)) == options_of("train")
 
 
 @pytest.mark.parametrize("command", ["once", "watch", "free"])
