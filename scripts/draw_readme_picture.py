@@ -1,8 +1,9 @@
 """Draws README's picture from a finished run of the demo: `make run`, then
 
-    .venv/bin/python scripts/draw_readme_picture.py logs/change_detection/demo/HANet_run_0
+    .venv/bin/python scripts/draw_readme_picture.py logs/change_detection/demo/HANet_run_0 [PICTURE.png]
 
-writes docs/pictures/prediction.png: the run's pictures of test predictions, small and with readable captions.
+writes docs/pictures/prediction.png, or the named file: its first pictures of predictions, small and with
+readable captions.
 """
 
 import sys
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 CAPTIONS = ("date 1", "date 2", "true changes", "prediction", "errors")
 OUTPUT = Path(__file__).resolve().parents[1] / "docs/pictures/prediction.png"
+ROWS = 2
 WIDTH, GAP, CAPTION_HEIGHT = 236, 5, 24
 # How runners/outputs/pictures.py lays out its panels.
 RUN_GAP, RUN_CAPTION_HEIGHT = 4, 16
@@ -21,19 +23,20 @@ COLOURS = 128
 
 def main(arguments: list[str]) -> int:
     """Draw the picture; the exit code is 2 if the run has none."""
-    if len(arguments) != 1:
+    if len(arguments) not in {1, 2}:
         sys.stderr.write(f"{__doc__}")
         return 2
     folder = Path(arguments[0]) / "predictions"
-    pictures = sorted(folder.glob("*.png"))
+    pictures = sorted(folder.glob("*.png"))[:ROWS]
     if not pictures:
         sys.stderr.write(
             f"{folder}: expected pictures of a finished run, found none. Run 'make run' first.\n"
         )
         return 2
     rows = [panels(Image.open(path).convert("RGB")) for path in pictures]
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    sheet(rows).quantize(COLOURS).save(OUTPUT, optimize=True)
+    output = Path(arguments[1]) if len(arguments) == 2 else OUTPUT
+    output.parent.mkdir(parents=True, exist_ok=True)
+    sheet(rows).quantize(COLOURS).save(output, optimize=True)
     return 0
 
 
