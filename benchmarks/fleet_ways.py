@@ -1,4 +1,4 @@
-"""Three ways to ask a server, beside each other: our channel, a command per tick, a login per tick."""
+"""Three ways to ask a server, compared: our channel, a command per tick, a login per tick."""
 
 import resource
 import shutil

@@ -1,4 +1,4 @@
-"""What ranks do together in a step beside DistributedDataParallel: time per step, over gloo on this machine.
+"""What ranks do together in a step next to DistributedDataParallel: time per step, over gloo on this machine.
 
     python -m benchmarks.ranks [--ranks 2 4] [--steps 500] [--values 3872]
 

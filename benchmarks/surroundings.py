@@ -1,4 +1,4 @@
-"""What a table of figures says first: the machine, its load, and versions."""
+"""What is printed above each table of figures: the machine, its load, and versions."""
 
 import importlib.metadata
 import os

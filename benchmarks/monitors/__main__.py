@@ -37,11 +37,11 @@ def main() -> None:
 
 def _measure(options: argparse.Namespace, subjects: list[str], missing: list[str], root: Path) -> None:
     """Everything in its order; each table is printed as soon as it is known."""
-    beside, well, hung, taken = None, {}, {}, {}
+    compared, well, hung, taken = None, {}, {}, {}
     if "cpu" in options.parts:
         rounds = 2 if options.quick else 4 * options.repeats
-        beside = measures.side_by_side(subjects, root, options.repeats, options.seconds, rounds)
-        _print("CPU time, and wall time of a step in turns", tables.cpu_table(beside))
+        compared = measures.side_by_side(subjects, root, options.repeats, options.seconds, rounds)
+        _print("CPU time, and wall time of a step in turns", tables.cpu_table(compared))
     if "life" in options.parts:
         readable = [name for name in subjects if name != "none" and SUBJECTS[name].make.readable]
         well = _in_turns(subjects, options.repeats, lambda name: measures.life(name, root, options.look))
@@ -57,15 +57,15 @@ def _measure(options: argparse.Namespace, subjects: list[str], missing: list[str
         taken = _in_turns(subjects, options.repeats, lambda name: measures.memory_taken(name, root))
         versions = {one.torch or "not installed" for each in taken.values() for one in each}
         _print(f"Memory; torch in the training process: {', '.join(versions)}", tables.memory_table(taken))
-    if beside or taken:
-        _print("Each monitor process", tables.process_table(beside, taken))
+    if compared or taken:
+        _print("Each monitor process", tables.process_table(compared, taken))
     if "faults" in options.parts:
         dealt = _QUICK_FAULTS if options.quick else tuple(faults.Fault)
         found = {fault: faults.outcomes(fault, subjects, root) for fault in dealt}
         _print("Faults; bold: a run without a monitor has no such thing", tables.fault_table(found, missing))
     if "pylon" in subjects:
         own = well.get("pylon", []), hung.get("pylon", []), taken.get("pylon", [])
-        _print("Aims", aims.aim_table(beside, *own))
+        _print("Aims", aims.aim_table(compared, *own))
 
 
 def _parsed() -> argparse.Namespace:

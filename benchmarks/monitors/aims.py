@@ -1,4 +1,4 @@
-"""Pylon's aims beside what was measured."""
+"""Pylon's aims next to what was measured."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""One fault at a time, dealt to every subject: who goes on training, who ends how, what is left."""
+"""One fault at a time, dealt to every subject: which continue to train, which end and how, what is left."""
 
 import enum
 import signal
@@ -102,9 +102,9 @@ def _deal(fault: Fault, trainee: Trainee, behaviour: tuple[str, ...], seen: Outc
     else:
         command = {Fault.EXCEPTION: "fail", Fault.EXIT: "leave"}.get(fault, "finish")
         try:
-            told = trainee.ask("report", _TRAIN_S)
+            report = trainee.ask("report", _TRAIN_S)
             if behaviour:
-                seen.steps, seen.longest_step_s = told["steps"], told["longest_s"]
+                seen.steps, seen.longest_step_s = report["steps"], report["longest_s"]
             ended_s = float(trainee.ask(command)["last_step_s"])
         except SilentError:
             seen.steps, ended_s = 0 if behaviour else None, time.monotonic()

@@ -110,7 +110,7 @@ def side_by_side(subjects: list[str], folder: Path, windows: int, seconds: float
                 cpu[subject].append(spent)
         ratio: dict[str, list[float]] = {subject: [] for subject in subjects}
         for _ in range(rounds):
-            # By chance, so that nobody always comes after the same one.
+            # By chance, so that no subject always comes after the same one.
             order = random.sample(trainees, len(trainees))
             step_s = {trainee.subject: trainee.ask(f"steps {_BLOCK_S}")["step_s"] for trainee in order}
             for subject, taken_s in step_s.items():
@@ -189,7 +189,7 @@ def life_with_hung_driver(subject: str, folder: Path, look_s: float) -> Life:
 
 
 def _exit_s(trainee: Trainee) -> float | None:
-    # The last step ends when the training process says so, not when it was asked to end.
+    # The last step ends when the training process reports it, not when it was asked to end.
     try:
         last_step_s = trainee.ask("finish")["last_step_s"]
     except SilentError:

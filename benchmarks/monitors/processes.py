@@ -1,4 +1,4 @@
-"""What the kernel says about processes: CPU time, memory, who belongs to a training process."""
+"""What the kernel reports about processes: CPU time, memory, who belongs to a training process."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ def _marked(mark: str) -> Iterator[int]:
     for folder in _PROC.iterdir():
         if not folder.name.isdigit():
             continue
-        # A process may end, or belong to somebody else.
+        # A process may end, or belong to another user.
         with contextlib.suppress(OSError):
             if wanted in (folder / "environ").read_bytes().split(b"\0") and _stat(folder)[_STATE] not in "ZX":
                 yield int(folder.name)

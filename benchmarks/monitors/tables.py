@@ -189,19 +189,19 @@ def fault_table(found: Mapping[Fault, Mapping[str, Outcome]], missing: Sequence[
 def _told(seen: Outcome, without: Outcome) -> str:
     if not seen.started:
         return "**start() does not return, no training**"
-    told = []
+    outcome = []
     if seen.steps == 0:
-        told.append("**training is dead**")
+        outcome.append("**training is dead**")
     elif seen.longest_step_s is not None:
-        told.append(f"trains on, longest step {seen.longest_step_s * 1000:.0f} ms")
+        outcome.append(f"trains on, longest step {seen.longest_step_s * 1000:.0f} ms")
     if seen.exit_code is None or seen.end_s is None:
-        return ", ".join([*told, f"**does not end within {EXIT_WITHIN_S:g} s**"])
+        return ", ".join([*outcome, f"**does not end within {EXIT_WITHIN_S:g} s**"])
     same = seen.exit_code == without.exit_code
-    told.append(f"exit code {seen.exit_code}" if same else f"**exit code {seen.exit_code}**")
+    outcome.append(f"exit code {seen.exit_code}" if same else f"**exit code {seen.exit_code}**")
     if seen.steps != 0:
-        told.append(f"ends in {seen.end_s * 1000:.0f} ms")
+        outcome.append(f"ends in {seen.end_s * 1000:.0f} ms")
     if seen.left:
-        told.append(f"**leaves {seen.left} after 2 s, {seen.left_long} after 10 s**")
+        outcome.append(f"**leaves {seen.left} after 2 s, {seen.left_long} after 10 s**")
     if seen.tracebacks > without.tracebacks:
-        told.append(f"**{seen.tracebacks - without.tracebacks} more tracebacks**")
-    return ", ".join(told)
+        outcome.append(f"**{seen.tracebacks - without.tracebacks} more tracebacks**")
+    return ", ".join(outcome)

@@ -112,9 +112,9 @@ class Commands:
 
     def report(self) -> dict[str, Any]:
         """Steps since `train` or the last `report`, and the longest of them."""
-        told = {"steps": self._steps, "longest_s": self._longest_s}
+        report = {"steps": self._steps, "longest_s": self._longest_s}
         self._steps, self._longest_s = 0, 0.0
-        return told
+        return report
 
     def finish(self) -> dict[str, Any]:
         """End as one should: the last step is over, then stop the subject, then leave."""
@@ -124,7 +124,7 @@ class Commands:
     leave = fail = finish
 
     def run(self, answer: Callable[[dict[str, Any]], None]) -> None:
-        """Follow commands until one of them is the end, or nobody gives any more."""
+        """Follow commands until one of them is the end, or the sender is gone."""
         while True:
             line = self._lines.next(wait=not self._training)
             if line is None:

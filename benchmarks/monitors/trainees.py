@@ -1,4 +1,4 @@
-"""Starts training processes, each with a driver of its own, tells them what to do, cleans up after them."""
+"""Starts training processes, each with a driver of its own, sends them commands, cleans up after them."""
 
 import contextlib
 import importlib.util
@@ -47,7 +47,7 @@ class Trainee:
     Args:
         subject: a name in SUBJECTS.
         folder: of the whole benchmark; this process gets an empty one in it.
-        behaviour: control lines of its NVML stand-in, beside the number of GPUs.
+        behaviour: control lines of its NVML stand-in, in addition to the number of GPUs.
     """
 
     def __init__(self, subject: str, folder: Path, *behaviour: str) -> None:
@@ -72,7 +72,7 @@ class Trainee:
             MARK: self._mark,
             "PYTHONPATH": str(REPOSITORY),
             "TMPDIR": str(self.folder),
-            # A step is one thread's work, or its time would tell more of other loads than of monitors.
+            # A step is one thread's work, or its time would depend more on other loads than on monitors.
             "OPENBLAS_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
         }
@@ -122,10 +122,10 @@ class Trainee:
         Raises:
             SilentError: there is none.
         """
-        self.tell(command)
+        self.send(command)
         return self.answer(within_s)
 
-    def tell(self, command: str) -> None:
+    def send(self, command: str) -> None:
         """Give a command."""
         try:
             self._process.stdin.write(f"{command}\n".encode())  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What Pylon's training costs: beside a hand-written loop, Lightning and accelerate, at saves, at resumes.
+"""What Pylon's training costs: next to a hand-written loop, Lightning and accelerate, at saves, at resumes.
 
     python -m benchmarks.training [--parts steps checkpoints resume mid-epoch] [--rounds 2] [--quick]
 
@@ -13,8 +13,8 @@ instrument  the criterion that notes time, CPU time and loss of each step, the s
 stopwatch   the model that notes when each step begins and ends
 timed_start the process of a resume: counts its imports' time, and ends after so many steps
 steps       time per step, in turns, and whether all trained the same
-checkpoints how long training stands still at a save
-resume      how long it takes to go on
+checkpoints how long training waits for a save
+resume      how long it takes to resume
 tables      Markdown
 summary     the table of README
 """

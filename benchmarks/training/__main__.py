@@ -18,7 +18,7 @@ from pylon.data.change_detection.demo.write import write_demo
 
 _PARTS = ("steps", "checkpoints", "resume", "mid-epoch")
 _DISTRIBUTIONS = ("torch", "numpy", "lightning", "accelerate")
-# Beside a step of the demo it cannot be seen.
+# In a step of the demo it cannot be seen.
 _DATA_LAYER = "Pylon's data"
 # An epoch of AirChange: 12 images, 312 crops each, in batches of 4.
 _STEPS_PER_EPOCH = 12 * 312 // 4
@@ -31,7 +31,7 @@ class Size:
     Attributes:
         plans: per workload: steps of warm-up, steps of a turn, turns of a round.
         saves: workload whose state is saved, checkpoints each way, and steps from one to the next.
-        epoch: workload that tells how long an epoch is, and its steps.
+        epoch: workload that defines how long an epoch is, and its steps.
         resumed: workload of the resumes.
         datapoints: of the long epoch.
     """
@@ -112,7 +112,7 @@ def _provide_demo_data(root: Path) -> None:
 
 def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training", description="What Pylon's training costs, beside others."
+        prog="python -m benchmarks.training", description="What Pylon's training costs, next to others."
     )
     parser.add_argument("--rounds", type=int, default=2, help="fresh processes for steps and resumes")
     parser.add_argument("--threads", type=int, default=1, help="of torch's operations; 1: CPU time is work")

@@ -1,4 +1,4 @@
-"""How long training stands still at a save."""
+"""How long training waits for a save."""
 
 import statistics
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Saves:
         still_s: per save, from the end of its step to the beginning of the next, beyond what lies between
             steps without a save, seconds.
         lost_s: per save, how much longer all steps up to the next save took together, so that what the
-            writing beside them takes away is counted too.
+            writing at the same time takes away is counted too.
     """
 
     still_s: list[float]

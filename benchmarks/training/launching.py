@@ -30,7 +30,7 @@ class Launched:
 
     Args:
         arguments: of the interpreter.
-        environment: beside the inherited one.
+        environment: added to the inherited one.
         threads: of torch's operations.
     """
 
@@ -77,12 +77,12 @@ class Launched:
         try:
             code = self._process.wait(_TIME_OUT_S)
         except subprocess.TimeoutExpired as error:
-            raise FailedProcessError(f"does not end: {self.told()}") from error
+            raise FailedProcessError(f"does not end: {self.description()}") from error
         self._reader.join(1)
         if code != expected:
-            raise FailedProcessError(f"expected exit code {expected}: {self.told()}")
+            raise FailedProcessError(f"expected exit code {expected}: {self.description()}")
 
-    def told(self) -> str:
+    def description(self) -> str:
         """The command, whether it has ended, and the end of what it showed."""
         text = b"".join(self._shown).decode(errors="replace")
         code = self._process.poll()

@@ -1,4 +1,4 @@
-"""The training loops beside Pylon's, each as its own documentation shows it."""
+"""The training loops that Pylon's is compared with, each as its own documentation shows it."""
 
 import json
 from collections.abc import Callable, Iterable

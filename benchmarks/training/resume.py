@@ -1,4 +1,4 @@
-"""How long a run takes to go on: from the start of its process to the end of its first step."""
+"""How long a run takes to resume: from the start of its process to the end of its first step."""
 
 import json
 import time
@@ -84,7 +84,7 @@ def long_epoch(root: Path, *, datapoints: int, threads: int) -> LongEpoch:
     write_pairs(folder, size=64)
     write_config(folder / "run.py", f"long_epoch(Path({str(folder)!r}), {datapoints})", folder / "run")
     _pylon(folder, steps=after[0], threads=threads)
-    # The resume near the start goes on to the place of the one near the end.
+    # The run resumed near the start continues to the place of the one near the end.
     pylon = [
         _pylon(folder, steps=after[1] - after[0], threads=threads),
         _pylon(folder, steps=1, threads=threads),
@@ -110,7 +110,7 @@ def _pylon(folder: Path, *, steps: int, threads: int) -> Start:
 
 
 def _lines(path: Path) -> list[str]:
-    """What has been loaded, in order; nothing where the dataset does not tell."""
+    """What has been loaded, in order; nothing if the dataset does not report it."""
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 

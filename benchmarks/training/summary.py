@@ -10,7 +10,7 @@ from benchmarks.training.contenders import CONTENDERS
 from benchmarks.training.instrument import Marks
 from benchmarks.training.resume import LongEpoch, Start
 from benchmarks.training.steps import REFERENCE
-from benchmarks.training.tables import COSTS, Cost, beside, per_turn
+from benchmarks.training.tables import COSTS, Cost, compared, per_turn
 
 _SHOWN = (REFERENCE, "pylon", "lightning", "accelerate")
 _WORKLOADS = {"demo_hanet": "demo HANet", "small_model": "small model"}
@@ -48,8 +48,8 @@ def _step_rows(figures: Figures) -> list[tuple[str, ...]]:
     rows = []
     for workload, found in figures.steps.items():
         step_ms = statistics.median(per_turn(found[REFERENCE], COSTS[0])) * 1e3
-        told = [f"{_WORKLOADS[workload]}, step of {step_ms:.1f} ms", *[_WORKLOADS[workload]] * 2]
-        for what, words, cost in zip(told, _COST_WORDS, COSTS, strict=True):
+        labels = [f"{_WORKLOADS[workload]}, step of {step_ms:.1f} ms", *[_WORKLOADS[workload]] * 2]
+        for what, words, cost in zip(labels, _COST_WORDS, COSTS, strict=True):
             rows.append((f"{what}: {words}", *(_beside(found, name, cost) for name in _SHOWN)))
     return rows
 
@@ -60,7 +60,7 @@ def _beside(found: dict[str, list[Marks]], name: str, cost: Cost) -> str:
     if name not in found:
         return "not installed"
     ratio, added_s = (
-        statistics.median(beside(found, name, cost, ratio=one_of_two)) for one_of_two in (True, False)
+        statistics.median(compared(found, name, cost, ratio=one_of_two)) for one_of_two in (True, False)
     )
     return f"{ratio:.3f} ({added_s * 1e6:+.0f} us)"
 
@@ -70,7 +70,7 @@ def _save_rows(figures: Figures) -> list[tuple[str, ...]]:
         return []
     still_s = {way: statistics.median(one.still_s) for way, one in figures.saves.items()}
     row = {way: f"{one_s * 1e3:.0f} ms ({one_s / 60:.2%})" for way, one_s in still_s.items()}
-    what = "training stands still at a save, HANet and AdamW (share of an epoch of one minute)"
+    what = "training waits for a save, HANet and AdamW (share of an epoch of one minute)"
     pylon = f"{row['synchronous']}, asynchronous {row['asynchronous']}"
     return [(what, row["by hand"], pylon, _NOTHING, _NOTHING)]
 

@@ -39,7 +39,7 @@ def _told(numbers: tuple[float, float, float], unit: float, digits: int) -> str:
 
 
 def step_table(found: Mapping[str, Sequence[Marks]], differences: Mapping[str, float]) -> str:
-    """Time per step beside the hand-written loop's in the same turn: ratios, and what is added."""
+    """Time per step compared with the hand-written loop's in the same turn: ratios, and what is added."""
     head = (
         "",
         "CPU ms",
@@ -67,11 +67,11 @@ def step_table(found: Mapping[str, Sequence[Marks]], differences: Mapping[str, f
 def _beside(found: Mapping[str, Sequence[Marks]], name: str, *, ratio: bool) -> list[str]:
     if name == REFERENCE:
         return ["1" if ratio else "0"] * len(COSTS)
-    each = [beside(found, name, cost, ratio=ratio) for cost in COSTS]
+    each = [compared(found, name, cost, ratio=ratio) for cost in COSTS]
     return [quartiles(values, digits=3) if ratio else quartiles(values, _US, 0) for values in each]
 
 
-def beside(found: Mapping[str, Sequence[Marks]], name: str, cost: Cost, *, ratio: bool) -> list[float]:
+def compared(found: Mapping[str, Sequence[Marks]], name: str, cost: Cost, *, ratio: bool) -> list[float]:
     """Per turn, the cost of a contender's step as ratio to the reference's in the same turn, or beyond it."""
     pairs = zip(per_turn(found[name], cost), per_turn(found[REFERENCE], cost), strict=True)
     return [one / other if ratio else one - other for one, other in pairs]
@@ -101,10 +101,10 @@ def saves_table(found: Mapping[str, Saves], epoch_s: float) -> str:
     """Each way to save."""
     head = (
         "",
-        "training stands still, ms",
+        "training waits, ms",
         f"share of an epoch of {epoch_s:.0f} s (AirChange, here)",
         "share of an epoch of 60 s",
-        "all time lost, with slower steps beside the writing, ms",
+        "all time lost, with slower steps during the write, ms",
         "share of an epoch of 60 s",
     )
     rows = [

@@ -1,6 +1,6 @@
 """Processes that train in turns of about a third of a second: what slows the machine down hits all of them.
 
-A trainee connects to its socket, says that it waits, and goes on once it is told to. What a trainee does
+A trainee connects to its socket, reports that it waits, and continues on request. What a trainee does
 by the clock, such as drawing its display, comes due while it waits, and so counts somewhat more than it
 does in a run of its own.
 """
@@ -27,7 +27,7 @@ class Trainee:
         self._socket.connect(os.environ[TURNS])
 
     def wait(self) -> None:
-        """Say that this process waits, and return when it is told to go on.
+        """Report that this process waits, and return when it is asked to continue.
 
         Raises:
             ConnectionError: the benchmark itself has ended.
@@ -70,7 +70,7 @@ class Turns:
         end_s = time.monotonic() + _TIME_OUT_S
         while not self._waits():
             if process.ended() or time.monotonic() > end_s:
-                raise FailedProcessError(f"did not come to the end of its turn: {process.told()}")
+                raise FailedProcessError(f"did not come to the end of its turn: {process.description()}")
 
     def go(self) -> None:
         """Let it train until it waits again."""

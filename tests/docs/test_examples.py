@@ -1,6 +1,6 @@
 """What README and docs/ show runs as it is shown, and what they name exists."""
 
-import os
+import argparse
 import re
 import subprocess
 import sys
@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pylon.command import COMMANDS, parser_of
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
+CHANGELOG = REPOSITORY / "CHANGELOG.md"
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 # What a reader has and the example leaves out.
 BEFORE = {"watch_a_run.py": "import time\n\n\ndef train_one_step():\n    time.sleep(0.01)\n\n\n"}
@@ -87,6 +90,7 @@ def run(command: list[str], folder: Path, timeout_s: float = 100) -> subprocess.
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PRINTED))
 def test_python_example_runs(name: str, tmp_path: Path) -> None:
     shown = examples()
@@ -100,6 +104,7 @@ def test_python_example_runs(name: str, tmp_path: Path) -> None:
     assert re.search(PRINTED[name], done.stdout, re.M), done.stdout
 
 
+@pytest.mark.slow
 def test_configuration_of_readme_trains(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(examples()["mine.py"], encoding="utf-8")
     write_levir(tmp_path / "datasets/levir_cd")
@@ -115,6 +120,7 @@ def first_example(page: Path) -> tuple[str, str]:
     return found[1], found[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page_begins_with_an_example_that_runs(page: Path, tmp_path: Path) -> None:
     language, text = first_example(page)
@@ -173,9 +179,9 @@ def test_links_and_named_files_exist(page: Path) -> None:
 def test_lines_fit_a_terminal() -> None:
     long = [
         f"{page.name}: {number}"
-        for page in [README, *PAGES]
+        for page in [README, CHANGELOG, *PAGES]
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1)
-        if len(line) > 116 and not line.startswith(("|", "torchrun", "!["))
+        if len(line) > 110 and not line.startswith("|")
     ]
     assert long == []
 
@@ -184,16 +190,49 @@ def test_a_monitor_of_ones_own_is_short() -> None:
     assert len(examples()["scratch_monitor.py"].splitlines()) < 30
 
 
-def test_exit_codes_of_the_page_are_those_of_the_command() -> None:
-    page = (REPOSITORY / "docs/command-line.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"^\| (\d+) \|", page, re.M))
-    done = subprocess.run(
-        [sys.executable, "main.py", "--help"],
-        cwd=REPOSITORY,
-        env={**os.environ, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+def section(page: str, heading: str) -> str:
+    """What is below a heading of a page, up to the next one of the same or a higher level."""
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    return re.split(r"^##? ", text.split(f"## {heading}\n", 1)[1], maxsplit=1, flags=re.M)[0]
+
+
+def exit_codes(text: str) -> set[str]:
+    return set(re.findall(r"^ +(\d[\d+N]*) ", text, re.M))
+
+
+def options_of(command: str) -> set[str]:
+    actions = parser_of(command)._actions
+    shown = [action for action in actions if action.help != argparse.SUPPRESS]
+    return {name for action in shown for name in action.option_strings if name.startswith("--")} - {"--help"}
+
+
+def test_exit_codes_of_the_page_are_those_of_train() -> None:
+    shown = re.findall(r"^\| (\d[\d+N]*) \|", section("command-line.md", "Exit codes of `pylon train`"), re.M)
+    assert sorted(shown) == sorted(exit_codes(parser_of("train").epilog or ""))
+
+
+@pytest.mark.parametrize("command", ["once", "watch", "free"])
+def test_exit_codes_of_the_page_are_those_of_the_monitors_commands(command: str) -> None:
+    rows = re.findall(r"^\| ((?:\d+(?:, )?)+) \|", (REPOSITORY / "docs/fleet.md").read_text("utf-8"), re.M)
+    shown = {code for row in rows for code in row.split(", ")}
+    epilog = parser_of(command).epilog or ""
+    assert shown == exit_codes(epilog) | set(re.findall(r"\((\d+): SIG", epilog))
+
+
+def test_options_of_the_page_are_those_of_train() -> None:
+    listed = section("command-line.md", "pylon train")
+    assert set(re.findall(r"^- `(--[a-z-]+)", listed, re.M)) == options_of("train")
+
+
+@pytest.mark.parametrize("command", ["once", "watch", "free"])
+def test_options_of_the_page_are_those_of_the_monitors_commands(command: str) -> None:
+    rows = re.findall(
+        r"^\| `(--[a-z-]+)[^`]*` \| ([^|]*) \|", section("command-line.md", "pylon once, watch, free"), re.M
     )
-    assert shown == set(re.findall(r"^  (\d+) ", done.stdout, re.M))
+    shown = {option for option, commands in rows if commands == "all" or command in commands.split(", ")}
+    assert shown == options_of(command)
+
+
+def test_page_names_every_command() -> None:
+    page = (REPOSITORY / "docs/command-line.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `pylon (\w+)` \|", page, re.M)) == set(COMMANDS)
