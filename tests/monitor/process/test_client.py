@@ -1,4 +1,4 @@
-"""The training process's side of a host: started once, stopped once, and harmless as a copy."""
+"""The training process's side of a supervisor: started once, stopped once, and harmless as a copy."""
 
 import os
 import pickle
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from pylon.monitor import CPUMonitor, MonitorState
-from pylon.monitor.limits import ResourceLimits
-from pylon.monitor.process.client import ClientSettings, MonitorClient
+from pylon.monitor.process.client import MonitorClient
+from pylon.monitor.settings import MonitorSettings
 from tests.faults.harness import wait_until
 
-SETTINGS = ClientSettings(interval_s=0.1, timeout_s=2.0, join_timeout_s=2.0, limits=ResourceLimits())
+SETTINGS = MonitorSettings(interval_s=0.1, timeout_s=2.0, join_timeout_s=2.0)
 
 
 class Watched:
@@ -48,29 +48,26 @@ def alive(pid: int | None) -> bool:
 
 def test_until_it_has_been_heard_everything_starts(watched: Watched) -> None:
     assert watched.client.state is MonitorState.STARTING
-    reports = watched.client.process_reports()
-    assert {name: one.state for name, one in reports.items()} == {
-        "CPUMonitor": MonitorState.STARTING,
-        "manager": MonitorState.STARTING,
-    }
+    for name in ("CPUMonitor", "manager"):
+        assert watched.client.health_of(name).state is MonitorState.STARTING
     watched.client.stop()
-    assert watched.client.host_pid is None, "a stop before the start does nothing"
+    assert watched.client.supervisor_pid is None, "a stop before the start does nothing"
 
 
-def test_one_host_from_start_to_stop_however_often_either_is_asked_for(watched: Watched) -> None:
+def test_one_supervisor_from_start_to_stop_however_often_either_is_asked_for(watched: Watched) -> None:
     client = watched.up()
-    host = client.host_pid
+    supervisor = client.supervisor_pid
     assert set(client.reports["CPUMonitor"]) == {"localhost"}
     assert watched.changes > 0, "whoever shows the reports hears of them"
     client.start()
-    assert client.host_pid == host
+    assert client.supervisor_pid == supervisor
     stops = [threading.Thread(target=client.stop) for _ in range(3)]
     for stop in stops:
         stop.start()
     for stop in stops:
         stop.join(10)
     assert client.state is MonitorState.STOPPED
-    assert not alive(host)
+    assert not alive(supervisor)
     client.start()
     assert client.state is MonitorState.STOPPED, "what was stopped is not started again"
 
@@ -85,16 +82,15 @@ def test_a_copy_shows_the_reports_and_stops_nothing(watched: Watched) -> None:
     assert threading.active_count() == threads, "there is nothing that it follows"
     copy.stop()
     assert client.state is MonitorState.OK
-    assert alive(client.host_pid)
+    assert alive(client.supervisor_pid)
 
 
-def test_a_lost_host_is_replaced_and_its_loss_counted(watched: Watched) -> None:
+def test_a_lost_supervisor_is_replaced_and_its_loss_counted(watched: Watched) -> None:
     client = watched.up()
-    lost = client.host_pid
+    lost = client.supervisor_pid
     assert lost is not None
     os.kill(lost, 9)
-    wait_until(lambda: client.host_restarts == 1, 10, "the loss is seen")
+    wait_until(lambda: client.supervisor_restarts == 1, 10, "the loss is seen")
     assert client.error is not None
-    wait_until(
-        lambda: client.host_pid not in {None, lost} and client.state is MonitorState.OK, 20, "another host"
-    )
+    wait_until(lambda: client.supervisor_pid not in {None, lost}, 20, "another supervisor")
+    wait_until(lambda: client.state is MonitorState.OK, 20, "it works")

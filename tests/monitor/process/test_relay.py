@@ -1,4 +1,4 @@
-"""The relay passes on what is new in the Manager dict, and ends with the Manager, its reader and its host."""
+"""The relay passes on what is new in the Manager dict, and ends with Manager, reader and supervisor."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from pylon.monitor.process.messages import FrameReader
 REPOSITORY = Path(__file__).resolve().parents[3]
 INTERVAL_S = 0.1
 # A relay with a Manager of its own. A line of its standard input, 'name report', is put into the Manager
-# dict; 'kill' kills the Manager; the end of standard input is the host's request to stop.
+# dict; 'kill' kills the Manager; the end of standard input is the supervisor's request to stop.
 _PROGRAM = f"""
 import os, subprocess, sys, threading, time
 from pylon.monitor.process.heartbeat import Heartbeat, Notices
@@ -22,7 +22,7 @@ from pylon.monitor.process.manager import ManagerAddress, ManagerReports
 from pylon.monitor.process.messages import FrameWriter
 from pylon.monitor.process.parent_death import ProcessWatch
 from pylon.monitor.process.relay import relay
-from pylon.monitor.process.worker import Surroundings
+from pylon.monitor.process.worker import WorkerContext
 
 address, notices, stop = ManagerAddress.new(), Notices(), threading.Event()
 serve = "import sys; from pylon.monitor.process.manager import *; serve_reports(ManagerAddress(%r, %r))"
@@ -43,7 +43,7 @@ def follow():
     stop.set()
 
 threading.Thread(target=follow, daemon=True).start()
-around = Surroundings(os.getppid(), ProcessWatch(os.getppid()), stop, address, Heartbeat())
+around = WorkerContext(os.getppid(), ProcessWatch(os.getppid()), stop, address, Heartbeat())
 relay(FrameWriter(int(sys.argv[1])), {INTERVAL_S}, notices, around)
 """
 
@@ -107,7 +107,7 @@ def test_new_reports_arrive_and_only_they(relay: Relay) -> None:
     assert relay.next() == [{"CPUMonitor": b"newer"}]
 
 
-def test_it_ends_in_order_when_its_host_asks(relay: Relay) -> None:
+def test_it_ends_in_order_when_its_supervisor_asks(relay: Relay) -> None:
     relay.put("CPUMonitor first")
     assert relay.next()
     assert relay.process.stdin is not None
@@ -115,7 +115,7 @@ def test_it_ends_in_order_when_its_host_asks(relay: Relay) -> None:
     assert relay.exit_code() == 0
 
 
-def test_it_ends_with_its_manager_for_its_host_to_replace_both(relay: Relay) -> None:
+def test_it_ends_with_its_manager_so_that_both_are_replaced(relay: Relay) -> None:
     relay.put("CPUMonitor first")
     assert relay.next()
     relay.put("kill")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pylon.monitor.process.waker import Waker
+
+from pylon.monitor.process.pipes import Waker
 
 # Far beyond what a wake needs, far below the time that the wait would take without it.
 SOON_S = 5.0

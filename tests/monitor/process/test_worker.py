@@ -52,11 +52,11 @@ def fails_from_the_third_on(number: int) -> int:
 
 def test_failures_are_counted_and_the_last_good_status_is_kept() -> None:
     with reading(Readings(fails_from_the_third_on)) as reader:
-        wait_until(lambda: reader.report.failures >= 2, 10, "two failures in a row")
+        wait_until(lambda: reader.report.consecutive_failures >= 2, 10, "two failures in a row")
         report = reader.report
     assert pickle.loads(report.status) == 2
-    assert report.error is not None
-    assert "Input/output error" in report.error.text
+    assert report.last_error is not None
+    assert "Input/output error" in report.last_error.text
 
 
 def test_a_success_ends_the_failures() -> None:
@@ -66,7 +66,7 @@ def test_a_success_ends_the_failures() -> None:
     with reading(Readings(fails_twice)) as reader:
         wait_until(lambda: reader.report.status is not None, 10, "a status")
         report = reader.report
-    assert (report.failures, report.error) == (0, None)
+    assert (report.consecutive_failures, report.last_error) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_a_success_ends_the_failures() -> None:
 )
 def test_a_status_that_cannot_be_sent_is_a_failed_reading(status: Any, words: str) -> None:
     with reading(Readings(lambda _: status)) as reader:
-        wait_until(lambda: reader.report.failures >= 2, 10, "readings go on")
+        wait_until(lambda: reader.report.consecutive_failures >= 2, 10, "readings go on")
         report = reader.report
     assert report.status is None
-    assert report.error is not None
-    assert words in report.error.text
+    assert report.last_error is not None
+    assert words in report.last_error.text
 
 
 def test_ticks_that_a_long_reading_missed_are_counted_and_not_made_up_for() -> None:
