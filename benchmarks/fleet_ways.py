@@ -16,7 +16,7 @@ from pylon.monitor.remote.connect_limiter import ConnectLimiter
 from pylon.monitor.remote.connection import KeptConnection
 from pylon.monitor.remote.far import FAR_COMMAND
 from pylon.monitor.remote.server import RemoteServer, Rhythm
-from pylon.monitor.ssh import FarChannel, ServerName, SSHConfig, open_channel, resolve
+from pylon.monitor.ssh import FarChannel, Resolver, ServerName, open_channel
 from tests.monitor.ssh.fault_proxy import FaultProxy, Faults
 from tests.monitor.ssh.sshd import Sshd
 
@@ -101,7 +101,7 @@ Way = Callable[[Sshd, int], "contextmanager[Ask]"]
 
 class _Dialer:
     def __init__(self, config: Path) -> None:
-        self._settings = resolve(ServerName.parse("127.0.0.1"), SSHConfig.read(config, None))
+        self._settings = Resolver(config).resolve(ServerName.parse("127.0.0.1"))
 
     def dial(self) -> FarChannel:
         return open_channel(self._settings, FAR_COMMAND.encode())

@@ -109,9 +109,11 @@ class SystemMonitor(RunningMonitors):
         others: further monitors, not started, to run next to these two: with the interval and
             timeout of their own, but under one supervisor and within one budget for `stop`.
         hosts_per_process: most servers, this machine aside, that one process reads; 1 to 250.
-        ssh_config: file to look other servers up in; None: ~/.ssh/config.
+        ssh_config: file to look other servers up in, as `ssh -F` takes it: the system's is not read
+            then; None: ~/.ssh/config and the system's.
         host_keys: 'strict': a server whose host key is not known is refused; 'accept-new': its key
-            is noted. A changed key is refused in any case.
+            is noted. A changed key is refused in any case. StrictHostKeyChecking in ssh_config, if it
+            is not 'ask', decides instead.
 
     Raises:
         MonitorSettingError: an argument is out of range, or two monitors have the same name.

@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "storage": set(),
-    "monitor": {"psutil", "pynvml", "paramiko"},
+    "monitor": {"psutil", "pynvml", "paramiko", "cryptography"},
     "data": {"storage", "numpy", "torch", "PIL"},
     "models": {"torch"},
     "criteria": {"torch"},
@@ -108,18 +108,26 @@ def test_layers_inside_the_monitor() -> None:
 
 
 @pytest.mark.parametrize(
-    "door", [("pynvml", "collectors/nvml/"), ("psutil", "collectors"), ("paramiko", "monitor/ssh")]
+    "door",
+    [
+        ("pynvml", "collectors/nvml/"),
+        ("psutil", "collectors"),
+        ("paramiko", "monitor/ssh"),
+        ("cryptography", "monitor/ssh"),
+    ],
 )
 def test_each_foreign_system_has_one_door(door: tuple[str, str]) -> None:
     library, place = door
     users = {
-        str(path.relative_to(REPOSITORY)) for path in sources("monitor") if library in set(imports_of(path))
+        str(path.relative_to(REPOSITORY))
+        for path in sources("monitor")
+        if library in {owner(name) for name in imports_of(path)}
     }
     assert users, f"nothing imports {library}"
     assert all(place in user for user in users), users
 
 
-@pytest.mark.parametrize("heavy", ["torch", "numpy", "pylon.runners", "paramiko"])
+@pytest.mark.parametrize("heavy", ["torch", "numpy", "pylon.runners", "paramiko", "cryptography"])
 def test_monitor_at_run_time_loads_nothing_heavy(heavy: str) -> None:
     code = f"import sys, pylon.monitor, pylon.monitor.cli; sys.exit({heavy!r} in sys.modules)"
     assert (

@@ -23,7 +23,12 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tag", action="append", default=[], metavar="T", help="only servers of the file with this tag"
     )
-    parser.add_argument("--ssh-config", type=Path, metavar="FILE", help="in place of ~/.ssh/config")
+    parser.add_argument(
+        "--ssh-config",
+        type=Path,
+        metavar="FILE",
+        help="in place of ~/.ssh/config, as ssh -F takes it",
+    )
     parser.add_argument(
         "--host-keys",
         choices=("strict", "accept-new"),

@@ -1,4 +1,4 @@
-"""fleet.toml: the servers of a fleet and how they are watched, all of it checked before anything starts.
+"""fleet.toml: the servers of a fleet and how they are watched, all of it checked before a monitor starts.
 
 interval_s = 5.0
 servers = ["localhost", "alice@gpu1"]
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.remote.assignment import MOST_HOSTS_PER_PROCESS
-from pylon.monitor.ssh import HostKeyPolicy, ServerName, SSHConfig, resolve
+from pylon.monitor.ssh import HostKeyPolicy, Resolver, ServerName, refuse_foreign
 from pylon.monitor.ssh.server_name import LOCALHOST
 
 _SERVER_KEYS = ("name", "address", "tags")
@@ -79,7 +79,7 @@ class Fleet:
 
         Raises:
             FleetError: with all that is wrong: where, the value, what was expected. A server that
-                listed twice, also under two names of one address, is wrong too.
+                is listed twice, also under two names of one address, is wrong too.
         """
         path = Path(path)
         content = _content(path)
@@ -89,7 +89,8 @@ class Fleet:
         if not problems and not entries:
             problems.append(FleetProblem("servers", None, "is missing; expected a list of servers"))
         problems += _twice(entries)
-        problems += _same_address(entries, settings.get("ssh_config"))
+        if not any(one.key_path == "ssh_config" for one in problems):
+            problems += _same_address(entries, settings.get("ssh_config"))
         if problems:
             raise FleetError(path, problems)
         return cls(
@@ -205,30 +206,35 @@ def _twice(entries: list[_Entry]) -> Iterator[FleetProblem]:
 
 def _same_address(entries: list[_Entry], ssh_config: Path | None) -> Iterator[FleetProblem]:
     """Servers that ssh_config leads to one address; what is wrong in it about a server, too."""
+    # A name that is listed twice is reported already; this machine takes no SSH.
+    remote = {entry.name: entry for entry in reversed(entries) if entry.address != LOCALHOST}
+    if not remote:
+        return
+    resolver = Resolver(ssh_config)
     try:
-        config = SSHConfig.read(ssh_config)
+        resolver.check()
     except MonitorSettingError as error:
         yield FleetProblem("ssh_config", None if ssh_config is None else repr(str(ssh_config)), str(error))
         return
+    named = [(entry, ServerName.parse(entry.address)) for entry in reversed(remote.values())]
+    settings = resolver.resolve_all(name for _, name in named)
     first: dict[str, _Entry] = {}
-    names: set[str] = set()
-    for entry in entries:
-        name = ServerName.parse(entry.address)
-        # A name that is listed twice is reported already.
-        if name.is_local or entry.name in names:
+    reported: set[str] = set()
+    for entry, name in named:
+        found = settings[name]
+        if isinstance(found, MonitorSettingError):
+            # A line that ssh does not understand is the same error for all servers.
+            if str(found) not in reported:
+                yield FleetProblem(entry.key_path, _shown(entry.address), str(found))
+            reported.add(str(found))
             continue
-        names.add(entry.name)
-        try:
-            address = resolve(name, config).address
-        except MonitorSettingError as error:
-            yield FleetProblem(entry.key_path, _shown(entry.address), str(error))
-            continue
-        other = first.setdefault(address, entry)
+        other = first.setdefault(found.address, entry)
         if other is not entry:
             yield FleetProblem(
                 entry.key_path,
                 _shown(entry.address),
-                f"is {address}, and so is {other.key_path} ({other.address}); expected each server once",
+                f"is {found.address}, and so is {other.key_path} ({other.address}); expected each"
+                " server once",
             )
 
 
@@ -242,7 +248,13 @@ def _settings(content: Mapping[str, Any], path: Path, problems: list[FleetProble
         else:
             found[key] = content[key]
     if "ssh_config" in found:
-        found["ssh_config"] = path.parent / Path(found["ssh_config"]).expanduser()
+        try:
+            found["ssh_config"] = path.parent / Path(found["ssh_config"]).expanduser()
+            # It chooses the programs that an ssh_config has run in our name.
+            refuse_foreign(path, path.stat(), "fleet file with ssh_config")
+        except (RuntimeError, MonitorSettingError, OSError) as error:
+            text = _shown(found.pop("ssh_config"))
+            problems.append(FleetProblem("ssh_config", text, f"expected the path of a file ({error})"))
     return found
 
 

@@ -1,12 +1,16 @@
 """Which process reads which server: localhost by its own monitors, all others in groups of bounded size."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.remote.monitor import RemoteMonitor, addresses
+from pylon.monitor.ssh import missing_ssh
 from pylon.monitor.ssh.server_name import LOCALHOST
+
+logger = logging.getLogger("pylon.monitor")
 
 # All servers of a process share one report; and one that dies takes so many readings along.
 MOST_HOSTS_PER_PROCESS = 250
@@ -44,6 +48,9 @@ def remote_monitors(
         settings: arguments of each RemoteMonitor.
     """
     remote = [(name, address) for name, address in servers.items() if name != LOCALHOST]
+    lacking = missing_ssh() if remote else ""
+    if lacking:
+        logger.warning("%s", lacking)
     count = math.ceil(len(remote) / hosts_per_process)
     # Dealt out in turn: servers that are close to each other in a list often fail together.
     return [

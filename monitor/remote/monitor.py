@@ -10,7 +10,7 @@ from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.messages import MonitorSpec
 from pylon.monitor.settings import ReadingSettings
-from pylon.monitor.ssh import HostKeyPolicy, ServerName
+from pylon.monitor.ssh import HostKeyPolicy, ServerName, own_account
 from pylon.monitor.status.remote import RemoteStatus
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
     """Watches other machines, one SSH connection and one long-lived shell each.
 
     A server that hangs, floods or dies costs its own readings and no others: a reading is over
-    within `timeout_s` in any case, and connections are made outside the readings.
+    within `timeout_s` in any case, and connections are made in threads of their own.
 
     Args:
         servers: names as `ssh` takes them, `[user@]host[:port]`; or such by a name of your choice.
@@ -40,13 +40,14 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
         window_size: readings that statistics go over, at least 1.
         slow_interval_s: seconds between readings of what costs more or changes rarely, above 0.
         gpu: run nvidia-smi there too.
-        ssh_config: the user's file; None: ~/.ssh/config.
+        ssh_config: see SystemMonitor.
         host_keys: 'strict': a server whose key is not known is refused; 'accept-new': it is noted. A
             changed key is refused in any case.
         interval_s, timeout_s, join_timeout_s, limits: see BaseMonitor.
 
     Raises:
-        MonitorSettingError: an argument is out of range, or a server's name is none.
+        MonitorSettingError: an argument is out of range, a server's name is none, or this user has no entry
+            in the user database.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
         )
         self._reading = ReadingSettings(window_size, slow_interval_s)
         self._addresses = addresses(servers)
+        # Without one, every connection would fail, each in a process of its own.
+        own_account()
         self._name = name
         self._gpu = gpu
         self._ssh_config = None if ssh_config is None else Path(ssh_config)
@@ -104,16 +107,17 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
         # Imported here: of no use in the training process.
         from pylon.monitor.remote.connect_limiter import ConnectLimiter  # noqa: PLC0415
         from pylon.monitor.remote.connection import KeptConnection  # noqa: PLC0415
-        from pylon.monitor.remote.dialer import ConfigFiles, Dialer  # noqa: PLC0415
+        from pylon.monitor.remote.dialer import Dialer  # noqa: PLC0415
         from pylon.monitor.remote.server import RemoteServer, Rhythm  # noqa: PLC0415
+        from pylon.monitor.ssh import Resolver  # noqa: PLC0415
 
         self._ending = threading.Event()
         threading.stack_size(_STACK_BYTES)
         rhythm = Rhythm(self.interval_s, self.timeout_s, self._reading.slow_interval_s, self._gpu)
         gate = ConnectLimiter(_CONNECTS_AT_ONCE, _RECONNECTS_AT_ONCE, _CONNECT_SPACING_S)
-        config = ConfigFiles(self._ssh_config)
+        resolver = Resolver(self._ssh_config)
         for server, address in self._addresses.items():
-            connection = KeptConnection(server, Dialer(address, config, self._policy), gate)
+            connection = KeptConnection(server, Dialer(address, resolver, self._policy), gate)
             self._connections[server] = connection
             self._servers[server] = RemoteServer(server, connection, rhythm, self._reading.window_size)
         for connection in self._connections.values():

@@ -1,11 +1,15 @@
 """The door to SSH: a server's name in, a channel to its shell out. Nothing else imports paramiko.
 
 server_name     what the user wrote                 known_hosts     the files of known host keys
-ssh_config      the files that explain it           host_keys       whether the server is the one meant
-settings        what they come to                   identities      which keys of ours are offered
-connection      all hops, under one deadline        agent           those that an agent holds
-session         one hop: greeting, keys, login      wire            the socket that enforces the limits
-far_channel     what the caller talks through       proxy_command   the program in a socket's place
+resolver        what ssh's configuration makes      revoked_keys    and of those that are refused
+                of it, kept until a file changes    host_keys       whether the server is the one meant
+ask_ssh         how it is asked: ssh -G             identities      which keys of ours are offered
+without_ssh     how, if there is no ssh             key_files       those in files
+keywords        which keywords we obey              agent           those that an agent holds
+resolution      from keywords to settings           agreement       which algorithms are offered
+connection      all hops, under one deadline        session         one hop: greeting, keys, login
+far_channel     what the caller talks through       wire            the socket that enforces the limits
+                                                    proxy_command   the program in a socket's place
 
 Importing this loads no paramiko: `open_channel` does, when it is first called.
 """
@@ -23,10 +27,12 @@ from pylon.monitor.ssh.errors import (
     SSHError,
     UnreachableError,
 )
+from pylon.monitor.ssh.expansion import own_account
 from pylon.monitor.ssh.far_channel import FarChannel
+from pylon.monitor.ssh.resolver import Resolver, missing_ssh
 from pylon.monitor.ssh.server_name import ServerName
-from pylon.monitor.ssh.settings import HostKeyPolicy, SSHSettings, resolve
-from pylon.monitor.ssh.ssh_config import SSHConfig
+from pylon.monitor.ssh.settings import HostKeyPolicy, SSHSettings
+from pylon.monitor.ssh.watched_files import Stamps, refuse_foreign
 
 __all__ = [
     "ChannelRefusedError",
@@ -39,11 +45,14 @@ __all__ = [
     "LoginRefusedError",
     "ProtocolError",
     "ProxyError",
-    "SSHConfig",
+    "Resolver",
     "SSHError",
     "SSHSettings",
     "ServerName",
+    "Stamps",
     "UnreachableError",
+    "missing_ssh",
     "open_channel",
-    "resolve",
+    "own_account",
+    "refuse_foreign",
 ]

@@ -11,7 +11,16 @@ from pylon.monitor.ssh.errors import DeadlineError, UnreachableError
 _Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
-def connect(server: str, host: str, port: int, deadline: Deadline, timeout_s: float | None) -> socket.socket:
+def connect(
+    server: str,
+    host: str,
+    port: int,
+    deadline: Deadline,
+    timeout_s: float | None,
+    *,
+    family: int | None = None,
+    bind_address: str | None = None,
+) -> socket.socket:
     """Connect to the first address of `host` that answers.
 
     Args:
@@ -19,23 +28,29 @@ def connect(server: str, host: str, port: int, deadline: Deadline, timeout_s: fl
         host, port: where to.
         deadline: for all of it. Each address gets its share of what is left.
         timeout_s: the most for one address; None: no bound but the deadline.
+        family: the only kind of address to use; None: any.
+        bind_address: address of this machine to connect from; None: any.
 
     Raises:
         UnreachableError: there is no address, or none answers.
         DeadlineError: the time is over.
     """
-    addresses = _addresses(server, host, port, deadline)
+    addresses = [
+        one for one in _addresses(server, host, port, deadline) if family is None or one[0] == family
+    ]
     failures = []
-    for number, (family, address) in enumerate(addresses):
+    for number, (kind, address) in enumerate(addresses):
         share_s = deadline.left_s / (len(addresses) - number)
         limit_s = share_s if timeout_s is None else min(share_s, timeout_s)
         if limit_s <= 0:
             break
-        end = socket.socket(family, socket.SOCK_STREAM)
+        end = socket.socket(kind, socket.SOCK_STREAM)
         try:
             end.settimeout(limit_s)
+            if bind_address is not None:
+                end.bind((bind_address, 0))
             end.connect(address)
-            # A request is one small packet, and waits for nobody.
+            # A request is one small packet, to be sent at once.
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         except TimeoutError:
@@ -46,7 +61,8 @@ def connect(server: str, host: str, port: int, deadline: Deadline, timeout_s: fl
             failures.append(f"{address[0]}: {error.strerror or error}")
         else:
             return end
-    text = f"{server}: no connection to port {port}: {'; '.join(failures)}."
+    why = "; ".join(failures) or "no address of the AddressFamily that ssh_config sets"
+    text = f"{server}: no connection to port {port}: {why}."
     raise DeadlineError(text) if deadline.passed else UnreachableError(text)
 
 
@@ -88,7 +104,9 @@ def _addresses(server: str, host: str, port: int, deadline: Deadline) -> list[_A
     if not lookup.done.wait(deadline.left_s):
         raise DeadlineError(f"{server}: the name {host!r} was not resolved within {deadline.seconds:g} s.")
     if lookup.error is not None:
-        raise UnreachableError(f"{server}: the name {host!r} has no address: {lookup.error.strerror}.")
+        raise UnreachableError(
+            f"{server}: the name {host!r} has no address: {lookup.error.strerror or lookup.error}."
+        )
     return lookup.answer
 
 

@@ -1,7 +1,7 @@
 """Keys that an ssh-agent holds.
 
 paramiko's Agent takes its socket from the environment alone and waits for it without end; and what it
-raises while paramiko's thread has it sign ends that thread without a word to those who wait for it.
+raises while paramiko's thread has it sign ends that thread, and those who wait for it never notice.
 """
 
 import socket
@@ -14,7 +14,7 @@ import paramiko
 from paramiko.agent import ALGORITHM_FLAG_MAP
 
 from pylon.monitor.ssh.deadline import Deadline
-from pylon.monitor.ssh.known_hosts import kind_of
+from pylon.monitor.ssh.public_keys import kind_of
 
 _REQUEST_IDENTITIES = b"\x0b"
 _IDENTITIES_ANSWER = 12
@@ -162,7 +162,7 @@ def _string(data: bytes) -> bytes:
 
 
 class _Reader:
-    """Reads what an agent wrote; raises AgentError where it ends too early."""
+    """Reads what an agent wrote; raises AgentError if it ends too early."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -126,7 +126,13 @@ class _Way:
     def _first(self, settings: SSHSettings) -> Wire:
         if settings.proxy_command is None:
             end = connect(
-                settings.name, settings.host, settings.port, self._deadline, settings.connect_timeout_s
+                settings.name,
+                settings.host,
+                settings.port,
+                self._deadline,
+                settings.connect_timeout_s,
+                family=settings.address_family,
+                bind_address=settings.bind_address,
             )
         else:
             self._proxy = ProxyCommand(settings.name, settings.proxy_command)

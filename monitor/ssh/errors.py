@@ -1,7 +1,7 @@
 """What can go wrong on the way to a server, as a tree.
 
 SSHError
-├── UnreachableError        no address, nobody answers there, no way to it
+├── UnreachableError        no address, no answer there, no way to it
 ├── DeadlineError           it took longer than it may
 ├── HostKeyUnknownError   * the server's key is not among the known ones
 ├── HostKeyChangedError   * the server shows another key than the known one, or a revoked one
@@ -30,11 +30,11 @@ class SSHError(MonitorError):
 
 
 class UnreachableError(SSHError):
-    """There is no address for the name, nobody answers at it, or no route leads there."""
+    """There is no address for the name, no answer at it, or no route to it."""
 
 
 class DeadlineError(SSHError):
-    """It took longer than it may; the text says how far it came."""
+    """It took longer than it may; the text names the step."""
 
 
 class HostKeyUnknownError(SSHError):
@@ -60,7 +60,7 @@ class ChannelRefusedError(SSHError):
 
 
 class ConnectionClosedError(SSHError):
-    """The connection ended; the text says by whom, and the last words of the far side."""
+    """The connection ended; the text has by whom, and the last words of the far side."""
 
 
 class ProtocolError(SSHError):

@@ -113,7 +113,7 @@ class FarChannel:
 
         Raises:
             ConnectionClosedError: the connection is gone or the command ended.
-            DeadlineError, ProtocolError: the connection was given up, for the reason that the text says.
+            DeadlineError, ProtocolError: the connection was given up, for the reason in the text.
         """
         self._drain()
         self._channel.settimeout(max(0.0, timeout_s))

@@ -2,9 +2,9 @@
 
 from pylon.monitor.ssh.errors import HostKeyChangedError, HostKeyUnknownError
 from pylon.monitor.ssh.known_hosts import AUTHORITY, REVOKED, HostKey, KnownKey, known_keys, note
+from pylon.monitor.ssh.public_keys import algorithms_of, rsa_bits
+from pylon.monitor.ssh.revoked_keys import refuse_revoked
 from pylon.monitor.ssh.settings import HostKeyPolicy, SSHSettings
-
-_ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 
 
 class HostKeyCheck:
@@ -12,15 +12,15 @@ class HostKeyCheck:
 
     Args:
         settings: of the server.
-        policy: what to do about one that is not known.
+        policy: what to do about one that is not known, unless ssh_config decides it.
 
     Raises:
-        HostKeyUnknownError: a file of known keys cannot be read: what is revoked may stand there.
+        HostKeyUnknownError: a file of known keys cannot be read: it may revoke keys.
     """
 
     def __init__(self, settings: SSHSettings, policy: HostKeyPolicy) -> None:
         self._settings = settings
-        self._policy = policy
+        self._policy = settings.host_key_policy or policy
         self._known = self._read(settings.host_key_name)
 
     def wanted_algorithms(self) -> list[str]:
@@ -32,7 +32,7 @@ class HostKeyCheck:
         if not kinds and self._settings.host_key_fallback_name is not None:
             fallback = self._read(self._settings.host_key_fallback_name)
             kinds = [one.key.kind for one in fallback if not one.marker]
-        algorithms = [name for kind in kinds for name in _ALGORITHMS.get(kind, (kind,))]
+        algorithms = [name for kind in kinds for name in algorithms_of(kind)]
         return list(dict.fromkeys(algorithms))
 
     def check(self, key: HostKey) -> None:
@@ -40,8 +40,17 @@ class HostKeyCheck:
 
         Raises:
             HostKeyChangedError: another key is known, or this one is revoked.
-            HostKeyUnknownError: none is known, and it is not accepted or cannot be noted.
+            HostKeyUnknownError: none is known, and it is not accepted or cannot be noted; or it is too
+                short, or whether it is revoked cannot be found out.
         """
+        bits = rsa_bits(key.blob)
+        if bits is not None and bits < self._settings.least_rsa_bits:
+            raise HostKeyUnknownError(
+                f"{self._server}: its host key {key} has {bits} bits, expected at least"
+                f" {self._settings.least_rsa_bits} (RequiredRSASize)."
+            )
+        if self._settings.revoked_host_keys is not None:
+            refuse_revoked(self._settings.revoked_host_keys, key, self._server)
         if self._is_known(key):
             return
         if self._policy is not HostKeyPolicy.ACCEPT_NEW:
@@ -84,8 +93,8 @@ class HostKeyCheck:
         if plain:
             listed = "; ".join(f"{one.key} in {one.where}" for one in plain)
             raise HostKeyChangedError(
-                f"{self._server}: its host key changed: it shows {key}, known is {listed}. Someone may sit in"
-                " between. If the server was set up anew, remove those lines."
+                f"{self._server}: its host key changed: it shows {key}, known is {listed}. Another machine"
+                " may answer in its place. If the server was set up from scratch, remove those lines."
             )
         return self._is_known_without_port(key)
 

@@ -1,10 +1,7 @@
-"""Which keys of ours are offered to a server, in which order: as `ssh` does it, but asking nobody."""
+"""Which keys of ours are offered to a server, in which order: as `ssh` does it, but without a question."""
 
-import base64
-import binascii
-import os
-import stat
-import struct
+import copy
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +11,12 @@ import paramiko
 
 from pylon.monitor.ssh.agent import Agent, AgentError, AgentKey
 from pylon.monitor.ssh.deadline import Deadline
-from pylon.monitor.ssh.known_hosts import kind_of
+from pylon.monitor.ssh.key_files import KeyFileError, load_private, public_half
+from pylon.monitor.ssh.public_keys import algorithms_of, is_certificate_of, kind_of, rsa_bits
 from pylon.monitor.ssh.settings import SSHSettings
 
-# sshd hangs up after six refused ones unless it is told otherwise.
+# sshd hangs up after six refused ones if MaxAuthTries does not set another number.
 MOST_OFFERED = 6
-
-_LARGEST_FILE_BYTES = 64 * 1024
-_NEW_FORMAT = b"openssh-key-v1\0"
 
 
 @dataclass
@@ -55,20 +50,15 @@ def identities(settings: SSHSettings, deadline: Deadline, cleanup: ExitStack) ->
     for path in files:
         if public_half(path) not in [key.asbytes() for key in found.keys]:
             _load(path, found)
+    found.keys = [one for key in found.keys for one in _with_certificates(key, settings)]
+    _leave_out_unwanted(settings, found)
     if len(found.keys) > MOST_OFFERED:
-        left_out = len(found.keys) - MOST_OFFERED
-        found.notes.append(f"{left_out} more keys were not offered: name the right one with IdentityFile")
+        found.notes.append(
+            f"{len(found.keys) - MOST_OFFERED} more keys were not offered, as servers hang up after"
+            f" {MOST_OFFERED}: name the right one with 'IdentityFile' and set 'IdentitiesOnly yes'"
+        )
     del found.keys[MOST_OFFERED:]
     return found
-
-
-def public_half(path: Path) -> bytes | None:
-    """The public half of the key in a file, which is no secret even where a passphrase protects the file."""
-    for one in (path, Path(f"{path}.pub")):
-        blob = _public_half_in(one)
-        if blob is not None:
-            return blob
-    return None
 
 
 def _held(
@@ -82,59 +72,50 @@ def _held(
     except AgentError as error:
         notes.append(str(error))
         return {}
-    # A security key waits for somebody to touch it.
+    # A security key waits until a person touches it.
     return {blob: AgentKey(agent, blob) for blob in blobs if not (kind_of(blob) or "sk-").startswith("sk-")}
 
 
 def _load(path: Path, found: Identities) -> None:
     """Add the private key in `path`, or a note why not."""
     try:
-        if not path.exists():
-            return
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return
-        if status.st_uid == os.getuid() and status.st_mode & 0o077:
-            found.notes.append(f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):o})")
-            return
-        if b"PRIVATE KEY" not in path.read_bytes()[:_LARGEST_FILE_BYTES]:
-            found.notes.append(f"{path} has no private key, and no agent holds it")
-            return
-        found.keys.append(paramiko.PKey.from_path(path))
-    except (paramiko.PasswordRequiredException, TypeError):
-        # TypeError is what the cryptography library says to a key with a passphrase.
-        found.notes.append(f"{path} is protected by a passphrase and no agent holds it (ssh-add {path})")
-    except (paramiko.SSHException, paramiko.pkey.UnknownKeyType, OSError, ValueError) as error:
-        found.notes.append(f"{path} cannot be used ({type(error).__name__})")
+        key = load_private(path)
+    except KeyFileError as error:
+        found.notes.append(str(error))
+        return
+    if key is not None and key.asbytes() not in [one.asbytes() for one in found.keys]:
+        found.keys.append(key)
 
 
-def _public_half_in(path: Path) -> bytes | None:
-    try:
-        if not path.is_file():
-            return None
-        content = path.read_bytes()[:_LARGEST_FILE_BYTES]
-    except OSError:
-        return None
-    try:
-        if content.startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----"):
-            return _from_new_format(base64.b64decode(b"".join(content.split(b"\n")[1:-2]), validate=False))
-        fields = content.split(None, 2)
-        if len(fields) < 2 or content.startswith(b"-"):
-            return None
-        blob = base64.b64decode(fields[1], validate=True)
-    except (binascii.Error, ValueError, struct.error):
-        return None
-    return blob if kind_of(blob) == fields[0].decode("ascii", "replace") else None
+# Any: paramiko has no types.
+def _with_certificates(key: Any, settings: SSHSettings) -> Iterator[Any]:  # noqa: ANN401
+    """A key with each certificate that is one of it, then the key alone: as ssh offers them."""
+    besides = [path.with_name(f"{path.name}-cert.pub") for path in settings.identity_files]
+    seen: set[bytes] = set()
+    for path in (*settings.certificate_files, *besides):
+        blob = public_half(path)
+        if blob is None or blob in seen or not is_certificate_of(blob, key.asbytes()):
+            continue
+        seen.add(blob)
+        certified = copy.copy(key)
+        certified.public_blob = paramiko.pkey.PublicBlob.from_message(paramiko.Message(blob))
+        yield certified
+    yield key
 
 
-def _from_new_format(data: bytes) -> bytes | None:
-    """Magic; cipher, key derivation and its options; a count; the public key; what follows is secret."""
-    if not data.startswith(_NEW_FORMAT):
-        return None
-    at = len(_NEW_FORMAT)
-    for _ in range(3):
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        at += 4 + length
-    (count, length) = struct.unpack(">II", data[at : at + 8])
-    blob = data[at + 8 : at + 8 + length]
-    return blob if count == 1 and kind_of(blob) is not None else None
+def _leave_out_unwanted(settings: SSHSettings, found: Identities) -> None:
+    """Leave out what PubkeyAcceptedAlgorithms and RequiredRSASize do not let us offer."""
+    accepted = settings.algorithms.logins
+    kept = []
+    for key in found.keys:
+        kind = key.get_name() if key.public_blob is None else key.public_blob.key_type
+        bits = rsa_bits(key.asbytes())
+        if accepted is not None and not set(algorithms_of(kind)) & set(accepted):
+            found.notes.append(f"a key of kind {kind} is not among PubkeyAcceptedAlgorithms")
+        elif bits is not None and bits < settings.least_rsa_bits:
+            found.notes.append(
+                f"an RSA key of {bits} bits is shorter than RequiredRSASize ({settings.least_rsa_bits})"
+            )
+        else:
+            kept.append(key)
+    found.keys = kept

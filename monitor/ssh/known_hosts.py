@@ -7,17 +7,18 @@ import base64
 import binascii
 import fcntl
 import os
+import re
 import stat
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha1, sha256
 from hmac import compare_digest
 from hmac import digest as hmac_digest
 from pathlib import Path
 from time import monotonic, sleep
 
-from pylon.monitor.ssh.ssh_config_lookup import pattern_list_matches
+from pylon.monitor.ssh.public_keys import kind_of
 
 REVOKED = "@revoked"
 AUTHORITY = "@cert-authority"
@@ -49,7 +50,7 @@ class HostKey:
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """One line of a file that speaks of the host asked for.
+    """One line of a file that is about the host asked for.
 
     Attributes:
         marker: "", REVOKED or AUTHORITY.
@@ -67,7 +68,7 @@ def known_keys(files: Iterable[Path], name: str) -> Iterator[KnownKey]:
 
     Args:
         files: in order.
-        name: "host", or "[host]:port" where the port is not 22.
+        name: "host", or "[host]:port" if the port is not 22.
 
     Raises:
         OSError: a file is there and cannot be read.
@@ -95,21 +96,11 @@ def _keys_of(content: bytes, path: Path, name: str) -> Iterator[KnownKey]:
             yield KnownKey(marker, HostKey(fields[1], blob), f"{path}:{number}")
 
 
-def kind_of(blob: bytes) -> str | None:
-    """The kind that a key says of itself; None: it is none."""
-    if len(blob) < 4:
-        return None
-    (length,) = struct.unpack(">I", blob[:4])
-    if not 0 < length <= min(64, len(blob) - 4):
-        return None
-    return blob[4 : 4 + length].decode("ascii", "replace")
-
-
 def note(path: Path, name: str, key: HostKey, *, hashed: bool, check: Callable[[], bool]) -> None:
     """Append a key to a file: the whole line, or nothing.
 
     Args:
-        path: made, readable by us alone, where it is missing.
+        path: made, readable by us alone, if it is missing; /dev/null: noted nowhere.
         name, key: what to note.
         hashed: write `name` so that it can be checked and not read.
         check: called when no other process of ours can write: whether it is still to be noted.
@@ -118,12 +109,16 @@ def note(path: Path, name: str, key: HostKey, *, hashed: bool, check: Callable[[
         OSError: it cannot be, or it would be written to a place that is not ours.
     """
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    _refuse_foreign(path.parent.stat(), path.parent)
+    if path != Path(os.devnull):
+        _refuse_foreign(path.parent.stat(), path.parent)
     # A link there could lead the line into any file that we may write.
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     number = os.open(path, flags, 0o600)
     try:
         status = os.fstat(number)
+        if _is_null_device(status):
+            # The user wants new keys to be noted nowhere.
+            return
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{path} is not a regular file")
         _refuse_foreign(status, path)
@@ -132,6 +127,10 @@ def note(path: Path, name: str, key: HostKey, *, hashed: bool, check: Callable[[
             _append(number, path, f"{_hashed(name) if hashed else name} {key.kind} {_text(key.blob)}\n")
     finally:
         os.close(number)
+
+
+def _is_null_device(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and os.path.samestat(status, Path(os.devnull).stat())
 
 
 def _append(number: int, path: Path, line: str) -> None:
@@ -190,3 +189,22 @@ def _hashed(name: str) -> str:
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def pattern_list_matches(text: str, patterns: str) -> bool:
+    """Whether `text` matches patterns with commas between: one at least, and none with a ! in front."""
+    found = False
+    for pattern in patterns.split(","):
+        if pattern.startswith("!"):
+            if _compiled(pattern[1:]).fullmatch(text):
+                return False
+        elif _compiled(pattern).fullmatch(text):
+            found = True
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # * and ? are all that known_hosts knows.
+    parts = (".*" if one == "*" else "." if one == "?" else re.escape(one) for one in pattern)
+    return re.compile("".join(parts), re.DOTALL)

@@ -49,7 +49,7 @@ class ProxyCommand:
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=errors_end,
-                # Ctrl-C at our terminal is not for it, and it can ask nobody for a password there.
+                # Ctrl-C at our terminal is not for it, and it cannot ask for a password there.
                 start_new_session=True,
                 env={**os.environ, "SSH_ASKPASS_REQUIRE": "never"},
             )
@@ -83,7 +83,7 @@ class ProxyCommand:
         return False
 
     def failure(self) -> ProxyError | None:
-        """What it says about its end; None: it runs on."""
+        """Its end, in its own words; None: it is still running."""
         ended = self._ended_within(_GRACE_S)
         if ended is None:
             return None
@@ -110,7 +110,7 @@ class ProxyCommand:
     def _ended_within(self, seconds: float) -> int | None:
         """Its status, or the signal that ended it; None: it runs on.
 
-        It is not waited for yet: until then its number, and so its group's, belong to nobody else.
+        It is not waited for yet: until then no other process can get its number, or its group's.
         """
         until_s = time.monotonic() + seconds
         while True:

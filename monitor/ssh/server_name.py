@@ -3,15 +3,22 @@
 import ipaddress
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from pylon.monitor.errors import MonitorSettingError
 
 LOCALHOST = "localhost"
 
-_EXPECTED = "localhost, host, user@host, host:port, user@host:port or user@[IPv6 address]:port"
-# Names can end up in the shell's command line of a ProxyCommand, and an option starts with a hyphen.
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})")
-_USER = re.compile(r"[A-Za-z0-9_.+][A-Za-z0-9_.+@-]{0,254}")
+_EXPECTED = (
+    "localhost, host, user@host, host:port, user@host:port, user@[IPv6 address]:port"
+    " or ssh://[user@]host[:port], without blanks and shell characters"
+)
+_URI = "ssh://"
+_LONGEST = 255
+# What ssh refuses, because names can end up in the shell's command line of a ProxyCommand. In a host's
+# name a colon and brackets belong to the port and to IPv6 addresses, and % to the zone of one.
+_NOT_IN_HOST = frozenset("'`\"$\\;&<>|(){},@:[]%")
+_NOT_IN_USER = frozenset("'`\";&<>|(){}")
 _ZONE = re.compile(r"[A-Za-z0-9._-]{1,16}")
 _PORT = re.compile(r"[0-9]{1,5}")
 
@@ -22,7 +29,7 @@ class ServerName:
 
     Attributes:
         host: name or address, without brackets; also an alias that only ssh_config knows.
-        user, port: None where they were not named.
+        user, port: None if they were not named.
     """
 
     host: str
@@ -45,15 +52,15 @@ class ServerName:
         """The name that `text` writes.
 
         Args:
-            text: see the module's examples in `_EXPECTED`; `ssh` splits at the last @ and so do we.
-            where: where the text stands, for the error.
+            text: one of the forms in `_EXPECTED`; `ssh` splits at the last @ and so do we.
+            where: the setting that holds the text, for the error.
 
         Raises:
             MonitorSettingError: it is none of the accepted forms.
         """
         if not isinstance(text, str):
             raise MonitorSettingError(f"{where}: {text!r}, expected {_EXPECTED}.")
-        before, at, rest = text.rpartition("@")
+        before, at, rest = _without_scheme(text).rpartition("@")
         host, port = _host_and_port(rest)
         if not is_host(host) or (at and not is_user(before)) or (port is not None and not is_port(port)):
             raise MonitorSettingError(f"{where}: {text!r}, expected {_EXPECTED}.")
@@ -61,18 +68,43 @@ class ServerName:
 
 
 def is_host(text: str) -> bool:
-    """Whether `text` is a host name or an address, and harmless in a command line."""
-    return _HOST.fullmatch(text) is not None or _is_ipv6(text)
+    """Whether `text` is a host name or an address that ssh takes too, and harmless in a command line."""
+    if not _is_word(text, _NOT_IN_HOST):
+        return _is_ipv6(text)
+    # A path made of the name (%h) must not lead out of its folder; ssh itself has no such rule.
+    return ".." not in text.split("/")
 
 
 def is_user(text: str) -> bool:
-    """Whether `text` is a user's name, and harmless in a command line."""
-    return _USER.fullmatch(text) is not None
+    """Whether `text` is a user's name that ssh takes too, and harmless in a command line."""
+    return _is_word(text, _NOT_IN_USER) and not text.endswith("\\")
 
 
 def is_port(text: str) -> bool:
     """Whether `text` is a port's number."""
     return _PORT.fullmatch(text) is not None and 1 <= int(text) <= 65535
+
+
+def _is_word(text: str, refused: frozenset[str]) -> bool:
+    return (
+        0 < len(text) <= _LONGEST
+        and not text.startswith("-")
+        # Control characters, blanks of all alphabets and marks that turn the direction of text.
+        and text.isprintable()
+        and " " not in text
+        and not refused.intersection(text)
+    )
+
+
+def _without_scheme(text: str) -> str:
+    """`text`, or what an ssh:// address comes to: user and host may have %20 and the like, no path."""
+    if not text.startswith(_URI):
+        return text
+    user, at, rest = text.removeprefix(_URI).removesuffix("/").rpartition("@")
+    if "/" in rest:
+        return ""
+    # Connection parameters ("user;fingerprint=..."), which ssh leaves out too.
+    return f"{unquote(user.partition(';')[0], errors='surrogateescape') if at else ''}{at}{rest}"
 
 
 def _host_and_port(text: str) -> tuple[str, str | None]:

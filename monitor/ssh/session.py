@@ -7,8 +7,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import paramiko
-from paramiko.common import MSG_DISCONNECT
+from paramiko.common import MSG_DISCONNECT, MSG_KEXINIT
 
+from pylon.monitor.ssh.agreement import WEAK, Agreement, refused_logins
 from pylon.monitor.ssh.deadline import Deadline
 from pylon.monitor.ssh.errors import (
     ChannelRefusedError,
@@ -21,7 +22,8 @@ from pylon.monitor.ssh.errors import (
 )
 from pylon.monitor.ssh.host_keys import HostKeyCheck
 from pylon.monitor.ssh.identities import identities
-from pylon.monitor.ssh.known_hosts import HostKey, kind_of
+from pylon.monitor.ssh.known_hosts import HostKey
+from pylon.monitor.ssh.public_keys import kind_of
 from pylon.monitor.ssh.settings import HostKeyPolicy, SSHSettings
 from pylon.monitor.ssh.texts import printable
 from pylon.monitor.ssh.wire import ChannelWire, Wire
@@ -29,15 +31,13 @@ from pylon.monitor.ssh.wire import ChannelWire, Wire
 # Bounds what a slow reader makes us hold; a frame of a big server has some 50 KB.
 _WINDOW_BYTES = 256 * 1024
 _CONNECT_FAILED = 2
+_COOKIE_BYTES = 16
+_ALGORITHM_LISTS = 6
 # paramiko's own limits end at the same time as the wire: whichever comes first, it was the deadline.
 _SAME_MOMENT_S = 0.25
-_WEAK = {
-    "ciphers": ["aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"],
-    "macs": ["hmac-md5", "hmac-md5-96", "hmac-sha1-96"],
-}
 
-# paramiko logs each failure with a stack, which would go to standard error where nobody set up a log.
-# Whoever wants it can ask for it: the failure itself is in our error.
+# paramiko logs each failure with a stack, which would go to standard error if no log was set up.
+# The failure itself is in our error.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
@@ -46,9 +46,11 @@ class _Packetizer(paramiko.Packetizer):  # type: ignore[misc]  # paramiko has no
 
     Attributes:
         farewell: the reason that the server gave for hanging up.
+        offered: the server's lists of algorithms: key exchanges, host keys, ciphers and MACs each way.
     """
 
     farewell = ""
+    offered: tuple[list[str], ...] = ()
 
     def start_handshake(self, timeout: float) -> None:
         """Nothing: the wire has the deadline."""
@@ -61,19 +63,27 @@ class _Packetizer(paramiko.Packetizer):  # type: ignore[misc]  # paramiko has no
         """See `start_handshake`."""
 
     def read_message(self) -> tuple[int, Any]:
-        """The next message; a farewell is noted, which paramiko only logs."""
+        """The next message; a farewell and the server's algorithms are noted, which paramiko only logs."""
         kind, message = super().read_message()
         if kind == MSG_DISCONNECT:
             copy = paramiko.Message(message.asbytes())
             copy.get_int()
             self.farewell = printable(copy.get_string())
+        elif kind == MSG_KEXINIT:
+            copy = paramiko.Message(message.asbytes())
+            copy.get_bytes(_COOKIE_BYTES)
+            self.offered = tuple(_names(copy.get_string()) for _ in range(_ALGORITHM_LISTS))
         return kind, message
+
+
+def _names(text: bytes) -> list[str]:
+    return text.decode("utf-8", "replace").split(",")
 
 
 class _BoundedEvent(threading.Event):
     """An event that a wait without end cannot wait for longer than the deadline.
 
-    Where a connection dies between two lines of paramiko's exec_command, nothing would ever set it.
+    If a connection dies between two lines of paramiko's exec_command, nothing would ever set it.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -105,15 +115,19 @@ class Session:
         self._transport = paramiko.Transport(
             wire,
             default_window_size=_WINDOW_BYTES,
-            disabled_algorithms=_WEAK,
+            disabled_algorithms={
+                **WEAK,
+                "pubkeys": refused_logins(settings.algorithms.logins, paramiko.Transport._preferred_pubkeys),
+            },
             packetizer_class=_Packetizer,
         )
         self._transport.name = f"ssh {settings.name}"
+        self._agreement: Agreement | None = None
         self.host_key = ""
 
     @property
     def farewell(self) -> str:
-        """Why the server hung up, in its words; "" if it said nothing."""
+        """Why the server hung up, in its words; "" if it gave no reason."""
         words: str = self._transport.packetizer.farewell
         return words
 
@@ -122,13 +136,11 @@ class Session:
 
         Raises:
             SSHError: one of its kinds.
+            MonitorSettingError: ssh_config leaves no algorithm that is supported here.
         """
         check = HostKeyCheck(self._settings, policy)
-        options = self._transport.get_security_options()
-        known = [one for one in check.wanted_algorithms() if one in options.key_types]
-        options.key_types = [*known, *(one for one in options.key_types if one not in known)]
-        # One pass over the data in place of two: a third less time for each frame.
-        options.ciphers = sorted(options.ciphers, key=lambda one: "gcm" not in one)
+        self._agreement = Agreement(self._settings, self._transport.get_security_options())
+        self._agreement.prefer_host_keys(check.wanted_algorithms())
         self._transport.banner_timeout = self._deadline.left_s
         self._transport.clear_to_send_timeout = self._deadline.left_s
         with self._named("the greeting"):
@@ -210,13 +222,13 @@ class Session:
             self._transport.join(timeout_s)
 
     def _offer(self, key: Any, number: int) -> str | None:  # noqa: ANN401 - paramiko has no types
-        """None: we are in. Otherwise why not, and "" if that is all there is to say."""
+        """None: we are in. Otherwise why not, and "" if no more is known."""
         self._transport.auth_timeout = self._deadline.left_s
         with self._named("the login"):
             try:
                 more = self._transport.auth_publickey(self._settings.user, key)
             except paramiko.BadAuthenticationType as error:
-                return f"the server takes {', '.join(error.allowed_types)} instead of keys"
+                return f"the server takes {printable(', '.join(error.allowed_types))} instead of keys"
             except paramiko.AuthenticationException:
                 if self._deadline.passed or self.wire.fault is not None:
                     raise
@@ -227,7 +239,7 @@ class Session:
                     return f"then the server hung up: {self.farewell or 'without a word'}"
                 raise
         if more:
-            return f"the server wants {' and '.join(more)} in addition to the key"
+            return f"the server wants {printable(' and '.join(more))} in addition to the key"
         return None
 
     @contextmanager
@@ -246,12 +258,15 @@ class Session:
         if late or self._deadline.left_s <= _SAME_MOMENT_S:
             return DeadlineError(f"{name}: {doing} took too long: {self._deadline.seconds:g} s for all.")
         if isinstance(error, paramiko.ChannelException):
-            # sshd says the same of a session beyond MaxSessions.
+            # sshd sends the same for a session beyond MaxSessions.
             kind = UnreachableError if onward and error.code == _CONNECT_FAILED else ChannelRefusedError
             return kind(f"{name}: {doing}: {printable(error.text)}.")
         ended = any(isinstance(one, EOFError | OSError) for one in (error, error.__context__))
         if ended or self.farewell or isinstance(error, paramiko.AuthenticationException):
             return ConnectionClosedError(f"{name}: the server hung up at {doing}{self._in_its_words()}.")
+        missing = self._agreement.missing(self._transport.packetizer.offered) if self._agreement else ""
+        if missing and isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+            return ProtocolError(f"{name}: {doing}: {missing}.")
         return ProtocolError(f"{name}: {doing}: {printable(str(error))}.")
 
     def _in_its_words(self) -> str:

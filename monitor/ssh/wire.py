@@ -2,7 +2,7 @@
 
 paramiko waits in many places, some without end: for a banner that drips, for the answer to a request,
 for a full socket to take more. All of them end when its socket does. So the one deadline, the
-patience with a full socket and the bound on what a flooding server can make us hold stand here.
+patience with a full socket and the bound on what a flooding server can make us hold are here.
 """
 
 import select
@@ -30,7 +30,7 @@ _WRITE_PATIENCE_S = 5.0
 class Wire(ABC):
     """What paramiko's Transport takes for a socket.
 
-    Once ended it says end of file to the reader and the writer alike, and `fault` says why.
+    Once ended it gives end of file to the reader and the writer alike, and `fault` is the reason.
 
     Attributes:
         fault: why it ended by itself; None: it did not.
@@ -65,7 +65,7 @@ class Wire(ABC):
             self.received += len(data)
             self._unread += len(data)
             if self._unread > self._limit:
-                self.end(ProtocolError(f"{self._server}: sent {self._unread} bytes that nobody asked for."))
+                self.end(ProtocolError(f"{self._server}: sent {self._unread} bytes without a request."))
                 raise EOFError
             self._ahead = data
         data, self._ahead = self._ahead[:size], self._ahead[size:]
@@ -134,7 +134,7 @@ class Wire(ABC):
 
 
 class Aside(Protocol):
-    """What is to be read beside a socket, by the thread that waits for it: see ProxyCommand."""
+    """What is to be read next to a socket, by the thread that waits for it: see ProxyCommand."""
 
     def fileno(self) -> int:
         """Where."""
@@ -150,7 +150,7 @@ class SocketWire(Wire):
         server: its name, for errors.
         end: the socket, which is closed by `release`.
         deadline: see `opened`.
-        aside: what is to be read beside it.
+        aside: what is to be read next to it.
     """
 
     def __init__(
@@ -247,7 +247,7 @@ class ChannelWire(Wire):
         except TimeoutError:
             return 0
         if count == 0:
-            # paramiko's word for a channel whose end was reached.
+            # This is how paramiko reports the end of a channel.
             raise EOFError
         return count
 

@@ -12,11 +12,11 @@ class ProcessFailure(enum.Enum):
 
     ended         it ended without a request: a crash, a signal, the kernel's memory killer
     hung          a reading took longer than `timeout_s`
-    silent        it gave no sign of life
+    silent        it sent no heartbeat
     not_started   it could not be started, or did not come up in time
     manager_gone  the process that it reports to is gone
     over_limit    it used more than its ResourceLimits, even after it was slowed down
-    unkillable    it sits in the kernel: nothing ends it, and nothing is started in its place
+    unkillable    it is stuck in the kernel: nothing ends it, and nothing is started in its place
     torn          what it sent could not be read
     """
 
@@ -48,10 +48,18 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> "Failure":
-        """The failure that an exception reports."""
-        return cls(type(error).__name__, str(error)[:_LONGEST_TEXT])
+        """The failure that an exception reports.
+
+        A server or a driver may have put anything into its text: it is one line without control characters.
+        """
+        return cls(type(error).__name__, _one_line(str(error)))
 
     @classmethod
     def of_process(cls, kind: ProcessFailure, text: str) -> "Failure":
         """The failure of a process."""
         return cls(kind.value, text)
+
+
+def _one_line(text: str) -> str:
+    """`text` without what could end a line of a log or steer a terminal, and not too long."""
+    return "".join(one if one.isprintable() else " " for one in text[:_LONGEST_TEXT])

@@ -1,4 +1,4 @@
-"""fleet.toml: what it gives, and that everything wrong with it is told at once."""
+"""fleet.toml: what it gives, and that everything wrong with it is reported at once."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def test_servers_are_chosen_by_tag(tmp_path: Path) -> None:
         fleet.with_tags(["h100"])
 
 
-def test_everything_wrong_is_told_at_once_with_place_value_and_what_was_expected(tmp_path: Path) -> None:
+def test_everything_wrong_is_reported_at_once_with_place_value_and_what_was_expected(tmp_path: Path) -> None:
     text = """
 intervall_s = 5
 timeout_s = true
@@ -77,22 +77,22 @@ tags = "a100"
 """
     with pytest.raises(FleetError) as caught:
         Fleet.load(write(tmp_path, text))
-    told = {problem.key_path: str(problem) for problem in caught.value.problems}
+    found = {problem.key_path: str(problem) for problem in caught.value.problems}
     assert (
-        told["intervall_s"] == "intervall_s is 5: a fleet file does not take it; did you mean 'interval_s'?"
+        found["intervall_s"] == "intervall_s is 5: a fleet file does not take it; did you mean 'interval_s'?"
     )
-    assert told["timeout_s"] == "timeout_s is True: expected seconds above 0"
-    assert told["window_size"] == "window_size is 0: expected a whole number from 1 on"
-    assert told["host_keys"] == "host_keys is 'no': expected 'strict' or 'accept-new'"
-    assert told["gpu"] == "gpu is 1: expected true or false"
-    assert told["servers.1"].startswith("servers.1 is 'bad host': expected localhost, host, user@host")
-    assert told["servers.2"].startswith("servers.2 is 3: expected a text")
-    assert told["servers.4"] == "servers.4 is 'gpu1': is at servers.3 too; expected it once"
-    assert told["server.0.nme"] == "server.0.nme is 'x': a server does not take it; did you mean 'name'?"
-    assert told["server.0.address"] == "server.0.address: is missing; expected [user@]host[:port]"
-    assert "'10.0.0.1:99999'" in told["server.1.address"]
-    assert "'localhost' for this machine" in told["server.1.name"]
-    assert told["server.1.tags"] == "server.1.tags is 'a100': expected a list of texts"
+    assert found["timeout_s"] == "timeout_s is True: expected seconds above 0"
+    assert found["window_size"] == "window_size is 0: expected a whole number from 1 on"
+    assert found["host_keys"] == "host_keys is 'no': expected 'strict' or 'accept-new'"
+    assert found["gpu"] == "gpu is 1: expected true or false"
+    assert found["servers.1"].startswith("servers.1 is 'bad host': expected localhost, host, user@host")
+    assert found["servers.2"].startswith("servers.2 is 3: expected a text")
+    assert found["servers.4"] == "servers.4 is 'gpu1': is at servers.3 too; expected it once"
+    assert found["server.0.nme"] == "server.0.nme is 'x': a server does not take it; did you mean 'name'?"
+    assert found["server.0.address"] == "server.0.address: is missing; expected [user@]host[:port]"
+    assert "'10.0.0.1:99999'" in found["server.1.address"]
+    assert "'localhost' for this machine" in found["server.1.name"]
+    assert found["server.1.tags"] == "server.1.tags is 'a100': expected a list of texts"
     assert str(caught.value).startswith(f"{tmp_path}/fleet.toml: 13 problems\n")
 
 
@@ -131,8 +131,54 @@ def test_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
         Fleet.load(tmp_path / "binary.toml")
 
 
-def test_what_ssh_config_says_wrong_about_a_server_is_told_with_the_server(tmp_path: Path) -> None:
+def test_server_that_ssh_config_is_wrong_about_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, 'ssh_config = "ssh_config"\nservers = ["gpu1", "odd"]')
-    (tmp_path / "ssh_config").write_text("Host odd\n  Port ninety\n")
-    with pytest.raises(FleetError, match=r"servers\.1 is 'odd': .*ninety"):
+    (tmp_path / "ssh_config").write_text("Host odd\n  PubkeyAuthentication no\n")
+    with pytest.raises(FleetError, match=r"servers\.1 is 'odd': .*pubkeyauthentication") as caught:
         Fleet.load(path)
+    assert len(caught.value.problems) == 1
+
+
+def test_line_that_ssh_does_not_understand_is_reported_once(tmp_path: Path) -> None:
+    path = write(tmp_path, 'ssh_config = "ssh_config"\nservers = ["gpu1", "gpu2", "gpu3"]')
+    (tmp_path / "ssh_config").write_text("Host odd\n  Port ninety\n")
+    with pytest.raises(FleetError, match=r"ssh_config line 2: .*ninety") as caught:
+        Fleet.load(path)
+    assert len(caught.value.problems) == 1
+
+
+def test_home_of_nobody_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, 'ssh_config = "~no-such-user/cfg"\nservers = ["gpu1"]')
+    with pytest.raises(FleetError, match=r"ssh_config is '~no-such-user/cfg': expected the path of a file"):
+        Fleet.load(path)
+
+
+@pytest.mark.parametrize("file", ["fleet.toml", "ssh_config"])
+def test_file_that_others_can_write_starts_no_program(tmp_path: Path, file: str) -> None:
+    path = write(tmp_path, 'ssh_config = "ssh_config"\nservers = ["gpu1"]')
+    (tmp_path / "ssh_config").write_text(f'Match exec "touch {tmp_path}/ran"\n  Port 3\n')
+    (tmp_path / file).chmod(0o666)
+    with pytest.raises(FleetError, match=rf"{file}.*no other user can write.*chmod go-w"):
+        Fleet.load(path)
+    assert not (tmp_path / "ran").exists()
+    (tmp_path / file).chmod(0o644)
+    Fleet.load(path)
+    assert (tmp_path / "ran").exists()
+
+
+def test_fleet_file_without_an_ssh_config_may_be_shared(tmp_path: Path) -> None:
+    path = write(tmp_path, 'servers = ["gpu1"]')
+    path.chmod(0o666)
+    assert list(Fleet.load(path).servers) == ["gpu1"]
+
+
+def test_this_machine_alone_takes_no_ssh_and_no_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert list(Fleet.load(write(tmp_path, 'servers = ["localhost"]')).servers) == ["localhost"]
+    with pytest.raises(FleetError, match="has no entry in the user database"):
+        Fleet.load(write(tmp_path, 'servers = ["localhost", "gpu1"]'))

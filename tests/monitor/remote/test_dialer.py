@@ -7,8 +7,8 @@ import pytest
 
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.remote import dialer as module
-from pylon.monitor.remote.dialer import ConfigFiles, Dialer
-from pylon.monitor.ssh import HostKeyChangedError, HostKeyPolicy, LoginRefusedError
+from pylon.monitor.remote.dialer import Dialer
+from pylon.monitor.ssh import HostKeyChangedError, HostKeyPolicy, LoginRefusedError, Resolver
 
 REFUSED, CHANGED = LoginRefusedError("refused"), HostKeyChangedError("changed")
 
@@ -30,14 +30,14 @@ def dialer(config: Path, monkeypatch: pytest.MonkeyPatch) -> Dialer:
         raise REFUSED
 
     monkeypatch.setattr(module, "open_channel", refuse)
-    made = Dialer("gpu1", ConfigFiles(config), HostKeyPolicy.STRICT)
+    made = Dialer("gpu1", Resolver(config), HostKeyPolicy.STRICT)
     with pytest.raises(LoginRefusedError):
         made.dial()
     return made
 
 
 @pytest.mark.parametrize(
-    ("file", "mends_login", "mends_host_key"),
+    ("file", "fixes_login", "fixes_host_key"),
     [
         ("config", True, True),
         ("more", True, True),
@@ -48,14 +48,14 @@ def dialer(config: Path, monkeypatch: pytest.MonkeyPatch) -> Dialer:
     ],
 )
 def test_files_that_decide(
-    dialer: Dialer, tmp_path: Path, file: str, mends_login: bool, mends_host_key: bool
+    dialer: Dialer, tmp_path: Path, file: str, fixes_login: bool, fixes_host_key: bool
 ) -> None:
     assert not dialer.user_has_acted(REFUSED)
     assert not dialer.user_has_acted(CHANGED)
     with (tmp_path / file).open("a") as opened:
         opened.write("\n")
-    assert dialer.user_has_acted(REFUSED) is mends_login
-    assert dialer.user_has_acted(CHANGED) is mends_host_key
+    assert dialer.user_has_acted(REFUSED) is fixes_login
+    assert dialer.user_has_acted(CHANGED) is fixes_host_key
     with pytest.raises(LoginRefusedError):
         dialer.dial()
     assert not dialer.user_has_acted(REFUSED)
@@ -69,7 +69,7 @@ def test_touching_a_key_is_enough(dialer: Dialer, tmp_path: Path) -> None:
     assert dialer.user_has_acted(REFUSED)
 
 
-def test_broken_ssh_config_can_be_mended(dialer: Dialer, config: Path) -> None:
+def test_broken_ssh_config_can_be_fixed(dialer: Dialer, config: Path) -> None:
     whole = config.read_text()
     config.write_text("Host gpu1\n  Port ninety\n")
     with pytest.raises(MonitorSettingError) as caught:
@@ -79,12 +79,3 @@ def test_broken_ssh_config_can_be_mended(dialer: Dialer, config: Path) -> None:
     assert dialer.user_has_acted(caught.value)
     with pytest.raises(LoginRefusedError):
         dialer.dial()
-
-
-def test_config_is_read_again_only_when_it_changed(config: Path, tmp_path: Path) -> None:
-    files = ConfigFiles(config)
-    first = files.current()[0]
-    assert files.current()[0] is first
-    with (tmp_path / "more").open("a") as opened:
-        opened.write("# more\n")
-    assert files.current()[0] is not first

@@ -11,12 +11,11 @@ import pytest
 
 from pylon.monitor.ssh import (
     HostKeyPolicy,
+    Resolver,
     ServerName,
-    SSHConfig,
     SSHError,
     SSHSettings,
     open_channel,
-    resolve,
 )
 
 # What a typed error may come later than its deadline, on a loaded machine.
@@ -24,8 +23,8 @@ LATE_S = 0.5
 
 
 def settings_for(config: Path, name: str = "127.0.0.1") -> SSHSettings:
-    """What `config` alone says about `name`."""
-    return resolve(ServerName.parse(name), SSHConfig.read(config, None), {})
+    """The settings of `name` by `config` alone."""
+    return Resolver(config, {}).resolve(ServerName.parse(name))
 
 
 def plain_settings(port: int, key: Path, known_hosts: Path, **changes: object) -> SSHSettings:

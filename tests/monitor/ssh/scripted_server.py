@@ -104,12 +104,14 @@ class Behaviour(paramiko.ServerInterface):
     Attributes:
         login: "accept", "refuse", "stall", "partial", "password only" or "hang up".
         channel: "accept", "refuse" or "stall"
+        methods: of login, as it lists them to those whom it refuses.
         run: "echo", "refuse", "stall", "flood", "flood without window", "talk on stderr" or "exit".
         logins: attempts so far.
         features: what was asked for: "pty", "agent", "env", ...
     """
 
     login: str = "accept"
+    methods: str = "publickey,password"
     channel: str = "accept"
     run: str = "echo"
     logins: int = 0
@@ -134,7 +136,7 @@ class Behaviour(paramiko.ServerInterface):
             transport.join(5)
 
     def get_allowed_auths(self, username: str) -> str:
-        return "password" if self.login == "password only" else "publickey,password"
+        return "password" if self.login == "password only" else self.methods
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self.logins += 1

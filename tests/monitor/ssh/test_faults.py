@@ -74,6 +74,17 @@ def test_server_goes_wrong_after_the_greeting(behaviour, kind, words, client_key
     assert server.logins <= 1
 
 
+@pytest.mark.parametrize("login", ["refuse", "partial"])
+def test_login_methods_steer_no_terminal_and_forge_no_line(login, client_key, tmp_path) -> None:
+    methods = "password\x1b[2J\x07\nINFO finished\r,\u202ekeyboard"
+    server = scripts.Behaviour(login=login, methods=methods)
+    with scripts.serving(server.script) as port:
+        settings = plain_settings(port, client_key, tmp_path / "known")
+        error = failure(settings, LoginRefusedError, policy=ACCEPT_NEW)
+    assert "INFO finished" in str(error), "the methods are shown at all"
+    assert str(error).isprintable()
+
+
 def test_nothing_but_a_plain_command_is_asked_for(client_key, tmp_path) -> None:
     server = scripts.Behaviour()
     with scripts.serving(server.script) as port:
@@ -100,7 +111,7 @@ def test_flood_is_bounded_by_the_window(client_key, tmp_path) -> None:
 @pytest.mark.slow
 def test_flood_without_a_window_is_cut(client_key, tmp_path) -> None:
     server = scripts.Behaviour(run="flood without window")
-    with scripts.serving(server.script) as port, pytest.raises(ProtocolError, match="nobody asked for"):
+    with scripts.serving(server.script) as port, pytest.raises(ProtocolError, match="without a request"):
         settings = plain_settings(port, client_key, tmp_path / "known")
         channel = open_channel(settings, b"x", policy=ACCEPT_NEW)
         time.sleep(2)

@@ -1,5 +1,6 @@
 """Through other servers, and through a program: each host key is checked, each login is ours, all ends."""
 
+import os
 import time
 
 import psutil
@@ -195,11 +196,12 @@ def test_proxy_command_that_fails(command, words, three, tmp_path) -> None:
 
 
 def test_proxy_command_that_hangs_and_will_not_end(three, tmp_path) -> None:
-    stubborn = "sh -c 'trap \"\" TERM HUP; sleep 1000 & sleep 1001; sleep 1002'"
+    seconds = f"1000.{os.getpid()}"
+    stubborn = f"sh -c 'trap \"\" TERM HUP; sleep {seconds} & sleep 1001; sleep 1002'"
     config = config_for(three, tmp_path, target_extra=PROXY.format(stubborn))
     failure(settings_for(config, "c"), DeadlineError, deadline_s=1)
     time.sleep(0.1)
-    assert not [one for one in psutil.process_iter(["cmdline"]) if "1000" in (one.info["cmdline"] or [])]
+    assert not [one for one in psutil.process_iter(["cmdline"]) if seconds in (one.info["cmdline"] or [])]
 
 
 def test_proxy_command_that_talks_on_and_on_does_not_stop(three, relay, tmp_path) -> None:

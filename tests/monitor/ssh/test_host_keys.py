@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pylon.monitor.ssh import (
     HostKeyChangedError,
@@ -18,7 +20,7 @@ from pylon.monitor.ssh import (
     open_channel,
 )
 from pylon.monitor.ssh.host_keys import HostKeyCheck
-from pylon.monitor.ssh.known_hosts import HostKey, known_keys, note
+from pylon.monitor.ssh.known_hosts import HostKey, known_keys, note, pattern_list_matches
 from tests.monitor.ssh.helpers import failure, nothing_left, settings_for
 from tests.monitor.ssh.sshd import Sshd, make_key, public_line, require_sshd
 
@@ -310,3 +312,13 @@ def test_file_that_openssh_wrote_and_one_that_we_wrote(shared_sshd, tmp_path) ->
     assert known.read_text().startswith("|1|")
     command = [*ssh, "-o", "StrictHostKeyChecking=yes", "127.0.0.1", "true"]
     subprocess.run(command, check=True, timeout=60, capture_output=True)
+
+
+@given(st.text("ab*?!,", max_size=8), st.text("ab", max_size=4))
+def test_patterns_know_no_other_signs(patterns, text) -> None:
+    import fnmatch
+
+    parts = patterns.split(",")
+    positive = any(fnmatch.fnmatchcase(text, one) for one in parts if not one.startswith("!"))
+    negative = any(fnmatch.fnmatchcase(text, one[1:]) for one in parts if one.startswith("!"))
+    assert pattern_list_matches(text, patterns) == (positive and not negative)

@@ -100,7 +100,8 @@ def test_passphrase_without_an_agent_is_a_refusal_that_says_what_to_do(shared_ss
         key = make_key(tmp_path / kind, kind, passphrase="secret")
         settings = replace(settings_for(shared_sshd.client_config()), identity_files=(key,))
         error = failure(settings, LoginRefusedError)
-        assert f"{key} is protected by a passphrase and no agent holds it (ssh-add {key})" in str(error)
+        assert f"{key} is protected by a passphrase and no agent holds it (ssh-add {key};" in str(error)
+        assert f"ssh-keygen -p -f {key} removes the passphrase" in str(error)
         assert "secret" not in str(error)
 
 
@@ -155,7 +156,10 @@ def test_not_more_keys_than_a_server_bears(agent, tmp_path) -> None:
         agent.add(key)
     found, notes = offered(plain_settings(22, tmp_path / "none", tmp_path, agent=agent.path))
     assert len(found) == MOST_OFFERED
-    assert notes == ["3 more keys were not offered: name the right one with IdentityFile"]
+    assert notes == [
+        "3 more keys were not offered, as servers hang up after 6: name the right one with 'IdentityFile' and"
+        " set 'IdentitiesOnly yes'"
+    ]
 
 
 def test_key_that_others_can_read_is_not_used(tmp_path) -> None:

@@ -1,11 +1,15 @@
-"""Names of servers: what is taken, and that all else is refused with what was expected."""
+"""Names of servers: what ssh takes is taken, and all else is refused with what was expected."""
+
+import shutil
+import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.ssh import ServerName
+from tests.monitor.ssh.sshd import require_sshd
 
 
 @pytest.mark.parametrize(
@@ -22,6 +26,18 @@ from pylon.monitor.ssh import ServerName
         ("::1", "::1", None, None),
         ("a@[fe80::1%eth0]:3", "fe80::1%eth0", "a", 3),
         ("127.0.0.1:65535", "127.0.0.1", None, 65535),
+        ("CORP\\alice@gpu1", "gpu1", "CORP\\alice", None),
+        ("办公", "办公", None, None),
+        ("gpü1", "gpü1", None, None),
+        ("gpu+1", "gpu+1", None, None),
+        ("lab/gpu3", "lab/gpu3", None, None),
+        ("lab=a#1~x!^", "lab=a#1~x!^", None, None),
+        ("root@account#dom@gpu1", "gpu1", "root@account#dom", None),
+        ("x$y,z@gpu1", "gpu1", "x$y,z", None),
+        ("ssh://root@gpu1:22440", "gpu1", "root", 22440),
+        ("ssh://gpu1/", "gpu1", None, None),
+        ("ssh://CORP%5Calice;fingerprint=x@gpu1", "gpu1", "CORP\\alice", None),
+        ("ssh://a@[::1]:22", "::1", "a", 22),
     ],
 )
 def test_accepted_forms(text, host, user, port) -> None:
@@ -41,10 +57,38 @@ def test_accepted_forms(text, host, user, port) -> None:
             "$(x)",
             "`x`@gpu1",
             "gpu1/../x",
-            "gpü1",
             "gpu1:\uff12\uff12",
             "a" * 300,
             "x:y@z:1:2",
+            "gpu1\u200b",
+            "gpu1\u202e",
+            "gpu\u00a01",
+            "gpu1\0",
+            "gpu1\x1b[2J",
+            "a\udcffb",
+            "gpu1&x",
+            "gpu1|x",
+            "gpu1>x",
+            "gpu1'x",
+            'gpu1"x',
+            "gpu1\\x",
+            "gpu1{a,b}",
+            "gpu%1",
+            "fe80::1%;x",
+            "fe80::1%eth0 x",
+            "al ice@gpu1",
+            "alice\\@gpu1",
+            "al;ice@gpu1",
+            "$(id)@gpu1",
+            "${IFS}x@gpu1",
+            "ssh://",
+            "ssh://gpu1/x",
+            "ssh://gpu1:0",
+            "ssh://-oProxyCommand=x",
+            "ssh://a%20b@gpu1",
+            "ssh://a%ff@gpu1",
+            "ssh://a%0ab@gpu1",
+            "ssh://%2doProxyCommand=x@gpu1",
         ),
     ],
 )
@@ -76,5 +120,27 @@ def test_any_text_is_a_harmless_name_or_refused(text) -> None:
     except MonitorSettingError:
         return
     assert ServerName.parse(str(name)) == name
-    assert not set(str(name)) & set(" \t\n;|&$`'\"\\<>(){}*?!~#/=,")
+    assert str(name).isprintable() and " " not in str(name)
+    assert not set(name.host) & set("'`\"$\\;&<>|(){},")
+    assert not set(name.user or "") & set("'`\";&<>|(){}")
     assert not name.host.startswith("-") and not (name.user or "").startswith("-")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("ab'`\"$\\;&<>|(){},-@/#+=~!^?* \t\n\u529e", min_size=1, max_size=6))
+def test_nothing_is_taken_that_ssh_refuses(text) -> None:
+    if shutil.which("ssh") is None:
+        require_sshd()
+        pytest.skip("needs OpenSSH's ssh")
+    try:
+        ServerName.parse(text)
+    except MonitorSettingError:
+        return
+    done = subprocess.run(
+        ["ssh", "-F", "none", "-G", "--", text],
+        capture_output=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

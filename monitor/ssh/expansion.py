@@ -1,27 +1,28 @@
-"""The tokens of ssh_config: %h, %p and their like, ~ and ${VARIABLE}."""
+"""What `ssh -G` prints as it was written: ~, ~user, %h, %p and their like, and ${VARIABLE}."""
 
 import os
+import pwd
 import re
+import socket
 from collections.abc import Mapping
 from hashlib import sha1
 from pathlib import Path
 
 from pylon.monitor.errors import MonitorSettingError
-from pylon.monitor.ssh.ssh_config_lookup import local_host_names
 
 _TOKEN = re.compile(r"%(.?)", re.DOTALL)
 _VARIABLE = re.compile(r"\$\{([A-Za-z0-9_]*)\}")
 
 
-class Tokens:
-    """What stands for what in the values of one server.
+class Expansion:
+    """Expands the values of one server.
 
     Args:
         original_host: as it was named.
         host, port, user: resolved.
-        home, local_user: of the user here.
+        account: of the user here.
         alias: HostKeyAlias, or the host.
-        jumps: ProxyJump as it stands.
+        jumps: ProxyJump as it was written.
         environment: variables.
     """
 
@@ -32,28 +33,27 @@ class Tokens:
         host: str,
         port: int,
         user: str,
-        home: Path,
-        local_user: str,
+        account: pwd.struct_passwd,
         alias: str,
         jumps: str,
         environment: Mapping[str, str],
     ) -> None:
-        whole, short = local_host_names()
+        whole = socket.gethostname()
         connection = f"{whole}{host}{port}{user}{jumps}"
-        self._home = str(home)
+        self._account = account
         self._environment = environment
         self._for_commands = {"%": "%", "h": host, "n": original_host, "p": str(port), "r": user}
         self._for_files = {
             **self._for_commands,
             # Not for secrecy: a short name for the connection, as OpenSSH makes it.
-            "C": sha1(connection.encode(), usedforsecurity=False).hexdigest(),
-            "d": self._home,
-            "i": str(os.getuid()),
+            "C": sha1(connection.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest(),
+            "d": account.pw_dir,
+            "i": str(account.pw_uid),
             "j": jumps,
             "k": alias,
             "l": whole,
-            "L": short,
-            "u": local_user,
+            "L": whole.partition(".")[0],
+            "u": account.pw_name,
         }
 
     def command(self, template: str, keyword: str) -> str:
@@ -61,11 +61,23 @@ class Tokens:
         return self._replace(template, self._for_commands, keyword)
 
     def file(self, template: str, keyword: str) -> Path:
-        """The path that `template` writes."""
-        if template == "~" or template.startswith("~/"):
-            template = self._home.replace("%", "%%") + template[1:]
-        expanded = self._replace(template, self._for_files, keyword)
+        """The path that `template` writes, with tokens and variables."""
+        expanded = self._replace(str(self.home(template, keyword)), self._for_files, keyword)
         return Path(_VARIABLE.sub(lambda match: self._variable(match.group(1), template, keyword), expanded))
+
+    def home(self, text: str, keyword: str) -> Path:
+        """The path that `text` writes, with ~ and ~user and nothing else."""
+        if not text.startswith("~"):
+            return Path(text)
+        user, _, rest = text[1:].partition("/")
+        if not user:
+            return Path(self._account.pw_dir) / rest
+        try:
+            return Path(pwd.getpwnam(user).pw_dir) / rest
+        except KeyError:
+            raise MonitorSettingError(
+                f"{keyword}: {text!r}, expected a user of this machine: there is no {user!r}."
+            ) from None
 
     def _variable(self, name: str, template: str, keyword: str) -> str:
         value = self._environment.get(name)
@@ -84,3 +96,19 @@ class Tokens:
             return value
 
         return _TOKEN.sub(one, template)
+
+
+def own_account() -> pwd.struct_passwd:
+    """The entry of this process's user in the user database, without which ssh does not run.
+
+    Raises:
+        MonitorSettingError: there is none.
+    """
+    try:
+        return pwd.getpwuid(os.getuid())
+    except KeyError:
+        raise MonitorSettingError(
+            f"user: uid {os.getuid()} has no entry in the user database, expected one: ssh needs a name and"
+            " a home directory. Add the uid to /etc/passwd (in a container, or with nss_wrapper);"
+            " 'localhost' needs none."
+        ) from None
