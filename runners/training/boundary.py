@@ -50,7 +50,7 @@ def save_last(training: Training) -> None:
     try:
         save_now(training)
     except OSError as error:
-        logger.error("the newest steps of this launch are lost, the disk refuses them: %s", error)
+        logger.error("this launch's newest steps are lost, the disk refuses them: %s", error)
 
 
 def save_now(training: Training) -> None:

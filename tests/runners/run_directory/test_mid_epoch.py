@@ -171,6 +171,25 @@ def test_minutes_count_from_the_last_save(tmp_path: Path) -> None:
         assert saver.due(4)
 
 
+def test_moment_that_is_saved_or_resumed_from_is_held(tmp_path: Path) -> None:
+    def saver(log: StepLog, resumed: Progress | None = None) -> Saver:
+        return Saver(
+            RunDirectory(tmp_path), log, retention=Retention(), score="f1", direction="higher",
+            checkpointing=Checkpointing(), resumed=resumed,
+        )  # fmt: skip
+
+    from pylon.runners.run_directory.snapshots import capture
+
+    with StepLog(tmp_path / "metrics.jsonl", 1) as log:
+        saving = saver(log)
+        assert not saving.holds(Progress(step=2))
+        saving.save(capture(Progress(step=2), {}))
+        assert saving.holds(Progress(step=2))
+        assert not saving.holds(Progress(step=3))
+        assert not saving.holds(Progress(step=2, trained=True)), "validation is all that is left"
+        assert saver(log, resumed=Progress(epoch=1, step=2)).holds(Progress(epoch=1, step=2))
+
+
 def test_generators_come_back_to_the_same_numbers() -> None:
     def draw() -> tuple[object, ...]:
         return random.random(), random.gauss(), np.random.rand(), np.random.randn(), torch.rand(3).tolist()
