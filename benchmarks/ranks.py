@@ -65,7 +65,7 @@ def _rank(variables: dict[str, str], steps: int, values: int, sender: Connection
     with opened_world(torch.device("cpu")) as world:
         stop = AgreedStop(StopFlag(), world)
         loss, flat = torch.zeros(()), torch.zeros(values, dtype=torch.float64)
-        exchanges = (stop.look, lambda: world.add_up(loss), lambda: world.add_up(flat))
+        exchanges = (stop.agree, lambda: world.add_up(loss), lambda: world.add_up(flat))
         medians = []
         for exchange in exchanges:
             times = []

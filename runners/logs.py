@@ -2,17 +2,21 @@
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
+from typing import TextIO, cast
 
 from rich.console import Console
-
-from pylon.runners.outputs.display import console_handler
+from rich.logging import RichHandler
 
 # Of unexpected errors: for the run's file, not for the console.
 tracebacks = logging.getLogger("pylon.runners.tracebacks")
+
+# What such a terminal does with the codes that move its cursor is not known.
+_TERMINALS_WITHOUT_CURSOR = {"", "dumb", "unknown"}
 
 
 class _LogFile(WatchedFileHandler):
@@ -37,6 +41,29 @@ class _LogFile(WatchedFileHandler):
         """Close the file, whatever it still holds."""
         with contextlib.suppress(OSError):
             super().close()
+
+
+class _ConsoleLines(logging.StreamHandler[TextIO]):
+    """Lines for a reader who may go away, as `head` does: the run and its file continue without them."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Lose the record if the pipe is closed; anything else is a bug to be shown."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+def console_handler(console: Console) -> logging.Handler:
+    """The log handler for people: through the live display on a terminal, plain text elsewhere."""
+    if moves_its_cursor(console):
+        return RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S", markup=False)
+    handler: logging.Handler = _ConsoleLines(cast(TextIO, console.file))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    return handler
+
+
+def moves_its_cursor(console: Console) -> bool:
+    """Whether the console is a terminal that can draw over its lines."""
+    return console.is_terminal and os.environ.get("TERM", "").lower() not in _TERMINALS_WITHOUT_CURSOR
 
 
 @contextlib.contextmanager

@@ -11,16 +11,14 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from pylon.runners.errors import RunStopped
-
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class StopFlag:
-    """What the loops of a run ask: was this run requested to stop?
+    """Whether a signal has asked this process to stop.
 
     Attributes:
-        signal_name: the signal that asked ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'), or None.
+        signal_name: the newest such signal ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'), or None.
         interrupts: how many SIGINT have come; the second raises KeyboardInterrupt.
     """
 
@@ -29,18 +27,13 @@ class StopFlag:
         self.interrupts = 0
 
     @property
-    def requested(self) -> bool:
-        """Whether a signal has asked the run to stop."""
+    def signalled(self) -> bool:
+        """Whether a signal has come."""
         return self.signal_name is not None
-
-    def raise_if_requested(self) -> None:
-        """End the current loop. Raises RunStopped, naming the signal, once a stop was requested."""
-        if self.signal_name is not None:
-            raise RunStopped(self.signal_name)
 
     @contextlib.contextmanager
     def installed(self) -> Iterator["StopFlag"]:
-        """Handle the signals inside the block and give the former handlers back after it.
+        """Handle the signals inside the block, and restore the former handlers after it.
 
         Outside the main thread, where Python allows no handlers, the block runs without them.
         """

@@ -186,3 +186,53 @@ def test_what_worker_processes_import_again_loads_no_torch(module: str) -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60, check=False).returncode == 0
     )
+
+
+# What each place below runners/ may import of the others; the folders build on one another in this order.
+_BASE = {"errors", "signals", "devices", "memory", "randomness", "seeds", "logs", "source"}
+_SECOND = {"config", "distributed", "outputs"}
+_THIRD = _BASE | _SECOND
+RUNNERS: dict[str, set[str]] = {
+    **{place: {"errors"} for place in _BASE},
+    **{place: set(_BASE) for place in _SECOND},
+    "run_directory": _THIRD,
+    "training": _THIRD | {"run_directory"},
+    "launch": _THIRD | {"run_directory", "training"},
+    "public": _THIRD | {"run_directory", "training"},
+    "__init__": {"public"},
+}
+
+
+@pytest.mark.parametrize("place", sorted(RUNNERS))
+def test_place_in_the_runners_imports_only_what_is_below_it(place: str) -> None:
+    folder = REPOSITORY / "runners"
+    files = sorted((folder / place).rglob("*.py")) or [folder / f"{place}.py"]
+    strays = {
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in files
+        for name in runners_imports_of(path)
+        if name not in RUNNERS[place] | {place}
+    }
+    assert strays == set()
+
+
+def test_every_place_in_the_runners_has_its_layer() -> None:
+    places = {path.stem for path in (REPOSITORY / "runners").iterdir() if path.name != "__pycache__"}
+    assert places == set(RUNNERS)
+
+
+def runners_imports_of(path: Path) -> Iterator[str]:
+    """What is imported of `runners`, also in functions: 'config' of `pylon.runners.config.build`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: import by the full name"
+            names = [node.module or ""]
+            if node.module in {"pylon", "pylon.runners"}:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[:2] == ["pylon", "runners"]:
+                yield parts[2] if len(parts) > 2 else "__init__"

@@ -44,8 +44,8 @@ def measure(workload: str, root: Path, *, saves: int, every_steps: int, threads:
         folder = root / f"saves-{way}"
         folder.mkdir()
         steps = (saves + 1) * every_steps
-        saving = {"checkpoint_every_steps": every_steps, "asynchronous_checkpoints": way == "asynchronous"}
-        write_config(folder / "run.py", f"watched({workload}(), {steps}, **{saving})", folder / "run")
+        saving = f"every_steps={every_steps}, asynchronous={way == 'asynchronous'}"
+        write_config(folder / "run.py", f"saving({workload}(), {steps}, {saving})", folder / "run")
         by_hand = way == "by hand"
         found[way] = _saves(_times(folder, steps, threads, every_steps if by_hand else None), every_steps)
     return found

@@ -15,6 +15,7 @@ from benchmarks.training.stopwatch import WatchedModel
 from pylon.configs.benchmarks.change_detection.demo.HANet_run_0 import config as demo
 from pylon.data import BaseDataset, DataLoader
 from pylon.models import HANet
+from pylon.runners import Checkpointing
 
 Node = dict[str, Any]
 
@@ -197,6 +198,12 @@ def watched(config: Node, steps: int, **runner_args: Any) -> Node:  # noqa: ANN4
     """The same with a model that notes when its steps begin and end, and more arguments of the runner."""
     model = {"class": WatchedModel, "args": {"model": config["model"], "steps": steps}}
     return {**_short(config, steps, **runner_args), "model": model}
+
+
+def saving(config: Node, steps: int, *, every_steps: int, asynchronous: bool) -> Node:
+    """The same, saved after every so many steps."""
+    arguments = {"every_steps": every_steps, "asynchronous": asynchronous}
+    return watched(config, steps, checkpointing={"class": Checkpointing, "args": arguments})
 
 
 def _short(config: Node, steps: int, **runner_args: Any) -> Node:  # noqa: ANN401

@@ -14,15 +14,17 @@ from pylon.runners.config.names import with_present_names
 from pylon.runners.config.node import Node, children, is_node
 from pylon.runners.config.overrides import apply_overrides
 from pylon.runners.config.resolve import differences, to_json
-from pylon.runners.config.signatures import shown, unknown_name
+from pylon.runners.config.signatures import HandedOn, defaults_of, shown, unknown_name
 
 __all__ = [
+    "HandedOn",
     "Node",
     "apply_overrides",
     "build",
     "check_config",
     "children",
     "debug_config",
+    "defaults_of",
     "differences",
     "evaluation_of",
     "file_digests",

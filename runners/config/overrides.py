@@ -9,6 +9,7 @@ from typing import Any
 
 from pylon.runners.config.names import find_class
 from pylon.runners.config.node import is_node, unshared
+from pylon.runners.config.resolve import with_classes
 from pylon.runners.errors import ConfigError, ConfigProblem
 
 
@@ -17,7 +18,7 @@ def apply_overrides(config: dict[str, Any], overrides: Sequence[str], source: Pa
 
     A value is read as JSON, else as a Python literal, else as text. A number in the path is a
     position in a list. A key that is not there may be added at the top level, of a stage too, and inside
-    'args', where the check decides whether it belongs; the value of a 'class' key is 'module:Name'.
+    'args', where the check reports whether it belongs. A class is written as 'module:Name'.
 
     Raises:
         ConfigError: with every override that cannot be done.
@@ -66,9 +67,10 @@ def _set(config: dict[str, Any], key_path: str, text: str) -> str | None:
             container[last] = find_class(text)
         except LookupError as error:
             return f"{text!r} cannot be found ({error}); expected 'module:Name' or 'path/to/file.py:Name'"
-    else:
-        container[_position(container, last)] = parse_value(text)
-    return None
+        return None
+    problems: list[ConfigProblem] = []
+    container[_position(container, last)] = with_classes(parse_value(text), key_path, problems)
+    return f"{problems[0].key_path} is {problems[0].value}: {problems[0].expected}" if problems else None
 
 
 def _has(container: object, key: str) -> bool:

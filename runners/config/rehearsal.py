@@ -4,7 +4,6 @@ What it makes is thrown away. Models, datasets, loaders and monitors may be larg
 processes: they are built when their run begins, and so is whatever has one of them in its arguments.
 """
 
-import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,16 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from pylon.data import BaseDataset
 from pylon.monitor import SystemMonitor
-from pylon.runners.config import Node, build, children, is_node, refusal
+from pylon.runners.config import Node, build, children, defaults_of, is_node, refusal
 from pylon.runners.config.contracts import check_score
 from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.randomness import generators_kept
-from pylon.runners.run_directory.retention import Retention, check_interval
-from pylon.runners.training.base_runner import BaseRunner
-from pylon.runners.training.base_trainer import BaseTrainer
 
 _HEAVY = (torch.nn.Module, Dataset, DataLoader, SystemMonitor)
-_INTERVALS = ("checkpoint_every_steps", "checkpoint_every_minutes")
 
 
 def rehearse(config: dict[str, Any], source: Path | str) -> None:
@@ -55,28 +50,16 @@ def rehearsal_problems(config: dict[str, Any]) -> list[ConfigProblem]:
 
 
 def _rehearse_runner(runner: Node, problems: list[ConfigProblem]) -> None:
-    """What is inside its arguments, and those that a trainer's constructor refuses."""
-    cls, arguments = runner["class"], runner["args"]
+    """What is inside its arguments, and what the class refuses of them together (`check_arguments`)."""
+    cls, arguments, before = runner["class"], runner["args"], len(problems)
     built = {
         name: _built(value, f"runner.args.{name}", problems)
         for name, value in arguments.items()
         if not _holds(value, _HEAVY)
     }
-    if not issubclass(cls, BaseTrainer):
-        return
-    before = len(problems)
-    for name in _INTERVALS:
-        _collected(lambda: _judged(runner, lambda: check_interval(name, arguments.get(name))), problems)  # noqa: B023 - called at once
-    retention = built.get("retention")
-    if len(problems) == before and isinstance(retention, Retention):
-        _collected(lambda: _judged(runner, lambda: _check_retention(retention, cls, arguments)), problems)
-
-
-def _check_retention(retention: Retention, cls: type, arguments: dict[str, Any]) -> None:
-    steps = inspect.signature(cls).parameters.get(_INTERVALS[0])
-    # A class that hands its arguments on may give this one itself; only its constructor can decide then.
-    if steps is not None:
-        retention.check_against(arguments.get(steps.name, steps.default))
+    check = getattr(cls, "check_arguments", None)
+    if check is not None and len(problems) == before:
+        _collected(lambda: _judged(runner, lambda: check({**defaults_of(cls), **built})), problems)
 
 
 def _judged(node: Node, check: Callable[[], None]) -> None:
@@ -90,7 +73,8 @@ def _judged(node: Node, check: Callable[[], None]) -> None:
 def _rehearse_metric(config: dict[str, Any], problems: list[ConfigProblem]) -> None:
     runner = config["runner"]
     metric, score = _built(config.get("metric"), "metric", problems), runner["args"].get("score")
-    if metric is not None and isinstance(score, str) and issubclass(runner["class"], BaseRunner):
+    judged = "metric" in getattr(runner["class"], "REQUIRED_KEYS", ())
+    if judged and metric is not None and isinstance(score, str):
         _collected(lambda: check_score(metric, score), problems)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pylon.runners.config import files, folders
+from pylon.runners.config.former import with_present_arguments
 from pylon.runners.config.names import class_name, find_class, place_of
 from pylon.runners.config.node import children, is_node
 from pylon.runners.errors import ConfigError, ConfigProblem
@@ -17,7 +18,9 @@ _WITHOUT_EFFECT = re.compile(
     r"work_dir|monitor"
     r"|(train|val|test)_dataloader\.args\."
     r"(num_workers|persistent_workers|pin_memory|prefetch_factor|multiprocessing_context|timeout_s)"
-    r"|runner\.args\.(checkpoint_every_steps|checkpoint_every_minutes|asynchronous_checkpoints|retention)"
+    r"|runner\.args\.(checkpointing|retention)"
+    # Of run directories that version 0.1 began.
+    r"|runner\.args\.(checkpoint_every_steps|checkpoint_every_minutes|asynchronous_checkpoints)"
 )
 
 
@@ -38,10 +41,10 @@ def from_json(content: Any, source: Path) -> Any:  # noqa: ANN401 - whatever the
     folders.leave_others({place if place.is_dir() else place.parent for place in places})
     for place in places:
         files.forget(place)  # read as it is now, and once for all of its classes
-    config = _with_classes(content, "", problems)
+    config = with_classes(content, "", problems)
     if problems:
         raise ConfigError(source, problems)
-    return config
+    return with_present_arguments(config)
 
 
 def differences(former: Any, current: Any, key_path: str = "") -> list[tuple[str, Any, Any]]:  # noqa: ANN401 - JSON
@@ -79,11 +82,12 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any configuration value
     return value
 
 
-def _with_classes(value: Any, key_path: str, problems: list[ConfigProblem]) -> Any:  # noqa: ANN401 - JSON
+def with_classes(value: Any, key_path: str, problems: list[ConfigProblem]) -> Any:  # noqa: ANN401 - JSON
+    """The value with the class that each node names; what cannot be found is added to `problems`."""
     if not isinstance(value, dict | list):
         return value
     built = {
-        key: _with_classes(element, f"{key_path}.{key}".lstrip("."), problems)
+        key: with_classes(element, f"{key_path}.{key}".lstrip("."), problems)
         for key, element in children(value)
     }
     if isinstance(value, list):

@@ -6,12 +6,17 @@ import inspect
 import types
 import typing
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
+from pylon.runners.config.former import former_argument
 from pylon.runners.config.node import children, is_node
 from pylon.runners.errors import ConfigProblem
+
+# As in `**others: HandedOn`: what a constructor takes so is handed on to the inherited one as it is, none
+# of it left out or given by the class itself.
+HandedOn: TypeAlias = Annotated[Any, "handed on"]
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -43,7 +48,9 @@ def argument_problems(
             yield ConfigProblem(f"{key_path}.{name}", shown(value), "is given by the runner: remove it")
         elif name not in named and not takes_any:
             yield ConfigProblem(
-                f"{key_path}.{name}", shown(value), unknown_name(cls.__name__, name, accepted)
+                f"{key_path}.{name}",
+                shown(value),
+                former_argument(cls, name, value) or unknown_name(cls.__name__, name, accepted),
             )
     for name in sorted(injected - named.keys()) if not takes_any else ():
         expected = f"is given by the runner, but {cls.__name__} does not take it: add it to its constructor"
@@ -107,17 +114,32 @@ def parameters_of(cls: type, *, forwards: bool) -> tuple[dict[str, inspect.Param
         ValueError: the class has no signature.
     """
     named: dict[str, inspect.Parameter] = {}
-    takes_any = True
-    for depth, owner in enumerate(_constructors(cls) if forwards else [cls]):
+    takes_any, as_it_is = True, True
+    for owner in _constructors(cls) if forwards else [cls]:
         parameters = inspect.signature(owner).parameters
         for name, parameter in parameters.items():
             if parameter.kind in _NAMED and name not in named:
-                # The class may give an inherited one itself, so that only its own can be missing.
-                named[name] = parameter.replace(default=None) if depth else parameter
-        takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+                # The class may give an inherited one itself, unless it hands all on: then none is missing.
+                named[name] = parameter if as_it_is else parameter.replace(default=None)
+        others = [one for one in parameters.values() if one.kind is inspect.Parameter.VAR_KEYWORD]
+        takes_any = bool(others)
         if not takes_any:
             break
+        as_it_is = as_it_is and others[0].annotation == HandedOn
     return named, takes_any
+
+
+def defaults_of(cls: type) -> dict[str, Any]:
+    """The known defaults of a class's arguments, also of those that it hands on."""
+    found: dict[str, Any] = {}
+    for owner in _constructors(cls):
+        parameters = inspect.signature(owner).parameters.values()
+        for one in parameters:
+            if one.kind in _NAMED and one.default is not inspect.Parameter.empty:
+                found.setdefault(one.name, one.default)
+        if not any(one.kind is one.VAR_KEYWORD and one.annotation == HandedOn for one in parameters):
+            break
+    return found
 
 
 def _constructors(cls: type) -> list[type]:

@@ -37,7 +37,7 @@ from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.weights import warn_of_other_checkpoint
 from pylon.runners.seeds import resolve_seeds
 from pylon.runners.signals import StopFlag
-from pylon.runners.training.base_runner import RunContext
+from pylon.runners.training.context import RunContext
 from pylon.storage import write_json
 
 logger = logging.getLogger(__name__)

@@ -74,12 +74,12 @@ def run_each(paths: list[Path], arguments: list[str], work_dir: Path | None) -> 
     ended: list[Ended] = []
     with stop.installed(), contextlib.suppress(KeyboardInterrupt):
         for number, (path, directory) in enumerate(zip(paths, directories, strict=True), start=1):
-            if stop.requested:
+            if stop.signalled:
                 break
             console.rule(f"{number}/{len(paths)}  {path}")
             ended.append(_run_one(path, [*arguments, *directory], stop))
     console.print(_table(paths, ended))
-    if stop.requested:
+    if stop.signalled:
         return 75 if stop.interrupts < 2 else 130
     failures = {one.exit_code for one in ended if one.exit_code != 0}
     return failures.pop() if len(failures) == 1 else int(bool(failures))
@@ -101,7 +101,7 @@ def _run_one(path: Path, arguments: list[str], stop: StopFlag) -> Ended:
         with subprocess.Popen([*command, *arguments]) as process:
             forwarded = False
             while process.poll() is None:
-                if stop.requested and not forwarded:
+                if stop.signalled and not forwarded:
                     forwarded = True
                     # Never SIGINT: a terminal has sent it to the whole group, and a second one ends at once.
                     process.send_signal(signal.SIGTERM)

@@ -44,7 +44,7 @@ def run_stages(stages: dict[str, Config], options: Options, console: Console, wo
         for number, (name, config) in enumerate(stages.items(), start=1):
             console.rule(f"stage {number}/{len(stages)}  {name}")
             try:
-                stop.raise_if_requested()
+                stop.raise_if_signalled()
                 outcome = run_config(config, replace(options, stage=name), console, world, flag)
             except (PylonError, DataError) as error:
                 error.add_note(f"This was stage {name!r}, {number} of {len(stages)}.")

@@ -18,9 +18,11 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
     Args:
         path: the PNG to write (atomically).
         history: one record per finished epoch: 'epoch', 'training_loss', 'learning_rate' and
-            'validation' with the aggregated scores (None where undefined).
+            'validation' with the aggregated scores (None if undefined). Empty: nothing is drawn.
         score: the score that chooses the best epoch; drawn in front.
     """
+    if not history:
+        return
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
     loss_axes, score_axes = figure.subplots(1, 2)
@@ -40,5 +42,5 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=100)
     except OSError as error:
-        # Drawn when a run ends, however it ends: a picture is no reason to end in another way.
+        # Drawn when a run ends, for whatever reason: a picture must not change that reason.
         logger.warning("%s: could not be written: %s", path, error)

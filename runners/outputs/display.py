@@ -2,21 +2,17 @@
 
 import contextlib
 import logging
-import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, Protocol
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pylon.monitor import record_text
+from pylon.runners.logs import moves_its_cursor
 
-# What such a terminal does with the codes that move its cursor is not known.
-_TERMINALS_WITHOUT_CURSOR = {"", "dumb", "unknown"}
 # The display is drawn by the step that finds it due, never by a thread of its own.
 _REDRAW_EVERY_S = 0.5
 _LINE_EVERY_S = 15.0
@@ -35,7 +31,7 @@ class Status:
         phase: 'train', 'validate' or 'test'.
         epoch, epochs: the running epoch, counted from 0, and how many there are.
         step, steps: steps done in this phase, and how many there are.
-        loss: newest loss known, None where there is none.
+        loss: newest loss known, None if there is none.
         learning_rate: of the first parameter group, None outside training.
         step_time_s: wall time of the newest step.
         monitor: the monitor's flat figures, None without a monitor.
@@ -59,7 +55,7 @@ class Status:
 
 
 class Display(Protocol):
-    """Where a run tells how it goes."""
+    """Shows how far a run is."""
 
     def due(self) -> bool:
         """Whether `show` would draw now; asked first, so that steps in between cost nothing."""
@@ -93,7 +89,7 @@ class PlainDisplay:
 
 
 class TerminalDisplay:
-    """Two live bars, run and phase, with the newest figures beside them."""
+    """Two live bars, run and phase, with the newest figures next to them."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -130,7 +126,7 @@ class TerminalDisplay:
 @contextlib.contextmanager
 def opened_display(console: Console) -> Iterator[Display]:
     """A display that fits where `console` writes; log lines stay readable above a live one."""
-    if not _moves_its_cursor(console):
+    if not moves_its_cursor(console):
         yield PlainDisplay()
         return
     progress = Progress(
@@ -144,28 +140,6 @@ def opened_display(console: Console) -> Iterator[Display]:
     )
     with progress:
         yield TerminalDisplay(progress)
-
-
-class _ConsoleLines(logging.StreamHandler[TextIO]):
-    """Lines for a reader who may go away, as `head` does: the run and its file go on without them."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Lose the record where nobody takes it; anything else is a bug to be shown."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
-
-
-def console_handler(console: Console) -> logging.Handler:
-    """The log handler for people: through the live display on a terminal, plain text elsewhere."""
-    if _moves_its_cursor(console):
-        return RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S", markup=False)
-    handler: logging.Handler = _ConsoleLines(cast(TextIO, console.file))
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    return handler
-
-
-def _moves_its_cursor(console: Console) -> bool:
-    return console.is_terminal and os.environ.get("TERM", "").lower() not in _TERMINALS_WITHOUT_CURSOR
 
 
 def _fields(status: Status) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A file that grows line by line, on a disk that may refuse, and in a folder that somebody may remove."""
+"""A file that grows line by line, on a disk that may refuse, and in a folder that may be removed."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ class LineFile:
     One thread appends; another may sync meanwhile.
 
     Args:
-        path: the file; made where it is absent.
+        path: the file; made if it is absent.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +35,7 @@ class LineFile:
         os.close(descriptor)
 
     def append(self, lines: str) -> None:
-        """Write `lines`, or keep them where the disk refuses."""
+        """Write `lines`, or keep them if the disk refuses."""
         with self._lock:
             self._waiting += lines.encode()
             try:
@@ -48,16 +48,16 @@ class LineFile:
                 self._refused = False
 
     def sync(self) -> None:
-        """Bring every line to the disk, into a new file where the former one was removed.
+        """Bring every line to the disk, into a new file if the previous one was removed.
 
         Raises:
             OSError: the disk refuses.
         """
-        # Outside the lock: each of both may take seconds, and the training goes on appending.
+        # Outside the lock: both may take seconds, and the training continues to append.
         removed = self._is_removed()
         with self._lock:
             if removed:
-                self._begin_anew()
+                self._open_again()
             self._write()
             descriptor = self._descriptor
         os.fsync(descriptor)
@@ -74,7 +74,7 @@ class LineFile:
         except FileNotFoundError:
             return True
 
-    def _begin_anew(self) -> None:
+    def _open_again(self) -> None:
         if not self._path.exists():
             # As long as it is open, a removed file can still be read.
             with atomic_path(self._path) as temporary:

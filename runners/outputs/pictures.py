@@ -26,7 +26,7 @@ def draw_batch(folder: Path, batch: dict[str, Any], outputs: torch.Tensor, at_mo
         at_most: how many to draw.
 
     Returns:
-        How many were drawn: 0 where the data is not of this kind (another number of inputs or labels).
+        How many were drawn: 0 if the data is not of this kind (another number of inputs or labels).
     """
     images, labels = list(batch["inputs"].values()), list(batch["labels"].values())
     if len(images) != 2 or len(labels) != 1 or outputs.ndim != 4:
@@ -76,7 +76,8 @@ def _stretched(image: torch.Tensor) -> npt.NDArray[np.uint8]:
     pixels = shown.detach().float().cpu().permute(1, 2, 0).numpy()
     low, high = pixels.min(), pixels.max()
     scaled = (pixels - low) / max(float(high - low), 1e-12)
-    return np.round(scaled * 255).astype(np.uint8)
+    rounded: npt.NDArray[np.uint8] = np.round(scaled * 255).astype(np.uint8)
+    return rounded
 
 
 def _mask(classes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Scores for people: the run's own beside those of predictions that look at no image."""
+"""Scores for people: the run's own next to those of predictions that look at no image."""
 
 import logging
 import math
@@ -29,16 +29,16 @@ def report_start(
 
 
 def report_scores(split: str, score: str, scores: Scores, baselines: dict[str, Scores]) -> None:
-    """Log the leading score of `split` beside the same score of each baseline, then the other scores.
+    """Log the leading score of `split` next to the same score of each baseline, then the other scores.
 
     Args:
         split: 'validation' or 'test'.
         score: the leading score's name.
-        scores: all aggregated scores, None where undefined.
+        scores: all aggregated scores, None if undefined.
         baselines: per baseline the same scores.
     """
-    beside = ", ".join(f"{name} {_text(values.get(score))}" for name, values in baselines.items())
-    logger.info("%s %s: %s (baselines: %s)", split, score, _text(scores.get(score)), beside or "none")
+    compared = ", ".join(f"{name} {_text(values.get(score))}" for name, values in baselines.items())
+    logger.info("%s %s: %s (baselines: %s)", split, score, _text(scores.get(score)), compared or "none")
     others = ", ".join(f"{name} {_text(value)}" for name, value in scores.items() if name != score)
     if others:
         logger.info("%s, other scores: %s", split, others)
@@ -59,7 +59,7 @@ def report_epoch(record: dict[str, Any], epochs: int, score: str, *, is_best: bo
 
 
 def mean_of_finite(losses: Sequence[float]) -> float | None:
-    """The mean loss of an epoch's steps, without those that were left out; None where all were."""
+    """The mean loss of an epoch's steps, without those that were left out; None if all were."""
     finite = [loss for loss in losses if math.isfinite(loss)]
     return sum(finite) / len(finite) if finite else None
 

@@ -29,7 +29,7 @@ class MonitorSnapshot(Protocol):
 class Step:
     """One optimizer step. The loss is still a tensor: reading it would make an accelerator wait.
 
-    `skipped` says that the step was left out because a number of it was none.
+    `skipped`: the step was left out because a number of it was not finite.
     """
 
     epoch: int
@@ -47,7 +47,7 @@ class StepLog:
     Args:
         path: the `metrics.jsonl` to append to; None: keep the losses, write nothing.
         flush_every_steps: how many steps make a group.
-        losses: of the steps that the running epoch has done before, when a run goes on in its middle.
+        losses: of the steps that the running epoch has done before, if a run resumes in its middle.
         machines: asked once per group for the figures of the other machines' monitors.
     """
 
@@ -126,7 +126,7 @@ class StepLog:
         self._file.sync()
 
     def end_epoch(self) -> list[float]:
-        """Flush the rest of the epoch; return its losses in step order and begin anew."""
+        """Flush the rest of the epoch; return its losses in step order, and begin the next one."""
         losses = self.so_far()
         self._losses = []
         return losses
@@ -151,12 +151,12 @@ def _line(step: Step, loss: float, figures: dict[str, Any] | None, machines: lis
 
 
 def drop_unfinished_epochs(path: Path, finished: int, steps: int = 0) -> None:
-    """Remove the lines that a run which goes on will write again, and a line torn by a kill.
+    """Remove the lines that a resumed run will write again, and a line torn by a kill.
 
     Args:
-        path: the `metrics.jsonl`; nothing happens where it is absent.
+        path: the `metrics.jsonl`; nothing happens if it is absent.
         finished: number of finished epochs; of epoch `finished` only the first `steps` lines stay.
-        steps: steps of the unfinished epoch that the run goes on after.
+        steps: steps of the unfinished epoch that the run resumes after.
     """
     if not path.exists():
         return

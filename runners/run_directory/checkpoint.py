@@ -1,11 +1,11 @@
-"""Checkpoints: files, whole or absent, from which a run goes on to the same bits.
+"""Checkpoints: files, whole or absent, from which a run resumes to the same bits.
 
     epoch_N/checkpoint.pt               a finished epoch
     epoch_N/step_K.pt                   after K steps of an epoch; trained.pt: after all, before validation
-    epoch_N/*.manifest.json             size and SHA-256 of it and of the files that the epoch stands for
+    epoch_N/*.manifest.json             size and SHA-256 of it and of the epoch's other files
 
 Every epoch begins by seeding all generators from its own seed. In the middle of one, the generators'
-states are part of the checkpoint, and the loader goes on with the first batch that was not trained on.
+states are part of the checkpoint, and the loader continues with the first batch that was not trained on.
 """
 
 import logging
@@ -48,7 +48,7 @@ class Progress:
         epoch: number of finished epochs, and so the index of the next one.
         global_step: optimizer steps taken.
         best_epoch: epoch with the best validation score, None before the first.
-        best_score: that score, None where it was undefined.
+        best_score: that score, None if it was undefined.
         history: one JSON-ready record per finished epoch.
         step: steps taken in the epoch that is not finished.
         losses: of these steps.
@@ -68,16 +68,35 @@ class Progress:
     training_time_s: float = 0.0
     ranks: int = 1
 
-    def judge(self, score: float | None, direction: Direction) -> None:
-        """Take note of the running epoch where its validation score is the best so far, or the first."""
-        if self.best_epoch is None or is_better(direction, score, self.best_score):
+    @property
+    def position(self) -> tuple[int, int, bool]:
+        """The moment of the run: epoch, steps done in it, and whether these are all."""
+        return self.epoch, self.step, self.trained
+
+    def count_step(self, time_s: float, *, last: bool) -> None:
+        """Count a step as taken.
+
+        Args:
+            time_s: spent on it.
+            last: it is the epoch's last one.
+        """
+        self.step += 1
+        self.global_step += 1
+        self.training_time_s += time_s
+        self.trained = last
+
+    def judge(self, score: float | None, direction: Direction) -> bool:
+        """Note the running epoch if its validation score is the best so far, or the first; whether it is."""
+        is_best = self.best_epoch is None or is_better(direction, score, self.best_score)
+        if is_best:
             self.best_epoch, self.best_score = self.epoch, score
+        return is_best
 
     def finish_epoch(self, record: dict[str, Any]) -> None:
         """Count the running epoch as finished.
 
         Args:
-            record: what the history is to say of it, beside how far the run has come.
+            record: what the history holds of it, in addition to how far the run has come.
         """
         position = {"epoch": self.epoch, "global_step": self.global_step}
         time_s = {"training_time_s": round(self.training_time_s, 3)}
@@ -120,7 +139,7 @@ def write(path: Path, content: dict[str, Any], companions: Sequence[Path] = ()) 
 
 
 def manifest_of(path: Path) -> Path:
-    """Where the manifest of a checkpoint stands."""
+    """The file of a checkpoint's manifest."""
     return path.with_suffix(".manifest.json")
 
 
@@ -138,7 +157,7 @@ def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
 
 
 def evaluated_state(path: Path) -> dict[str, Any]:
-    """The weights that a training run evaluated: the model's, or their average where it used that.
+    """The weights that a training run evaluated: the model's, or their average if it used that.
 
     Raises:
         RunDirectoryError: the file is damaged or no checkpoint.
@@ -152,7 +171,7 @@ def evaluated_state(path: Path) -> dict[str, Any]:
 
 
 def find_newest(directory: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that can be read and its content, None where there is none.
+    """The newest checkpoint that can be read and its content, None if there is none.
 
     A damaged one is named in the log and kept aside as `checkpoint.damaged`. A sound one counts only
     together with the best epoch's checkpoint that it refers to: the run's result is that epoch's.
@@ -201,7 +220,7 @@ def remove(path: Path) -> None:
 
 
 def _read(path: Path, only: str | None = None) -> dict[str, Any]:
-    # The links beside the epochs carry no manifest: the file that they lead to does.
+    # The links next to the epochs carry no manifest: the file that they lead to does.
     path = path.resolve()
     try:
         verify_manifest(manifest_of(path), only)

@@ -1,4 +1,4 @@
-"""The hold of one process on a run directory, also when somebody removes the directory under it."""
+"""The hold of one process on a run directory, also if the directory is removed meanwhile."""
 
 import errno
 import fcntl
@@ -17,7 +17,7 @@ class ClaimedError(BlockingIOError):
 
 
 class Claim:
-    """A directory, made where it is absent, and held for this process alone.
+    """A directory, made if it is absent, and held for this process alone.
 
     The lock is a POSIX record lock: it ends with the process that took it, however that
     ends, and a forked loader worker does not inherit it.
@@ -68,7 +68,7 @@ class Claim:
         self._open.close()
 
     def ensure(self) -> None:
-        """See to it that the directory is there, and make it again where it was removed.
+        """Make the directory again if it was removed.
 
         Raises:
             ClaimedError: another process has taken its place.
@@ -98,7 +98,7 @@ class Claim:
         return status.st_dev, status.st_ino
 
     def _refuse_another_volume(self) -> None:
-        """A directory made below an empty mount point would fill a disk that nobody meant, and vanish."""
+        """A directory made below an empty mount point would fill the wrong disk, and vanish."""
         nearest = next(path for path in (self._root, *self._root.resolve().parents) if path.exists())
         if nearest.stat().st_dev != self._volume and not any(path.exists() for path in self._header):
             raise OSError(errno.ENODEV, "what it stood on is not mounted any more", str(self._root))

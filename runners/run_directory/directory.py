@@ -60,7 +60,7 @@ class RunDirectory:
 
     @classmethod
     def newest_attempt(cls, work_dir: Path) -> "RunDirectory":
-        """The attempt that a plain command goes on with: the last `--fresh` one, else `work_dir` itself."""
+        """The attempt that a plain command resumes: the last `--fresh` one, else `work_dir` itself."""
         number = _last_fresh(work_dir)
         return cls(_fresh_path(work_dir, number) if number else work_dir)
 
@@ -89,21 +89,21 @@ class RunDirectory:
             except ClaimedError as error:
                 raise RunDirectoryError(
                     f"{self.root}: another process is running in this directory. Wait for it, stop it, "
-                    "or start beside it with --fresh or --work-dir."
+                    "or start next to it with --fresh or --work-dir."
                 ) from error
             except OSError as error:
                 raise RunDirectoryError(
                     f"{self.root}: cannot be used as run directory: {error}. "
                     "Give another one with --work-dir."
                 ) from error
-            # Under the lock nobody else is writing here: these are what killed processes left.
+            # Under the lock no other process writes here: these are what killed processes left.
             remove_unfinished(self.root)
             self._claim = claim
             self.missing_features = missing_features(self.root)
             yield self
 
     def ensure(self) -> None:
-        """See to it that the directory is still there; one that somebody has removed is made again.
+        """Make the directory again if it was removed.
 
         Raises:
             OSError: it cannot be made again, or what it stood on is not mounted any more.
@@ -159,7 +159,7 @@ class RunDirectory:
         return [path for _, _, path in sorted(ended + self.mid_epoch_checkpoints(), reverse=True)]
 
     def has_results(self) -> bool:
-        """Whether there is anything here that a run can go on from, or a test."""
+        """Whether there is a checkpoint here that a run can resume from, or a test."""
         return bool(self.resumable()) or self.test_results.exists()
 
     def link_latest(self, epoch: int) -> None:
@@ -171,12 +171,12 @@ class RunDirectory:
         replace_link(self.best, self.checkpoint(epoch).relative_to(self.root))
 
     def read_state(self) -> str | None:
-        """'running', 'preempted', 'failed' or 'finished'; None where no run has begun."""
+        """'running', 'preempted', 'failed' or 'finished'; None if no run has begun."""
         content = self.read_json(self.state)
         return None if content is None else str(content.get("state"))
 
     def launches(self) -> list[dict[str, Any]]:
-        """What `environment.json` says of each launch, the newest last.
+        """What `environment.json` holds of each launch, the newest last.
 
         Raises:
             RunDirectoryError: see `read_json`.
@@ -190,10 +190,10 @@ class RunDirectory:
         write_json(self.state, {"state": state, **details})
 
     def read_json(self, path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-        """The content of one of the run's JSON files, None where it is absent.
+        """The content of one of the run's JSON files, None if it is absent.
 
         Raises:
-            RunDirectoryError: the file is no JSON; only an edit by hand makes it so.
+            RunDirectoryError: the file is not JSON; only an edit by hand makes it so.
         """
         try:
             return json.loads(path.read_text(encoding="utf-8"))
@@ -235,7 +235,7 @@ class RunDirectory:
         ):
             for path in self.root.glob(pattern):
                 path.unlink()
-                with contextlib.suppress(OSError):  # not empty: somebody put a file of their own there
+                with contextlib.suppress(OSError):  # not empty: it holds a file of the user's
                     path.parent.rmdir()
         marker.touch()
 

@@ -1,41 +1,42 @@
-"""Going on with a run: what its directory holds, loaded into the parts of a training."""
+"""Resuming a run: what its directory holds, loaded into the parts of a training."""
 
 import logging
 from collections.abc import Callable
 
+from pylon.runners.distributed import World
 from pylon.runners.errors import RunDirectoryError
 from pylon.runners.outputs.step_log import drop_unfinished_epochs
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.checkpoint import Progress, Stateful
+from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.saving import refer_to_checkpoints
-from pylon.runners.training.base_runner import RunContext
 
 logger = logging.getLogger(__name__)
 
 
 def resume(
-    context: RunContext, parts: dict[str, Stateful | None], begin: Callable[[], None]
+    directory: RunDirectory, world: World, parts: dict[str, Stateful | None], begin: Callable[[], None]
 ) -> Progress | None:
-    """Load the newest sound checkpoint of the run, and let its files tell of just that moment.
+    """Load the newest sound checkpoint of the run, and remove from its files what came after that moment.
 
     Args:
-        context: of the run.
+        directory: of the run.
+        world: the ranks of this launch.
         parts: what to load into, on every rank.
-        begin: called where there is nothing to go on with.
+        begin: called if there is no checkpoint.
 
     Returns:
-        How far the run had come, None where it begins.
+        How far the run had come, None if it begins.
 
     Raises:
         RunDirectoryError: the checkpoint is of other parts, or of another number of processes.
     """
-    directory, world = context.directory, context.world
     found = world.on_writer(lambda: checkpoint.find_newest(directory))
     if found is None:
         begin()
         world.on_writer(lambda: drop_unfinished_epochs(directory.metrics, 0))
         return None
-    _refuse_other_ranks(context, found[1]["progress"].get("ranks", 1))
+    _refuse_other_ranks(directory, world, found[1]["progress"].get("ranks", 1))
     progress = checkpoint.restore(*found, parts)
     within = f" and {progress.step} steps" if progress.step else ""
     logger.info("going on after %d finished epochs%s", progress.epoch, within)
@@ -48,10 +49,10 @@ def resume(
     return progress
 
 
-def _refuse_other_ranks(context: RunContext, ranks: int) -> None:
-    if ranks != context.world.size:
+def _refuse_other_ranks(directory: RunDirectory, world: World, ranks: int) -> None:
+    if ranks != world.size:
         raise RunDirectoryError(
-            f"{context.directory.root}: holds a run of {ranks} processes, and this launch has "
-            f"{context.world.size}: each step would take another number of batches. Start it with torchrun "
+            f"{directory.root}: holds a run of {ranks} processes, and this launch has "
+            f"{world.size}: each step would take another number of batches. Start it with torchrun "
             f"--nproc-per-node so that they are {ranks}, or start over with --fresh."
         )

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pylon.metrics.directions import Direction
+from pylon.runners.run_directory.checkpointing import Checkpointing
 
 # An epoch, and how many of its steps are done; inf: all, and its validation is still to come.
 Position = tuple[int, float]
@@ -14,10 +15,10 @@ Position = tuple[int, float]
 class Retention:
     """Which checkpoints a run keeps; losses and scores of every epoch stay anyway.
 
-    `every_steps` keeps checkpoints, it makes none. In the middle of an epoch they are made by the trainer's
-    `checkpoint_every_steps`, which must therefore divide it, or at a moment nobody can choose by
-    `checkpoint_every_minutes` and signals. At an epoch's end there always is one. Kept ones are for
-    looking at: a launch goes on from the one that is furthest on.
+    `every_steps` keeps checkpoints, it makes none. In the middle of an epoch, `Checkpointing.every_steps`
+    makes them, and must therefore divide it; those of `every_minutes` and of signals come at no chosen
+    step. Every epoch ends with a checkpoint. Kept checkpoints are for inspection: a launch resumes from
+    the one that is furthest on.
 
     Args:
         newest: so many of the newest epochs, at least 1.
@@ -33,47 +34,34 @@ class Retention:
     every_steps: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what would delete the checkpoint that a run goes on from, or its result."""
+        """Refuse what would delete the checkpoint that a run resumes from, or its result."""
         for name in ("newest", "best", "every_epochs", "every_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: {value}, expected at least 1")
 
-    def check_against(self, checkpoint_every_steps: int | None) -> None:
-        """Refuse `every_steps` where no checkpoint, or not each, would be there to be kept.
-
-        Args:
-            checkpoint_every_steps: the trainer's.
+    def check_against(self, checkpointing: Checkpointing) -> None:
+        """Refuse `every_steps` if a checkpoint that it would keep is never made.
 
         Raises:
-            ValueError: it is None, or does not divide `every_steps`.
+            ValueError: `checkpointing.every_steps` is None, or does not divide `every_steps`.
         """
         if self.every_steps is None:
             return
-        if checkpoint_every_steps is None:
+        if checkpointing.every_steps is None:
             raise ValueError(
-                f"retention.args.every_steps: {self.every_steps}, but checkpoint_every_steps is None, so no "
-                "checkpoint is made at these steps. Set it to this number or a divisor of it."
+                f"retention.args.every_steps: {self.every_steps}, expected checkpointing with every_steps "
+                "of this number or a divisor of it: without that, no checkpoint is made at these steps"
             )
-        if self.every_steps % checkpoint_every_steps:
+        if self.every_steps % checkpointing.every_steps:
             raise ValueError(
                 f"retention.args.every_steps: {self.every_steps}, expected a multiple of "
-                f"checkpoint_every_steps, {checkpoint_every_steps}: only there checkpoints are made."
+                f"checkpointing.args.every_steps, {checkpointing.every_steps}: only they make checkpoints"
             )
 
     def keeps_step(self, global_step: int) -> bool:
         """Whether `every_steps` keeps a checkpoint after so many steps of the run."""
         return self.every_steps is not None and global_step % self.every_steps == 0
-
-
-def check_interval(name: str, value: float | None) -> None:
-    """Refuse a trainer's interval between checkpoints, in steps or minutes, that is not above 0 or None.
-
-    Raises:
-        ValueError: with `name` and `value`.
-    """
-    if value is not None and value <= 0:
-        raise ValueError(f"{name}: {value}, expected more than 0, or None")
 
 
 def kept_epochs(
@@ -86,9 +74,9 @@ def kept_epochs(
 
     Args:
         policy: what to keep.
-        scores: of every finished epoch, in order; None or NaN where undefined, worse than all others.
+        scores: of every finished epoch, in order; None or NaN if undefined, worse than all others.
         direction: which way a score is better.
-        ends: steps of the run at the end of each of these epochs; None where that was not recorded.
+        ends: steps of the run at the end of each of these epochs; None if that was not recorded.
     """
     count = len(scores)
     newest = range(max(0, count - policy.newest), count)
@@ -107,7 +95,7 @@ def kept_positions(
     Args:
         policy: what to keep.
         positions: where there is one.
-        ends: steps of the run at the end of each finished epoch, in order; None where that was not recorded.
+        ends: steps of the run at the end of each finished epoch, in order; None if that was not recorded.
     """
     begins = dict(enumerate([0, *ends]))
     return frozenset(
@@ -122,7 +110,6 @@ def kept_positions(
 
 def _rank(score: float | None, direction: Direction) -> tuple[bool, float]:
     """Smaller is better; sorting is stable, so the earlier of equals comes first."""
-    undefined = score is None or score != score  # noqa: PLR0124 - NaN alone differs from itself
-    if undefined:
+    if score is None or math.isnan(score):
         return (True, 0.0)
     return (False, -score if direction == "higher" else score)

@@ -13,6 +13,7 @@ from pylon.metrics.directions import Direction
 from pylon.runners.outputs.step_log import StepLog
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.checkpoint import Progress
+from pylon.runners.run_directory.checkpointing import Checkpointing
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.retention import Retention, kept_epochs, kept_positions
 from pylon.runners.run_directory.snapshots import Snapshot
@@ -24,18 +25,18 @@ logger = logging.getLogger(__name__)
 
 
 class Saver:
-    """Brings snapshots to the disk, on the training thread or beside it.
+    """Writes snapshots to the disk, on the training thread or in a thread of its own.
 
     Args:
         directory: the run's.
-        step_log: brought to the disk before every checkpoint that counts its lines.
+        step_log: synced to the disk before every checkpoint that counts its lines.
         retention: which checkpoints stay.
         score: the score that epochs are judged by.
         direction: which way it is better.
-        every_steps: save in the middle of an epoch after each so many steps of the run; None: not.
-        every_minutes: save in the middle of an epoch when the last save is so long ago; None: not.
-        asynchronous: write in a thread. One snapshot at most is under way; the next one waits for it.
-        writes: whether this rank brings anything to the disk.
+        checkpointing: when to save in the middle of an epoch, and whether a thread writes. At most one
+            snapshot is being written; the next one waits for it.
+        resumed: the moment of the checkpoint that this launch resumed from; None: it resumed from none.
+        writes: whether this rank writes anything.
         clock: monotonic seconds.
     """
 
@@ -47,9 +48,8 @@ class Saver:
         retention: Retention,
         score: str,
         direction: Direction,
-        every_steps: int | None = None,
-        every_minutes: float | None = None,
-        asynchronous: bool = False,
+        checkpointing: Checkpointing,
+        resumed: Progress | None = None,
         writes: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -58,9 +58,8 @@ class Saver:
         self._retention = retention
         self._score = score
         self._direction = direction
-        self._every_steps = every_steps
-        self._every_s = None if every_minutes is None else 60 * every_minutes
-        self._asynchronous = asynchronous
+        self._checkpointing = checkpointing
+        self._held = None if resumed is None else resumed.position
         self._writes = writes
         self._clock = clock
         self._saved_s = self._tried_s = clock()
@@ -72,26 +71,31 @@ class Saver:
 
     def due(self, global_step: int) -> bool:
         """Whether the state in the middle of an epoch is to be saved after this step of the run."""
-        if self._every_steps is not None and global_step % self._every_steps == 0:
+        steps, minutes = self._checkpointing.every_steps, self._checkpointing.every_minutes
+        if steps is not None and global_step % steps == 0:
             return True
-        return self._every_s is not None and self._clock() - self._saved_s >= self._every_s
+        return minutes is not None and self._clock() - self._saved_s >= 60 * minutes
+
+    def holds(self, progress: Progress) -> bool:
+        """Whether the newest saved state, or the one that this launch resumed from, is of this moment."""
+        return self._held == progress.position
 
     def save(self, snapshot: Snapshot) -> None:
-        """Write a snapshot, or begin to. What the disk refuses is kept and tried again: see `end_step`.
+        """Write a snapshot, or begin to. What the disk refuses stays in memory: see `end_step`.
 
         Raises:
             Exception: whatever else went wrong in writing this snapshot or the one before.
         """
         self._settle()
         self._saved_s = self._clock()
-        if not self._writes:
-            return
-        self._queue(snapshot)
-        if self._asynchronous:
-            snapshot.detach()
-        self._try()
-        if self._waiting and not self._asynchronous:
-            snapshot.detach()
+        if self._writes:
+            self._queue(snapshot)
+            if self._checkpointing.asynchronous:
+                snapshot.detach()
+            self._try()
+            if self._waiting and not self._checkpointing.asynchronous:
+                snapshot.detach()
+        self._held = snapshot.progress.position
 
     def end_step(self) -> None:
         """Between two steps: raise what went wrong in the writer, and try again what the disk refused.
@@ -100,13 +104,13 @@ class Saver:
             Exception: what went wrong since the last look; the disk's refusals are no failures.
         """
         self._raise_failure()
-        under_way = self._writer is not None and self._writer.is_alive()
-        if not under_way and self._waiting and self._clock() - self._tried_s >= _RETRY_S:
+        is_writing = self._writer is not None and self._writer.is_alive()
+        if not is_writing and self._waiting and self._clock() - self._tried_s >= _RETRY_S:
             self._settle()
             self._try()
 
     def finish(self) -> None:
-        """Bring everything to the disk, and only then return.
+        """Write everything to the disk, and return only then.
 
         Raises:
             OSError: the disk still refuses.
@@ -122,7 +126,7 @@ class Saver:
     def _try(self) -> None:
         """Write what waits, or begin to."""
         self._tried_s = self._clock()
-        if self._asynchronous:
+        if self._checkpointing.asynchronous:
             self._writer = threading.Thread(target=self._write_waiting, name="checkpoint", daemon=True)
             self._writer.start()
         else:
@@ -135,7 +139,7 @@ class Saver:
             raise failure
 
     def _settle(self) -> None:
-        """Wait for the snapshot that is under way."""
+        """Wait until the running write has ended."""
         if self._writer is not None:
             self._writer.join()
             self._writer = None
@@ -158,7 +162,7 @@ class Saver:
         self._waiting.append(snapshot)
 
     def _write_waiting(self) -> None:
-        """Write what waits, oldest first. In the writer's thread nobody else touches the list meanwhile."""
+        """Write what waits, oldest first. While the writer's thread runs, no other thread uses the list."""
         try:
             self._directory.ensure()
             self._step_log.sync()
@@ -178,7 +182,7 @@ class Saver:
         self._trouble = error
         logger.warning(
             "%s: the state of the run could not be written: %s. It is kept in memory and tried again every "
-            "%d s: make room, or mend the disk.",
+            "%d s: make room, or repair the disk.",
             self._directory.root,
             error,
             _RETRY_S,
@@ -210,12 +214,12 @@ class Saver:
 
 
 def _ends(progress: Progress) -> list[int | None]:
-    """Steps of the run at each epoch's end, None in a history that a former version began."""
+    """Steps of the run at each epoch's end, None in a history that an earlier version began."""
     return [record.get("global_step") for record in progress.history]
 
 
 def refer_to_checkpoints(directory: RunDirectory, progress: Progress) -> None:
-    """Let `history.json` and the links tell of the run as it stands after its last finished epoch."""
+    """Write `history.json` and the links for the last finished epoch."""
     if progress.epoch == 0:
         return
     write_json(directory.history, progress.history)

@@ -36,17 +36,17 @@ class Snapshot:
 
     @property
     def epoch(self) -> int:
-        """The epoch that it finishes, or stands in the middle of."""
+        """The epoch that it finishes, or is in the middle of."""
         return self.progress.epoch - 1 if self.ends_epoch else self.progress.epoch
 
     def path(self, directory: RunDirectory) -> Path:
-        """Where its checkpoint stands."""
+        """The file of its checkpoint."""
         if self.ends_epoch:
             return directory.checkpoint(self.epoch)
         return directory.mid_epoch_checkpoint(self.epoch, self.progress.step, trained=self.progress.trained)
 
     def detach(self) -> None:
-        """Let go of the run's own tensors: training may go on while the copy waits."""
+        """Copy the run's own tensors: training may continue while the copy waits."""
         if self.content is not None:
             self.content = copied(self.content)
 
@@ -73,7 +73,7 @@ def capture(
     losses: list[float] | None = None,
     scores: Any = None,  # noqa: ANN401 - a metric's summary, as JSON
 ) -> Snapshot:
-    """A snapshot whose tensors are still the run's own: write or detach it before training goes on."""
+    """A snapshot whose tensors are still the run's own: write or detach it before training continues."""
     own = copy.deepcopy(progress)
     return Snapshot(own, checkpoint.content_of(parts, own), losses, scores)
 
@@ -83,7 +83,7 @@ def copied(value: Any) -> Any:  # noqa: ANN401 - any state_dict
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        result = OrderedDict() if isinstance(value, OrderedDict) else {}
+        result: Any = OrderedDict() if isinstance(value, OrderedDict) else {}
         result.update((key, copied(element)) for key, element in value.items())
         if hasattr(value, "_metadata"):  # a module's versions travel with its state
             result._metadata = value._metadata

@@ -12,7 +12,6 @@ from pylon.runners.distributed import World
 from pylon.runners.errors import ConfigError, RunDirectoryError
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.directory import RunDirectory
-from pylon.runners.training.parts import TrainingParts
 
 logger = logging.getLogger(__name__)
 
@@ -24,17 +23,17 @@ def checkpoint_path(value: str, directory: RunDirectory, key: str) -> Path:
     """The file that a configured checkpoint means.
 
     Args:
-        value: a path; or 'stage:NAME' for the best checkpoint of the run directory NAME beside this run's,
+        value: a path; or 'stage:NAME' for the best checkpoint of the run directory NAME next to this run's,
             or 'stage:NAME/FILE' for another file in there.
         directory: of this run.
-        key: where `value` stands, for the error.
+        key: where `value` is configured, for the error.
 
     Raises:
         RunDirectoryError: there is no such file.
     """
     if value.startswith(STAGE_PREFIX):
         path = path_beside(directory.root, value)
-        fix = f"{value!r} means a run directory beside {directory.root}. Finish that run, or give a path."
+        fix = f"{value!r} means a run directory next to {directory.root}. Finish that run, or give a path."
     else:
         path = Path(value)
         fix = "Give a checkpoint that a training run left, such as its checkpoint_best.pt."
@@ -106,18 +105,32 @@ def load_weights(
         "of another shape": shapes,
     }
     if any(problems.values()):
-        said = "; ".join(f"{what}: {_listed(names)}" for what, names in problems.items() if names)
+        misfits = "; ".join(f"{what}: {_listed(names)}" for what, names in problems.items() if names)
         raise RunDirectoryError(
-            f"{key}: {path} does not fit {type(model).__name__}: {said}. Configure the model that it was "
+            f"{key}: {path} does not fit {type(model).__name__}: {misfits}. Configure the model that it was "
             f"trained with{or_else}."
         )
     model.load_state_dict(given, strict=prefixes is None)
 
 
 def start_from(
-    value: str, prefixes: Sequence[str] | None, parts: TrainingParts, directory: RunDirectory, world: World
+    value: str,
+    prefixes: Sequence[str] | None,
+    model: torch.nn.Module,
+    average: torch.nn.Module | None,
+    *,
+    directory: RunDirectory,
+    world: World,
 ) -> None:
-    """Let a training begin with the weights of `runner.args.initial_checkpoint`, its average too.
+    """Let a training begin with the weights of `runner.args.initial_checkpoint`.
+
+    Args:
+        value: what is configured, see `checkpoint_path`.
+        prefixes: see `load_weights`.
+        model: takes the weights over.
+        average: of the model's weights, begins with all of the model's; None without one.
+        directory: of the run.
+        world: the first rank reads for all.
 
     Raises:
         RunDirectoryError, ConfigError: as `read_weights` and `load_weights`.
@@ -125,15 +138,15 @@ def start_from(
     key = "runner.args.initial_checkpoint"
     path, given = read_weights(value, directory, key, world)
     or_else = ", or name the parts to take over in runner.args.initial_prefixes"
-    load_weights(path, given, parts.model, key, prefixes=prefixes, or_else=or_else)
-    if parts.average is not None:
-        parts.average.model.load_state_dict(parts.model.state_dict())
+    load_weights(path, given, model, key, prefixes=prefixes, or_else=or_else)
+    if average is not None:
+        average.load_state_dict(model.state_dict())
     part = "" if prefixes is None else f", {', '.join(prefixes)} alone"
     logger.info("starting with the weights of %s%s", path.resolve(), part)
 
 
 def warn_of_unfinished(path: Path) -> None:
-    """Log a warning where the run that left a checkpoint is not finished: its best epoch may change."""
+    """Log a warning if the run that left a checkpoint is not finished: its best epoch may change."""
     # On a file system without links checkpoint_best.pt is itself in the run directory.
     for directory in (path.parent, path.resolve().parent.parent):
         try:
@@ -148,7 +161,7 @@ def warn_of_unfinished(path: Path) -> None:
 
 
 def warn_of_other_checkpoint(config: dict[str, Any], directory: RunDirectory) -> None:
-    """Log a warning where a finished evaluation's checkpoint is not the one that its path means now.
+    """Log a warning if a finished evaluation's checkpoint is not the one that its path means now.
 
     Args:
         config: of the run.

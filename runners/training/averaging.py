@@ -11,7 +11,7 @@ class WeightAverage:
 
     Args:
         model: whose weights are averaged.
-        decay: share of the former average in the new one, 0..1.
+        decay: share of the previous average in the new one, 0..1.
         evaluated: whether evaluation uses the average; noted in checkpoints, for evaluation-only runs.
     """
 
@@ -25,13 +25,13 @@ class WeightAverage:
         """Take in the weights after a step. Buffers, such as running statistics, are copied."""
         for average, value in zip(self.model.parameters(), model.parameters(), strict=True):
             average.lerp_(value, 1 - self._decay)
-        for average, value in zip(self.model.buffers(), model.buffers(), strict=True):
-            average.copy_(value)
+        for copied, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+            copied.copy_(buffer)
 
     def state_dict(self) -> dict[str, Any]:
         """The averaged model's state."""
         return {"model": self.model.state_dict(), "evaluated": self._evaluated}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self.model.load_state_dict(state_dict["model"])

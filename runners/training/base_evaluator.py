@@ -5,25 +5,25 @@ from typing import Any, ClassVar
 
 import torch
 
+from pylon.runners.config import HandedOn
 from pylon.runners.config.contracts import checked_task
 from pylon.runners.randomness import deterministic_kernels, seed_all
 from pylon.runners.run_directory.weights import load_weights, read_weights, warn_of_unfinished
-from pylon.runners.training.base_runner import BaseRunner, RunContext
+from pylon.runners.training.base_runner import BaseRunner
+from pylon.runners.training.context import RunContext
 from pylon.runners.training.evaluation import Task
 
 
 class BaseEvaluator(BaseRunner):
-    """Tests the weights of a checkpoint. A subclass says how outputs are scored: `make_task`.
+    """Tests the weights of a checkpoint. A subclass defines how outputs are scored: `make_task`.
 
     Args:
         context: what the launcher gives; not part of a configuration.
-        score: aggregated score that is shown first.
         checkpoint: the checkpoint file whose model is tested; 'stage:NAME' for the best one of the run
-            directory NAME beside this one.
-        max_batches_per_epoch: at most so many batches; None for all.
-        predictions: how many test datapoints become a picture.
+            directory NAME next to this one.
         deterministic: ask torch for deterministic kernels, as training does.
         channels_last: keep 4-D weights in channels-last order, as a training with that `Stepping` does.
+        others: see BaseRunner.
     """
 
     REQUIRED_KEYS: ClassVar[frozenset[str]] = frozenset(
@@ -35,23 +35,19 @@ class BaseEvaluator(BaseRunner):
         self,
         context: RunContext,
         *,
-        score: str,
         checkpoint: str,
-        max_batches_per_epoch: int | None = None,
-        predictions: int = 8,
         deterministic: bool = True,
         channels_last: bool = False,
+        **others: HandedOn,
     ) -> None:
-        super().__init__(
-            context, score=score, max_batches_per_epoch=max_batches_per_epoch, predictions=predictions
-        )
+        super().__init__(context, **others)
         self.checkpoint = checkpoint
         self.deterministic = deterministic
         self.channels_last = channels_last
 
     @abstractmethod
     def make_task(self, model: torch.nn.Module) -> Task:
-        """Say how a batch becomes outputs and scores."""
+        """Define how a batch becomes outputs and scores."""
 
     def run(self) -> dict[str, Any]:
         """See BaseRunner. Returns the test results' leading score.
@@ -62,7 +58,7 @@ class BaseEvaluator(BaseRunner):
         key = "runner.args.checkpoint"
         world = self.context.world
         path, weights = read_weights(self.checkpoint, self.context.directory, key, world)
-        with self.watched(), deterministic_kernels(self.deterministic):
+        with self.watched() as watch, deterministic_kernels(self.deterministic):
             metric = self.build_metric()
             seed_all(self.context.seeds.init)
             model = self.build("model").to(self.context.device)
@@ -74,5 +70,6 @@ class BaseEvaluator(BaseRunner):
             task = checked_task(
                 self.make_task(model), f"{type(self).__name__}.make_task", ("predict", "score")
             )
-            results = self.test(model, task, metric, checkpoint=str(path.resolve()))
+            loader = self.build_loader("test")
+            results = self.test(model, task, metric, watch, loader, checkpoint=str(path.resolve()))
         return {"test": None if results is None else {self.score: results["aggregated"][self.score]}}

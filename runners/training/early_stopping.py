@@ -10,7 +10,7 @@ from pylon.runners.errors import TrainingError
 class EarlyStopping:
     """Ends a run after `patience` epochs in a row without a better score.
 
-    Its state is part of every checkpoint, and it is asked once per epoch, on the training thread: the
+    Its state is part of every checkpoint, and it judges once per epoch, on the training thread: the
     epoch that a run stops after follows from the scores alone, however often the run was interrupted.
 
     Args:
@@ -43,7 +43,7 @@ class EarlyStopping:
 
         Args:
             epoch: its index, for the error.
-            score: its validation score, None or NaN where undefined.
+            score: its validation score, None or NaN if undefined.
             direction: which way the score is better.
 
         Raises:
@@ -65,7 +65,7 @@ class EarlyStopping:
         return {"best": self._best, "epochs_without": self._epochs_without}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self._best, self._epochs_without = state_dict["best"], state_dict["epochs_without"]
 
     def _bar(self, direction: Direction) -> float | None:

@@ -1,4 +1,4 @@
-"""One pass over a dataset without gradients: predict, score, show."""
+"""One pass over a dataset without gradients: predict and score."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -43,21 +43,21 @@ def evaluate(
     The ranks share the batches, which are those of one process: none is padded, and none evaluated twice.
 
     Runs in inference mode, so no autograd graph is built; the model is put into evaluation mode
-    and given back in training mode if it was.
+    and back into training mode if it was in that.
 
     Args:
         model: the model that `task` predicts with.
         task: how to predict and score a batch.
         loader: the batches.
-        metric: reset here, told which datapoints the pass has, then filled.
+        metric: reset here, then filled; it knows which datapoints to expect.
         seed: of the loader's order and augmentation.
         max_batches: at most so many batches of all ranks, None for all.
-        stop: looked at before every batch.
+        stop: the ranks meet in it before every batch.
         world: the ranks that evaluate together.
         on_batch: called after each with the number of batches done, the batch and the outputs.
 
     Raises:
-        RunStopped: a stop was asked for.
+        RunStopped: the ranks have agreed to stop.
     """
     was_training = model.training
     model.eval()
@@ -71,10 +71,10 @@ def evaluate(
     try:
         with torch.inference_mode():
             for first in range(0, total, world.size):
-                stop.raise_if_requested()
+                stop.raise_if_signalled()
                 batch = next(batches, None)
                 if batch is None:
-                    break  # the last round has no batch for this rank, and no further look follows it
+                    break  # the last round has no batch for this rank, and no meeting follows it
                 if not whole:
                     metric.expect(batch["meta_info"]["idx"])
                 outputs = task.predict(batch)

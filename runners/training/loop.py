@@ -1,106 +1,114 @@
-"""The steps of an epoch: batches in, a step, its line in the log, and what is due between two of them."""
+"""Training as a method section: epochs of steps, each epoch validated and saved, the best one kept.
+
+train ── train_epoch ── train_step ──> boundary.end_step: save, stop
+     └── finish_epoch ── validate ──> checkpoint, history
+"""
 
 import itertools
+import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from pylon.data import DataLoader
-from pylon.monitor import SystemMonitor
-from pylon.runners.distributed import TrainingShare, rank_seed
+from pylon.data import LoaderWorkerError
+from pylon.runners.errors import RunStopped
 from pylon.runners.memory import is_out_of_memory, out_of_memory
-from pylon.runners.outputs.step_log import Step, StepLog
-from pylon.runners.randomness import seed_all
-from pylon.runners.run_directory.boundary import Boundary
-from pylon.runners.run_directory.checkpoint import Progress
-from pylon.runners.training.base_runner import RunContext
-from pylon.runners.training.evaluation import count_batches
-from pylon.runners.training.parts import TrainingParts
-from pylon.runners.training.stepping import NonFiniteError, Stepping
+from pylon.runners.outputs.report import mean_of_finite, report_epoch
+from pylon.runners.outputs.step_log import Step
+from pylon.runners.training import boundary
+from pylon.runners.training.evaluation import Batch
+from pylon.runners.training.passes import run_pass
+from pylon.runners.training.stepping import NonFiniteError
+from pylon.runners.training.training import Training
+
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainingLoop:
-    """Takes the steps of an epoch, from where the run's progress stands.
+def train(training: Training) -> None:
+    """Train from where the run's progress is to its last epoch, and bring everything to the disk.
 
-    Attributes:
-        context: of the run.
-        parts: what a step works with.
-        loader: of the training data.
-        progress: moved on with each step.
-        step_log: gets each step.
-        boundary: between two steps.
-        stepping: how a step is taken.
-        scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
-        max_batches: of all ranks in an epoch, None for all.
-        monitor: of this machine, None without one.
-        show: called after each step with it and with how many the epoch has.
+    Raises:
+        RunStopped: a signal has come; the last step is saved.
+        TrainingError: a number is not finite, or memory is used up.
+        Exception: what the data, the task or a save in the background raised.
     """
+    while training.progress.epoch < training.epochs and training.stopped_early_by is None:
+        boundary.stop_if_signalled(training)
+        if not training.progress.trained:
+            train_epoch(training)
+        finish_epoch(training, *validate(training))
+    if (stopping := training.stopped_early_by) is not None:
+        logger.info("stopped early: %s has not improved for %d epochs", training.score, stopping.patience)
+    training.saver.finish()
 
-    context: RunContext
-    parts: TrainingParts
-    loader: DataLoader
-    progress: Progress
-    step_log: StepLog
-    boundary: Boundary
-    stepping: Stepping
-    scheduler_interval: Literal["epoch", "step"]
-    max_batches: int | None
-    monitor: SystemMonitor | None
-    show: Callable[[Step, int], None]
 
-    def train(self, epoch: int) -> None:
-        """Take the rest of an epoch's steps.
+def train_epoch(training: Training) -> None:
+    """Take the rest of the running epoch's steps."""
+    progress, parts, share = training.progress, training.parts, training.share
+    batches = boundary.guarded(training, training.batches_left())
+    parts.model.train()
+    started = time.perf_counter()
+    for number in range(progress.step, share.steps):
+        group = list(itertools.islice(batches, len(share.of_step(number))))
+        rate = parts.optimizer.param_groups[0]["lr"]
+        loss, skipped = train_step(training, group, share.weight(number))
+        ended = time.perf_counter()
+        step_time_s, started = ended - started, ended
+        step = Step(progress.epoch, number, progress.global_step, loss, rate, step_time_s, skipped)
+        training.note(step, share.steps)
+        progress.count_step(step_time_s, last=number + 1 == share.steps)
+        if progress.trained:
+            training.advance_scheduler("epoch")
+        boundary.end_step(training)
 
-        Raises:
-            RunStopped: a stop was asked for; the last step is saved.
-            TrainingError: a number is none, or memory is used up.
-            Exception: what the data, the task or a save in the background raised.
-        """
-        seed, progress, world = self.context.seeds.train[epoch], self.progress, self.context.world
-        if progress.step == 0:
-            # Within an epoch, the generators' states came with the checkpoint.
-            seed_all(rank_seed(seed, world.rank))
-        batches = count_batches(self.loader, self.max_batches)
-        share = TrainingShare(batches, self.stepping.accumulate_batches, world.rank, world.size)
-        self.loader.set_epoch_seed(seed, share.numbers(progress.step))
-        loaded = self.boundary.guarded(iter(self.loader))
-        self.parts.model.train()
-        started = time.perf_counter()
-        for number in range(progress.step, share.steps):
-            group = list(itertools.islice(loaded, len(share.of_step(number))))
-            learning_rate = self.parts.optimizer.param_groups[0]["lr"]
-            loss, skipped = self._step(group, share.weight(number))
-            now = time.perf_counter()
-            step = Step(epoch, number, progress.global_step, loss, learning_rate, now - started, skipped)
-            self.step_log.add(step, None if self.monitor is None else self.monitor.latest())
-            self.show(step, share.steps)
-            progress.step += 1
-            progress.global_step += 1
-            progress.training_time_s += now - started
-            started = now
-            if progress.step == share.steps:
-                self._advance_scheduler("epoch")
-                progress.trained = True
-            self.boundary.end_step()
 
-    def _step(self, batches: list[dict[str, Any]], weight: float) -> tuple[torch.Tensor, bool]:
-        try:
-            loss, skipped = self.parts.stepper.step(batches, weight)
-        except NonFiniteError:
-            if self.stepping.non_finite == "stop":
-                self.boundary.save_now()
+def train_step(training: Training, batches: list[Batch], weight: float) -> tuple[torch.Tensor, bool]:
+    """Take one step with this rank's batches; the ranks' mean loss, and whether the step was left out."""
+    try:
+        loss, skipped = training.parts.stepper.step(batches, weight, training.dump)
+    except NonFiniteError:
+        if training.stepping.non_finite == "stop":
+            boundary.save_now(training)
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise out_of_memory(error, self.monitor, self.context.device) from error
-        self._advance_scheduler("step")
-        return loss, skipped
+        raise out_of_memory(error, training.watch.monitor, training.context.device) from error
+    training.advance_scheduler("step")
+    return loss, skipped
 
-    def _advance_scheduler(self, interval: str) -> None:
-        if self.parts.scheduler is not None and self.scheduler_interval == interval:
-            self.parts.scheduler.step()
+
+def validate(training: Training) -> tuple[dict[str, Any], float]:
+    """Validate the running epoch; the metric's summary, and how many seconds it took."""
+    started, parts, metric = time.monotonic(), training.parts, training.metric
+    generators = parts.random.state_dict()
+    plan, context, watch = training.validation(), training.context, training.watch
+    try:
+        run_pass(plan, parts.evaluated, parts.task, metric, context=context, watch=watch)
+    except (RunStopped, LoaderWorkerError):
+        # The next launch validates from the beginning: the state that is saved is as before.
+        parts.random.load_state_dict(generators)
+        boundary.save_last(training)
+        raise
+    return {**metric.summarize()}, time.monotonic() - started
+
+
+def finish_epoch(training: Training, validation: dict[str, Any], validation_time_s: float) -> None:
+    """Judge the validated epoch, count it, and save it."""
+    progress, parts, losses = training.progress, training.parts, training.step_log.end_epoch()
+    score, direction = validation["aggregated"][training.score], training.direction
+    if parts.early_stopping is not None:
+        parts.early_stopping.judge(progress.epoch, score, direction)
+    is_best = progress.judge(score, direction)
+    progress.finish_epoch(
+        {
+            "training_loss": mean_of_finite(losses),
+            "learning_rate": parts.optimizer.param_groups[0]["lr"],
+            "validation_time_s": round(validation_time_s, 3),
+            "validation": validation["aggregated"],
+            "baselines": training.metric.baselines(),
+        }
+    )
+    training.saver.save(training.snapshot(losses, validation))
+    report_epoch(progress.history[-1], training.epochs, training.score, is_best=is_best)

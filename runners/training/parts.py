@@ -1,6 +1,6 @@
 """What a training run works with, built from its configuration: model, task, optimizer, stepper."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from pylon.runners.errors import ConfigError, TrainingError
 from pylon.runners.randomness import RandomState, generators_kept
 from pylon.runners.run_directory.checkpoint import Stateful
 from pylon.runners.training.averaging import WeightAverage
+from pylon.runners.training.early_stopping import EarlyStopping
 from pylon.runners.training.evaluation import Task
 from pylon.runners.training.stepping import Stepper, Stepping
 
@@ -32,6 +33,7 @@ class TrainingParts:
         stepper: takes the steps.
         random: the generators of this process.
         generators: those of all ranks.
+        early_stopping: judges each epoch, None without it.
     """
 
     model: torch.nn.Module
@@ -44,6 +46,7 @@ class TrainingParts:
     stepper: Stepper
     random: RandomState
     generators: AllGenerators
+    early_stopping: EarlyStopping | None
 
     def of_a_checkpoint(self) -> dict[str, Stateful | None]:
         """What a checkpoint holds of them, by name."""
@@ -55,6 +58,7 @@ class TrainingParts:
             "random": self.generators,
             "stepping": self.stepper,
             "average": self.average,
+            "early_stopping": self.early_stopping,
         }
 
 
@@ -63,46 +67,47 @@ def build_parts(
     make_task: Callable[[torch.nn.Module, torch.nn.Module], Task],
     *,
     stepping: Stepping,
+    early_stopping: EarlyStopping | None,
     device: torch.device,
     world: World,
     deterministic: bool,
-    dump: Callable[[dict[str, Any]], str],
 ) -> TrainingParts:
     """Build the parts, in an order that decides which random numbers each gets.
 
     Args:
         build: builds an entry of the configuration by its key.
-        make_task: says how a batch becomes a loss, outputs and scores.
+        make_task: defines how a batch becomes a loss, outputs and scores.
         stepping: how steps are taken.
+        early_stopping: judges each epoch.
         device: where the model goes.
         world: the ranks that train it.
-        deterministic: whether a run that goes on must give the bits of one that was not interrupted.
-        dump: writes what reproduces a step whose numbers are none.
+        deterministic: whether a resumed run must give the bits of one that was not interrupted.
     """
 
     def task_of(used: torch.nn.Module) -> Task:
         methods = ("training_loss", "predict", "score")
         return checked_task(make_task(used, criterion), make_task.__qualname__, methods)
 
-    model = build("model").to(device)
+    model: torch.nn.Module = build("model").to(device)
     if stepping.channels_last:
-        model = model.to(memory_format=torch.channels_last)
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types no 4-D case
     criterion = build("criterion").to(device)
     optimizer = build("optimizer", params=model.parameters())
     random = RandomState(device)
-    # After its first step, torch groups the gradients anew, in the order in which they came: a launch that
-    # goes on would add up some of them in another order than the one before. With two summands there is no
-    # order, and where unused parameters are looked for, the groups stay.
+    # After its first step, torch groups the gradients again, in the order in which they came: a resumed
+    # launch would add up some of them in another order than the launch before. With two summands there is
+    # no order, and if unused parameters are looked for, the groups stay.
     regrouped = deterministic and world.size > 2
     replica = world.replicate(model, find_unused_parameters=stepping.find_unused_parameters or regrouped)
-    # Only now the ranks have the same weights, also where a model begins with unseeded ones.
+    # Only now the ranks have the same weights, even if a model begins with unseeded ones.
     average = None
     if stepping.ema_decay is not None:
         average = WeightAverage(model, stepping.ema_decay, evaluated=stepping.evaluate_ema)
     evaluated = model if average is None or not stepping.evaluate_ema else average.model
+    compiled: Any = torch.compile(replica) if stepping.compile else replica
     stepper = Stepper(
         stepping,
-        task=task_of(torch.compile(replica) if stepping.compile else replica),
+        task=task_of(compiled),
         modules=[model, criterion],
         replica=replica,
         average=average,
@@ -110,7 +115,6 @@ def build_parts(
         random=random,
         device=device,
         world=world,
-        dump=dump,
     )
     return TrainingParts(
         model=model,
@@ -123,31 +127,48 @@ def build_parts(
         stepper=stepper,
         random=random,
         generators=AllGenerators(random, world),
+        early_stopping=early_stopping,
     )
 
 
-def build_loaders(
-    build_loader: Callable[[str], DataLoader | None], device: torch.device
-) -> tuple[DataLoader, DataLoader, DataLoader | None]:
-    """The loaders of training, validation and test; the last one is None where none is configured.
+@dataclass(frozen=True)
+class Loaders:
+    """The loaders of a training run.
+
+    Attributes:
+        train, val: always there.
+        test: None if no test data is configured.
+    """
+
+    train: DataLoader
+    val: DataLoader
+    test: DataLoader | None
+
+    def __iter__(self) -> Iterator[DataLoader]:
+        """Those that are there."""
+        return (loader for loader in (self.train, self.val, self.test) if loader is not None)
+
+
+def build_loaders(build_loader: Callable[[str], DataLoader | None], device: torch.device) -> Loaders:
+    """The loaders of training, validation and test.
 
     Args:
         build_loader: builds one by its split.
         device: of the run.
 
     Raises:
-        TrainingError: one of the first two is configured as None.
+        TrainingError: the one of training or validation is configured as None.
         ConfigError: one of them makes no batch.
     """
-    loaders = {split: build_loader(split) for split in ("train", "val")}
-    for split, loader in loaders.items():
-        if loader is None:
-            raise TrainingError(f"{split}_dataset: None, but training needs it.")
-    # Needed last, and built now so that what is wrong with it is told before the first step.
+    built = {split: build_loader(split) for split in ("train", "val")}
+    given = {split: loader for split, loader in built.items() if loader is not None}
+    for split in [split for split in built if split not in given]:
+        raise TrainingError(f"{split}_dataset: None, but training needs it.")
+    # Needed last, and built now so that its problems are reported before the first step.
     with generators_kept(device):
-        loaders["test"] = build_loader("test")
-    for split, loader in loaders.items():
-        if loader is not None and len(loader) == 0:
+        test = build_loader("test")
+    for split, loader in given.items() if test is None else [*given.items(), ("test", test)]:
+        if len(loader) == 0:
             raise ConfigError.single(
                 f"{split}_dataloader.args.batch_size",
                 loader.batch_size,
@@ -155,4 +176,4 @@ def build_loaders(
                 "there would be no batch",
                 "configuration",
             )
-    return loaders["train"], loaders["val"], loaders["test"]
+    return Loaders(given["train"], given["val"], test)

@@ -1,4 +1,4 @@
-"""One optimizer step: accumulation, precision, clipping, averaging, and what a number that is none means.
+"""One optimizer step: accumulation, precision, clipping, averaging, and what a non-finite number means.
 
 batches ── loss (autocast) ── backward ──> gradients ── finite? ── clip ──> optimizer ──> average (EMA)
                                                           └ no: dump, then skip or end
@@ -21,6 +21,8 @@ from pylon.runners.training.evaluation import Batch, Task
 
 logger = logging.getLogger(__name__)
 
+# Writes what reproduces a step; returns which step, and the file.
+Dump = Callable[[dict[str, Any]], str]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -95,10 +97,9 @@ class Stepper:
         replica: the model as `task` calls it.
         optimizer: of the model's parameters.
         average: takes in the weights after each step; None: no average.
-        random: the generators, noted before each step where a dump may need them.
+        random: the generators, noted before each step if a dump may need them.
         device: of the model.
         world: the ranks that take the steps together.
-        dump: called with what reproduces a step whose numbers are none; says which step, and where it is.
     """
 
     def __init__(
@@ -113,7 +114,6 @@ class Stepper:
         random: RandomState,
         device: torch.device,
         world: World,
-        dump: Callable[[dict[str, Any]], str],
     ) -> None:
         self._options = options
         self._task = task
@@ -124,23 +124,23 @@ class Stepper:
         self._random = random
         self._device = device
         self._world = world
-        self._dump = dump
         scaled = options.precision == "float16"
         self._scaler = torch.amp.GradScaler(device.type) if scaled else None
         self._skipped_in_a_row = 0
 
-    def step(self, batches: list[Batch], weight: float) -> tuple[torch.Tensor, bool]:
+    def step(self, batches: list[Batch], weight: float, dump: Dump) -> tuple[torch.Tensor, bool]:
         """Take one step.
 
         Args:
             batches: this rank's.
             weight: the share of each of them in the step's mean loss, 0..1.
+            dump: writes what reproduces a step with a non-finite number; returns which step, and the file.
 
         Returns:
             The mean loss of all ranks' batches, on its device, and whether the step was left out.
 
         Raises:
-            NonFiniteError: a number is none and the policy ends the run; the state is as before the step.
+            NonFiniteError: the policy for non-finite numbers ends the run; the state is as before the step.
             TrainingError: the ranks' gradients could not be averaged.
         """
         before = self._before() if self._options.non_finite else None
@@ -154,7 +154,7 @@ class Stepper:
         if self._scaler is not None:
             self._scaler.unscale_(self._optimizer)
         if before is not None and not self._is_finite(loss):
-            self._leave_out(batches, weight, loss, *before)
+            self._leave_out(batches, weight, loss, before, dump)
             return loss, True
         self._skipped_in_a_row = 0
         if self._options.clip_norm is not None:
@@ -169,18 +169,18 @@ class Stepper:
         return loss, False
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next steps depend on, beside model and optimizer."""
+        """What the next steps depend on besides model and optimizer."""
         scaler = None if self._scaler is None else self._scaler.state_dict()
         return {"scaler": scaler, "skipped_in_a_row": self._skipped_in_a_row}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         if self._scaler is not None:
             self._scaler.load_state_dict(state_dict["scaler"])
         self._skipped_in_a_row = state_dict["skipped_in_a_row"]
 
     def _backward(self, batch: Batch, weight: float, *, last: bool) -> torch.Tensor:
-        # The ranks' gradients are averaged where they should be added up: each counts as many times more.
+        # The ranks' gradients are averaged, and should be added up: each counts as many times more.
         factor = weight * self._world.size
         with without_averaging(self._replica, last=last):
             owner = f"{type(self._task).__name__}.training_loss"
@@ -188,7 +188,7 @@ class Stepper:
                 loss = checked_loss(self._task.training_loss(batch), owner)
             check_learnable(loss, owner)
             share = loss if factor == 1 else loss * factor
-            (share if self._scaler is None else self._scaler.scale(share)).backward()
+            (share if self._scaler is None else self._scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
         if last:
             check_averaged(self._replica)
         return loss.detach() if weight == 1 else loss.detach() * weight
@@ -219,7 +219,8 @@ class Stepper:
             for weight in [share if buffer.is_floating_point() else first]
         ]
         flat = self._world.add_up(torch.cat(parts))
-        for buffer, mean in zip(buffers, flat.split([one.numel() for one in buffers]), strict=True):
+        means = torch.split(flat, [one.numel() for one in buffers])
+        for buffer, mean in zip(buffers, means, strict=True):
             buffer.copy_(mean.view_as(buffer))
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -231,7 +232,7 @@ class Stepper:
         if not bool(torch.isfinite(loss)):
             return False
         if self._scaler is not None:
-            return True  # an overflow of scaled gradients is the scaler's to find, and expected
+            return True  # an overflow of scaled gradients is found by the scaler, and expected
         gradients = [one.grad for one in self._modules[0].parameters() if one.grad is not None]
         return bool(torch.isfinite(get_total_norm(gradients)))
 
@@ -244,19 +245,20 @@ class Stepper:
         batches: list[Batch],
         weight: float,
         loss: torch.Tensor,
-        generators: dict[str, Any],
-        buffers: list[list[torch.Tensor]],
+        before: tuple[dict[str, Any], list[list[torch.Tensor]]],
+        dump: Dump,
     ) -> None:
-        # Running statistics have seen the bad batch, and one NaN in them would stay for ever.
+        generators, buffers = before
+        # Running statistics have seen the bad batch, and one NaN in them would stay.
         with torch.no_grad():
-            for module, former in zip(self._modules, buffers, strict=True):
-                for buffer, value in zip(module.buffers(), former, strict=True):
+            for module, values in zip(self._modules, buffers, strict=True):
+                for buffer, value in zip(module.buffers(), values, strict=True):
                     buffer.copy_(value)
         self._optimizer.zero_grad(set_to_none=True)
         if self._scaler is not None:
             self._scaler.update()
         seen = self._world.gather({"batches": batches, "weight": weight, "random": generators})
-        place = self._dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]})
+        place = dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]})
         if self._world.writes:
             logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s", place)
         self._skipped_in_a_row += 1

@@ -1,21 +1,16 @@
 """Supervised learning of one label: model(**inputs) against the datapoint's only label."""
 
-from collections.abc import Sequence
-from typing import Literal
-
 import torch
 
 from pylon.metrics import BaseMetric
 from pylon.models import tiled_logits
+from pylon.runners.config import HandedOn
 from pylon.runners.config.contracts import checked_loss
 from pylon.runners.errors import TrainingError
-from pylon.runners.run_directory.retention import Retention
 from pylon.runners.training.base_evaluator import BaseEvaluator
-from pylon.runners.training.base_runner import RunContext
 from pylon.runners.training.base_trainer import BaseTrainer
-from pylon.runners.training.early_stopping import EarlyStopping
+from pylon.runners.training.context import RunContext
 from pylon.runners.training.evaluation import Batch, Task
-from pylon.runners.training.stepping import Stepping
 
 
 class SupervisedSingleTask:
@@ -23,7 +18,7 @@ class SupervisedSingleTask:
 
     Args:
         model: called as `model(**inputs)`, gives logits (B, num_classes, H, W).
-        criterion: called as `criterion(logits, target)`, gives a scalar; None where nothing is trained.
+        criterion: called as `criterion(logits, target)`, gives a scalar; None if nothing is trained.
         device: where each batch goes.
         tile_size: predict on overlapping square tiles of so many pixels; None: the whole image at once.
         tile_overlap: overlap of neighbouring tiles, pixels.
@@ -93,62 +88,15 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
 
     Args:
         context: what the launcher gives; not part of a configuration.
-        score: aggregated validation score that chooses the best epoch.
-        max_batches_per_epoch: at most so many batches of each pass; None for all.
-        predictions: how many test datapoints become a picture.
-        log_every_steps: losses leave the device and reach `metrics.jsonl` in groups of so many steps.
-        scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
-        deterministic: ask torch for deterministic kernels, and add up the ranks' gradients in a fixed order.
-        checkpoint_every_steps: also save after each so many steps of the run; None: at epochs' ends only.
-        checkpoint_every_minutes: also save when the last save is so long ago; None: at epochs' ends only.
-        asynchronous_checkpoints: write them in a thread beside the training.
-        stepping: how a step is taken; None: one batch, float32.
-        retention: which checkpoints stay; None: the newest and the best.
-        early_stopping: when to end before the last epoch; None: never.
-        initial_checkpoint: the checkpoint whose weights the model starts with, see BaseTrainer; None: none.
-        initial_prefixes: take over only the weights whose names begin so; None: all.
         tile_size: validate and test on overlapping square tiles of so many pixels; None: whole images.
         tile_overlap: overlap of neighbouring tiles, pixels.
+        others: see BaseTrainer.
     """
 
     def __init__(
-        self,
-        context: RunContext,
-        *,
-        score: str,
-        max_batches_per_epoch: int | None = None,
-        predictions: int = 8,
-        log_every_steps: int = 10,
-        scheduler_interval: Literal["epoch", "step"] = "epoch",
-        deterministic: bool = True,
-        checkpoint_every_steps: int | None = None,
-        checkpoint_every_minutes: float | None = None,
-        asynchronous_checkpoints: bool = False,
-        stepping: Stepping | None = None,
-        retention: Retention | None = None,
-        early_stopping: EarlyStopping | None = None,
-        initial_checkpoint: str | None = None,
-        initial_prefixes: Sequence[str] | None = None,
-        tile_size: int | None = None,
-        tile_overlap: int = 0,
+        self, context: RunContext, *, tile_size: int | None = None, tile_overlap: int = 0, **others: HandedOn
     ) -> None:
-        super().__init__(
-            context,
-            score=score,
-            max_batches_per_epoch=max_batches_per_epoch,
-            predictions=predictions,
-            log_every_steps=log_every_steps,
-            scheduler_interval=scheduler_interval,
-            deterministic=deterministic,
-            checkpoint_every_steps=checkpoint_every_steps,
-            checkpoint_every_minutes=checkpoint_every_minutes,
-            asynchronous_checkpoints=asynchronous_checkpoints,
-            stepping=stepping,
-            retention=retention,
-            early_stopping=early_stopping,
-            initial_checkpoint=initial_checkpoint,
-            initial_prefixes=initial_prefixes,
-        )
+        super().__init__(context, **others)
         self.tile_size = tile_size
         self.tile_overlap = tile_overlap
 
@@ -164,38 +112,15 @@ class SupervisedSingleTaskEvaluator(BaseEvaluator):
 
     Args:
         context: what the launcher gives; not part of a configuration.
-        score: aggregated score that is shown first.
-        checkpoint: the checkpoint file whose model is tested, see BaseEvaluator.
-        max_batches_per_epoch: at most so many batches; None for all.
-        predictions: how many test datapoints become a picture.
-        deterministic: ask torch for deterministic kernels, as training does.
-        channels_last: keep 4-D weights in channels-last order, as a training with that `Stepping` does.
         tile_size: test on overlapping square tiles of so many pixels; None: whole images.
         tile_overlap: overlap of neighbouring tiles, pixels.
+        others: see BaseEvaluator.
     """
 
     def __init__(
-        self,
-        context: RunContext,
-        *,
-        score: str,
-        checkpoint: str,
-        max_batches_per_epoch: int | None = None,
-        predictions: int = 8,
-        deterministic: bool = True,
-        channels_last: bool = False,
-        tile_size: int | None = None,
-        tile_overlap: int = 0,
+        self, context: RunContext, *, tile_size: int | None = None, tile_overlap: int = 0, **others: HandedOn
     ) -> None:
-        super().__init__(
-            context,
-            score=score,
-            checkpoint=checkpoint,
-            max_batches_per_epoch=max_batches_per_epoch,
-            predictions=predictions,
-            deterministic=deterministic,
-            channels_last=channels_last,
-        )
+        super().__init__(context, **others)
         self.tile_size = tile_size
         self.tile_overlap = tile_overlap
 

@@ -69,7 +69,7 @@ from models import Finder
 
 from pylon.data import DataLoader
 from pylon.metrics import SemanticSegmentationMetric
-from pylon.runners import SupervisedSingleTaskTrainer
+from pylon.runners import Checkpointing, SupervisedSingleTaskTrainer
 
 
 def dataset(split):
@@ -79,7 +79,10 @@ def dataset(split):
 config = {
     "runner": {
         "class": SupervisedSingleTaskTrainer,
-        "args": {"score": "mean_iou", "checkpoint_every_steps": 1},
+        "args": {
+            "score": "mean_iou",
+            "checkpointing": {"class": Checkpointing, "args": {"every_steps": 1}},
+        },
     },
     "work_dir": "run",
     "epochs": 2,

@@ -3,17 +3,20 @@ import signal
 
 import pytest
 
+from pylon.runners.distributed import AgreedStop, World
 from pylon.runners.errors import RunStopped
 from pylon.runners.signals import StopFlag
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
-def test_first_signal_only_sets_the_flag_and_the_next_look_ends_the_loop(number: signal.Signals) -> None:
+def test_first_signal_only_sets_the_flag_and_the_next_meeting_ends_the_loop(number: signal.Signals) -> None:
     with StopFlag().installed() as stop:
         os.kill(os.getpid(), number)
-        assert stop.requested
+        assert stop.signalled
+        agreed = AgreedStop(stop, World())
+        assert not agreed.agreed
         with pytest.raises(RunStopped, match=number.name):
-            stop.raise_if_requested()
+            agreed.raise_if_signalled()
 
 
 def test_second_ctrl_c_ends_at_once() -> None:
@@ -42,7 +45,7 @@ def test_run_under_nohup_outlives_its_terminal() -> None:
     try:
         with StopFlag().installed() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert not stop.requested
+            assert not stop.signalled
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, former)

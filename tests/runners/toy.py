@@ -16,7 +16,7 @@ from torch import nn
 from pylon.data import BaseDataset, DataLoader
 from pylon.data.transforms import Compose, RandomFlip
 from pylon.metrics import SemanticSegmentationMetric
-from pylon.runners import SupervisedSingleTaskTrainer
+from pylon.runners import Checkpointing, SupervisedSingleTaskTrainer  # noqa: F401 - for `import *`
 
 
 class ToyDataset(BaseDataset):

@@ -13,7 +13,7 @@ from torch import nn
 from pylon.data import BaseDataset, DataLoader
 from pylon.data.transforms import ColorJitter, Compose, RandomCrop, RandomFlip, RandomRot90
 from pylon.metrics import SemanticSegmentationMetric
-from pylon.runners import SupervisedSingleTaskTrainer
+from pylon.runners import Checkpointing, SupervisedSingleTaskTrainer
 
 
 class NoisyPairs(BaseDataset):
@@ -72,8 +72,11 @@ class CountingCriterion(nn.Module):
         return nn.functional.cross_entropy(logits, target) * (1 + 0.01 * self.seen.sin().squeeze())
 
 
-def resume_config(work_dir: str | Path, **changes: Any) -> dict[str, Any]:
+def resume_config(
+    work_dir: str | Path, *, asynchronous_checkpoints: bool = False, **changes: Any
+) -> dict[str, Any]:
     """A configuration of 4 epochs of 10 steps; `changes` are arguments of the runner."""
+    saving = {"every_steps": 3, "asynchronous": asynchronous_checkpoints}
     augment = [
         {"class": RandomCrop, "args": {"size": 8}},
         {"class": RandomRot90, "args": {}},
@@ -91,7 +94,8 @@ def resume_config(work_dir: str | Path, **changes: Any) -> dict[str, Any]:
     def loader(**args: Any) -> dict[str, Any]:
         return {"class": DataLoader, "args": {"batch_size": 4, **args}}
 
-    runner = {"score": "f1_changed", "log_every_steps": 3, "checkpoint_every_steps": 3, "predictions": 2}
+    runner: dict[str, Any] = {"score": "f1_changed", "log_every_steps": 3, "predictions": 2}
+    runner["checkpointing"] = {"class": Checkpointing, "args": saving}
     return {
         "runner": {"class": SupervisedSingleTaskTrainer, "args": {**runner, **changes}},
         "work_dir": str(work_dir),

@@ -63,7 +63,8 @@ def test_killed_in_an_epoch_it_goes_on_to_the_same_bits_whatever_starts_the_work
 ) -> None:
     path = write(tmp_path, KILLING)
     options = [
-        "--set", "epochs=3", "runner.args.checkpoint_every_steps=1",
+        "--set", "epochs=3",
+        "runner.args.checkpointing={'class': 'pylon.runners:Checkpointing', 'args': {'every_steps': 1}}",
         f"train_dataloader.args.multiprocessing_context={context}",
     ]  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"

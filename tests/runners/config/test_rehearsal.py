@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pylon.monitor import SystemMonitor
-from pylon.runners import EarlyStopping, Retention, Stepping, SupervisedSingleTaskTrainer
+from pylon.runners import Checkpointing, EarlyStopping, Retention, Stepping, SupervisedSingleTaskTrainer
 from pylon.runners.config.rehearsal import rehearsal_problems
 from tests.runners.toy import ToyCriterion, ToyDataset, ToyModel, toy_config
 
@@ -28,11 +28,15 @@ def node(cls: type, **arguments: Any) -> dict[str, Any]:
     return {"class": cls, "args": arguments}
 
 
+def every(steps: int) -> dict[str, Any]:
+    return node(Checkpointing, every_steps=steps)
+
+
 @pytest.mark.slow
 def test_sound_configuration_has_no_problem() -> None:
     assert told(toy_config(Path("run"))) == []
     kept = node(Retention, every_steps=6)
-    assert told(with_arguments(checkpoint_every_steps=3, retention=kept, stepping=node(Stepping))) == []
+    assert told(with_arguments(checkpointing=every(3), retention=kept, stepping=node(Stepping))) == []
 
 
 @pytest.mark.parametrize(
@@ -44,13 +48,13 @@ def test_sound_configuration_has_no_problem() -> None:
             "runner.args.early_stopping.args.patience is 0: expected at least 1",
         ),
         (
-            with_arguments(checkpoint_every_steps=4, retention=node(Retention, every_steps=6)),
-            "runner.args.retention.args.every_steps is 6: expected a multiple of checkpoint_every_steps, 4",
+            with_arguments(checkpointing=every(4), retention=node(Retention, every_steps=6)),
+            "runner.args.retention.args.every_steps is 6: expected a multiple of "
+            "checkpointing.args.every_steps, 4: ",
         ),
         (
             with_arguments(retention=node(Retention, every_steps=6)),
-            "runner is 'SupervisedSingleTaskTrainer': expected arguments that SupervisedSingleTaskTrainer "
-            "accepts: retention.args.every_steps: 6, but checkpoint_every_steps is None",
+            "runner.args.retention.args.every_steps is 6: expected checkpointing with every_steps of this",
         ),
         (
             toy_config(Path("run"), scheduler=node(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1)),
@@ -66,8 +70,7 @@ def test_refused_value_is_told_with_its_key_path(config: dict[str, Any], problem
 
 def test_all_refused_values_are_told_at_once() -> None:
     config = with_arguments(
-        checkpoint_every_steps=-1,
-        checkpoint_every_minutes=0,
+        checkpointing=node(Checkpointing, every_minutes=0),
         stepping=node(Stepping, ema_decay=1.0),
         early_stopping=node(EarlyStopping, patience=0),
     )
@@ -75,9 +78,9 @@ def test_all_refused_values_are_told_at_once() -> None:
     config["optimizer"]["args"]["lr"] = -1.0
     config["test_dataset"]["args"]["split"] = "validation"
     said = told(config)
-    assert len(said) == 7
+    assert len(said) == 6
     for key_path in (
-        "runner.args.checkpoint_every_steps",
+        "runner.args.checkpointing.args.every_minutes",
         "metric.args.num_classes",
         "test_dataset.args.split",
     ):
@@ -144,7 +147,7 @@ class Saving(SupervisedSingleTaskTrainer):
     """Gives an argument of its base itself."""
 
     def __init__(self, context: Any, **others: Any) -> None:
-        super().__init__(context, checkpoint_every_steps=3, **others)
+        super().__init__(context, checkpointing=Checkpointing(every_steps=3), **others)
 
 
 def test_trainer_that_gives_an_argument_itself_passes() -> None:

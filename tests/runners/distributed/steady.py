@@ -12,7 +12,12 @@ from torch import nn
 from pylon.data import DataLoader
 from pylon.data.errors import DatasetDamagedError, LoaderWorkerError
 from pylon.metrics import SemanticSegmentationMetric
-from pylon.runners import Stepping, SupervisedSingleTaskEvaluator, SupervisedSingleTaskTrainer
+from pylon.runners import (
+    Checkpointing,
+    Stepping,
+    SupervisedSingleTaskEvaluator,
+    SupervisedSingleTaskTrainer,
+)
 from tests.runners.toy import ToyDataset, ToyModel, toy_config
 
 __all__ = [
@@ -164,7 +169,7 @@ def random_config(
         **changes: of the configuration.
     """
     config = steady_config(work_dir, model={"class": ToyModel, "args": {}}, **changes)
-    config["runner"]["args"] |= {"checkpoint_every_steps": 1}
+    config["runner"]["args"] |= {"checkpointing": {"class": Checkpointing, "args": {"every_steps": 1}}}
     config["criterion"] = {"class": Acting, "args": {"act": act, "pause_s": pause_s}}
     config["train_dataloader"]["args"] |= {"num_workers": 1}
     return config

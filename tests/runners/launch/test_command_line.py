@@ -38,10 +38,15 @@ def test_values_set_on_the_command_line_reach_the_run_and_its_record(toy: Toy) -
     [
         (["--set", "epochs=0", "model.args.chanels=3"], ["2 problems", "epochs is 0", "mean 'channels'"]),
         (
-            ["--set", "runner.args.checkpoint_every_minutes=0", "val_dataset.args.split=valid"],
+            [
+                "--set",
+                "runner.args.checkpointing="
+                "{'class': 'pylon.runners:Checkpointing', 'args': {'every_minutes': 0}}",
+                "val_dataset.args.split=valid",
+            ],
             [
                 "2 problems",
-                "runner.args.checkpoint_every_minutes is 0: expected more",
+                "runner.args.checkpointing.args.every_minutes is 0: expected more",
                 "val_dataset.args.split",
             ],
         ),

@@ -39,7 +39,7 @@ def test_what_cannot_change_a_number_may_change(make_toy: Callable[[str], Toy]) 
     whole.run()
     runner = (
         "runner={'class': SupervisedSingleTaskTrainer, 'args': {'score': 'f1_changed', 'log_every_steps': 2, "
-        "'checkpoint_every_steps': 2, 'asynchronous_checkpoints': True}}"
+        "'checkpointing': {'class': Checkpointing, 'args': {'every_steps': 2, 'asynchronous': True}}}}"
     )
     changed.run(f"{runner}, {loader_with(num_workers=1, timeout_s=60.0)}")
     assert numbers(changed.work_dir) == numbers(whole.work_dir)

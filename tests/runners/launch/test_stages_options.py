@@ -83,9 +83,11 @@ WRONG = [
     (["stages=[1]"], ["stages is [1]"]),
     (["stages.first=1"], ["stages.first is 1"]),
     (['stages={"a b": {}}'], ["stages is 'a b'", "letters, digits"]),
-    (["stages.second.runner.args.checkpoint_every_steps=0", "stages.second.runner.args.score=f1",
+    (["stages.second.runner.args.checkpointing="
+      "{'class': 'pylon.runners:Checkpointing', 'args': {'every_steps': 0}}",
+      "stages.second.runner.args.score=f1",
       "stages.second.optimizer.args.lr=-1", "stages.third.test_dataset.args.split=validation"],
-     ["4 problems", "stages.second.runner.args.checkpoint_every_steps is 0: expected more than 0, or None",
+     ["4 problems", "stages.second.runner.args.checkpointing.args.every_steps is 0: expected more than 0",
       "stages.second.runner.args.score is 'f1'", "stages.second.optimizer is 'SGD'", "learning rate: -1",
       "stages.third.test_dataset.args.split is 'validation'", "of ToyDataset: train, val, test"]),
     (["stages.first.epochs=0", "stages.third.metric.args.num_classes=1"],

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from pylon.runners.logs import console_handler
 from pylon.runners.outputs.curves import draw_curves
-from pylon.runners.outputs.display import Status, console_handler, opened_display
+from pylon.runners.outputs.display import Status, opened_display
 from pylon.runners.outputs.pictures import draw_batch, draw_prediction
 from pylon.runners.outputs.report import report_scores
 

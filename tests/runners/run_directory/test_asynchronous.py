@@ -11,6 +11,7 @@ import torch
 from pylon.runners.errors import RunStopped, TrainingError
 from pylon.runners.outputs.step_log import StepLog
 from pylon.runners.run_directory.checkpoint import Progress
+from pylon.runners.run_directory.checkpointing import Checkpointing
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.retention import Retention
 from pylon.runners.run_directory.saving import Saver
@@ -19,7 +20,7 @@ from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_disk import runner
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
 
-ASYNCHRONOUS = runner(checkpoint_every_steps=1, asynchronous_checkpoints=True)
+ASYNCHRONOUS = runner(every_steps=1, asynchronous=True)
 
 
 @pytest.fixture
@@ -27,13 +28,13 @@ def saver(tmp_path: Path) -> Iterator[Saver]:
     with StepLog(tmp_path / "metrics.jsonl", 1) as log:
         yield Saver(
             RunDirectory(tmp_path), log, retention=Retention(), score="f1", direction="higher",
-            asynchronous=True,
+            checkpointing=Checkpointing(asynchronous=True),
         )  # fmt: skip
 
 
 def test_the_bits_are_those_of_a_run_that_writes_at_once(make_toy: Callable[[str], Toy]) -> None:
     at_once, beside = make_toy("at_once"), make_toy("beside")
-    at_once.run(runner(checkpoint_every_steps=1))
+    at_once.run(runner(every_steps=1))
     beside.run(ASYNCHRONOUS)
     assert numbers(beside.work_dir) == numbers(at_once.work_dir)
 

@@ -19,12 +19,14 @@ import pytest
 from pylon.runners.errors import RunDirectoryError, RunStopped
 from pylon.runners.outputs.step_log import StepLog
 from pylon.runners.run_directory import checkpoint
-from pylon.runners.run_directory.boundary import Boundary
 from pylon.runners.run_directory.checkpoint import Progress
+from pylon.runners.run_directory.checkpointing import Checkpointing
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.retention import Retention
 from pylon.runners.run_directory.saving import Saver
 from pylon.runners.run_directory.snapshots import capture
+from pylon.runners.training import boundary
+from pylon.runners.training.training import Training
 from pylon.storage import verify_manifest
 from tests.faults.disk import refusing
 from tests.faults.harness import wait_until
@@ -32,22 +34,24 @@ from tests.runners.conftest import REPOSITORY, Toy
 from tests.runners.run_directory.test_interrupted import numbers
 
 
-def runner(**options: Any) -> str:
-    arguments = {"score": "f1_changed", "log_every_steps": 1, **options}
-    return f"runner={{'class': SupervisedSingleTaskTrainer, 'args': {arguments!r}}}"
+def runner(**checkpointing: Any) -> str:
+    """A runner with these arguments of Checkpointing."""
+    saving = f"{{'class': Checkpointing, 'args': {checkpointing!r}}}"
+    arguments = f"{{'score': 'f1_changed', 'log_every_steps': 1, 'checkpointing': {saving}}}"
+    return f"runner={{'class': SupervisedSingleTaskTrainer, 'args': {arguments}}}"
 
 
 @contextmanager
 def at_steps(actions: dict[int, Callable[[], None]]) -> Iterator[None]:
     """Do something when so many steps of the run are done."""
     with pytest.MonkeyPatch.context() as patch:
-        end_step = Boundary.end_step
+        end_step = boundary.end_step
 
-        def noted(self: Boundary) -> None:
-            actions.get(self._progress.global_step, lambda: None)()
-            end_step(self)
+        def noted(training: Training) -> None:
+            actions.get(training.progress.global_step, lambda: None)()
+            end_step(training)
 
-        patch.setattr(Boundary, "end_step", noted)
+        patch.setattr(boundary, "end_step", noted)
         yield
 
 
@@ -69,23 +73,23 @@ def test_disk_that_refuses_for_a_while_costs_no_number(
     make_toy: Callable[[str], Toy], number: int, asynchronous: bool, after: int
 ) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
-    options = runner(checkpoint_every_steps=1, asynchronous_checkpoints=asynchronous)
+    options = runner(every_steps=1, asynchronous=asynchronous)
     whole.run(options)
     with refusing(hurt.work_dir / "epoch_") as disk:
         # The shim is below the epochs' folders: what the run needs to begin and end is another test.
         def break_it() -> None:
             disk.broken, disk.after = number, after
 
-        def mend_it() -> None:
+        def repair_it() -> None:
             disk.broken = None
 
-        with at_steps({2: break_it, 7: mend_it}):
+        with at_steps({2: break_it, 7: repair_it}):
             hurt.run(options)
     assert disk.refused > 0
     assert numbers(hurt.work_dir) == numbers(whole.work_dir)
     log = (hurt.work_dir / "train.log").read_text()
     assert "could not be written" in log
-    assert "make room, or mend the disk" in log
+    assert "make room, or repair the disk" in log
     assert "everything that had waited is written" in log
     assert not list(hurt.work_dir.rglob("*.tmp*"))
     assert not list(hurt.work_dir.glob("epoch_*/step_*"))
@@ -100,7 +104,7 @@ def test_disk_that_stays_full_is_exit_code_4_and_the_run_goes_on_later(
     make_toy: Callable[[str], Toy], after: int, number: int
 ) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
-    options = runner(checkpoint_every_steps=2)
+    options = runner(every_steps=2)
     whole.run(options)
     with refusing(hurt.work_dir / "epoch_") as disk:
 
@@ -139,7 +143,7 @@ def test_step_lines_that_find_no_room_wait_and_no_checkpoint_counts_them_before(
     make_toy: Callable[[str], Toy],
 ) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
-    options = runner(checkpoint_every_steps=1)
+    options = runner(every_steps=1)
     whole.run(options)
     counts: list[tuple[int, int]] = []
     with refusing(hurt.work_dir / "metrics.jsonl") as disk:
@@ -147,14 +151,14 @@ def test_step_lines_that_find_no_room_wait_and_no_checkpoint_counts_them_before(
         def break_it() -> None:
             disk.broken = errno.ENOSPC
 
-        def mend_it() -> None:
+        def repair_it() -> None:
             newest = checkpoint.find_newest(RunDirectory(hurt.work_dir))
             progress = checkpoint.restore(*newest, {}) if newest else None
             lines = (hurt.work_dir / "metrics.jsonl").read_text().splitlines()
             counts.append((len(lines), progress.global_step if progress else 0))
             disk.broken = None
 
-        with at_steps({2: break_it, 6: mend_it}):
+        with at_steps({2: break_it, 6: repair_it}):
             hurt.run(options)
     assert counts == [(2, 1)], "nothing that counts lost lines may be on the disk"
     assert numbers(hurt.work_dir) == numbers(whole.work_dir)
@@ -177,7 +181,7 @@ def test_what_the_disk_refused_is_tried_again_before_the_next_save(
     with StepLog(directory.metrics, 1) as log, refusing(tmp_path / "epoch_") as disk:
         saver = Saver(
             directory, log, retention=Retention(), score="f1", direction="higher",
-            asynchronous=asynchronous, clock=lambda: now,
+            checkpointing=Checkpointing(asynchronous=asynchronous), clock=lambda: now,
         )  # fmt: skip
 
         def end_step() -> int:
@@ -211,7 +215,7 @@ def test_directory_that_is_removed_in_the_middle_is_made_again(
     make_toy: Callable[[str], Toy], name: str, asynchronous: bool
 ) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
-    options = runner(checkpoint_every_steps=1, asynchronous_checkpoints=asynchronous)
+    options = runner(every_steps=1, asynchronous=asynchronous)
     whole.run(options)
     others: list[str] = []
 
@@ -250,7 +254,7 @@ def test_directory_that_cannot_be_made_again_for_a_while_costs_no_number(
     make_toy: Callable[[str], Toy],
 ) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
-    options = runner(checkpoint_every_steps=1)
+    options = runner(every_steps=1)
     whole.run(options)
 
     def block() -> None:
@@ -276,7 +280,7 @@ def test_directory_that_stays_gone_is_told_without_a_traceback(
         "criterion={'class': RemovingCriterion, 'args': "
         f"{{'at_call': 2, 'folder': {str(toy.work_dir)!r}, 'then': {signal_name!r}}}}}"
     )
-    ended = toy.launch(f"{criterion}, {runner(checkpoint_every_steps=1)}")
+    ended = toy.launch(f"{criterion}, {runner(every_steps=1)}")
     said = " ".join((ended.stdout + ended.stderr).split())
     assert ended.returncode == code, said
     assert "Traceback" not in said
@@ -309,7 +313,7 @@ MANY_STEPS = "epochs=1, train_dataloader={'class': DataLoader, 'args': {'batch_s
 
 def test_slow_fsync_beside_the_training_holds_no_step(make_toy: Callable[[str], Toy]) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
-    options = f"{MANY_STEPS}, {runner(checkpoint_every_steps=5, asynchronous_checkpoints=True)}"
+    options = f"{MANY_STEPS}, {runner(every_steps=5, asynchronous=True)}"
     whole.run(options)
     gate, opened, threads = threading.Event(), [], set()
 
@@ -336,7 +340,7 @@ def test_sigterm_in_a_slow_fsync_ends_with_a_whole_checkpoint_of_the_step(
     make_toy: Callable[[str], Toy],
 ) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
-    options = f"{MANY_STEPS}, {runner(checkpoint_every_steps=5, asynchronous_checkpoints=True)}"
+    options = f"{MANY_STEPS}, {runner(every_steps=5, asynchronous=True)}"
     whole.run(options)
     gate, hung = threading.Event(), []
 

@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,15 +18,19 @@ from pylon.runners.outputs.line_file import LineFile
 from pylon.runners.outputs.step_log import StepLog, drop_unfinished_epochs
 from pylon.runners.randomness import RandomState, seed_all
 from pylon.runners.run_directory.checkpoint import Progress
+from pylon.runners.run_directory.checkpointing import Checkpointing
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.retention import Retention
 from pylon.runners.run_directory.saving import Saver
+from pylon.runners.training.passes import EvaluationPass
 from tests.runners.conftest import Toy
+from tests.runners.run_directory.test_disk import runner
 from tests.runners.run_directory.test_interrupted import WORKERS, failing, let_it_go_on, numbers
 
 EVERY_STEP = (
     "runner={'class': SupervisedSingleTaskTrainer, 'args': "
-    "{'score': 'f1_changed', 'log_every_steps': 2, 'checkpoint_every_steps': 1}}"
+    "{'score': 'f1_changed', 'log_every_steps': 2, "
+    "'checkpointing': {'class': Checkpointing, 'args': {'every_steps': 1}}}}"
 )
 
 
@@ -86,26 +91,26 @@ def test_sigkill_costs_no_more_than_the_steps_since_the_last_save(make_toy: Call
 def test_stop_in_validation_keeps_the_trained_epoch(
     make_toy: Callable[[str], Toy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pylon.runners.training import base_trainer
+    from pylon.runners.training import loop
 
     whole, stopped = make_toy("whole"), make_toy("stopped")
     whole.run()
-    validate = base_trainer.BaseTrainer._validate
+    run_pass = loop.run_pass
 
-    def stop_first(self: base_trainer.BaseTrainer, epoch: int) -> dict:
-        if epoch == 1:
+    def stop_first(plan: EvaluationPass, *arguments: Any, **options: Any) -> None:
+        if plan.epoch == 1:
             torch.rand(3)  # a validation that draws numbers before it is stopped
             os.kill(os.getpid(), signal.SIGTERM)
-        return validate(self, epoch)
+        run_pass(plan, *arguments, **options)
 
     with monkeypatch.context() as patch, pytest.raises(RunStopped):
-        patch.setattr(base_trainer.BaseTrainer, "_validate", stop_first)
+        patch.setattr(loop, "run_pass", stop_first)
         stopped.run()
     saved = stopped.work_dir / "epoch_1" / "trained.pt"
     assert saved.exists()
     generators = torch.load(saved, weights_only=True)["parts"]["random"]["torch"]
     with monkeypatch.context() as patch, pytest.raises(RunStopped):
-        patch.setattr(base_trainer.BaseTrainer, "_validate", stop_first)
+        patch.setattr(loop, "run_pass", stop_first)
         stopped.run()
     assert torch.equal(torch.load(saved, weights_only=True)["parts"]["random"]["torch"], generators)
     stopped.run()
@@ -139,14 +144,12 @@ def test_directory_with_a_mid_epoch_checkpoint_belongs_to_its_configuration(toy:
         toy.run(f"{failing(2, 'SIGTERM')}, optimizer={{'class': torch.optim.SGD, 'args': {{'lr': 0.7}}}}")
 
 
-@pytest.mark.parametrize("name", ["checkpoint_every_steps", "checkpoint_every_minutes"])
+@pytest.mark.parametrize("name", ["every_steps", "every_minutes"])
 def test_interval_of_zero_is_refused(toy: Toy, name: str) -> None:
     from pylon.runners.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=rf"runner\.args\.{name} is 0: expected more than 0"):
-        toy.run(
-            f"runner={{'class': SupervisedSingleTaskTrainer, 'args': {{'score': 'f1_changed', {name!r}: 0}}}}"
-        )
+    with pytest.raises(ConfigError, match=rf"runner\.args\.checkpointing\.args\.{name} is 0: expected more"):
+        toy.run(runner(**{name: 0}))
 
 
 def test_minutes_count_from_the_last_save(tmp_path: Path) -> None:
@@ -154,7 +157,7 @@ def test_minutes_count_from_the_last_save(tmp_path: Path) -> None:
     with StepLog(tmp_path / "metrics.jsonl", 1) as log:
         saver = Saver(
             RunDirectory(tmp_path), log, retention=Retention(), score="f1", direction="higher",
-            every_minutes=2, clock=lambda: now,
+            checkpointing=Checkpointing(every_minutes=2), clock=lambda: now,
         )  # fmt: skip
         now = 119.0
         assert not saver.due(1)
@@ -166,6 +169,25 @@ def test_minutes_count_from_the_last_save(tmp_path: Path) -> None:
         assert not saver.due(3)
         now = 240.0
         assert saver.due(4)
+
+
+def test_moment_that_is_saved_or_resumed_from_is_held(tmp_path: Path) -> None:
+    def saver(log: StepLog, resumed: Progress | None = None) -> Saver:
+        return Saver(
+            RunDirectory(tmp_path), log, retention=Retention(), score="f1", direction="higher",
+            checkpointing=Checkpointing(), resumed=resumed,
+        )  # fmt: skip
+
+    from pylon.runners.run_directory.snapshots import capture
+
+    with StepLog(tmp_path / "metrics.jsonl", 1) as log:
+        saving = saver(log)
+        assert not saving.holds(Progress(step=2))
+        saving.save(capture(Progress(step=2), {}))
+        assert saving.holds(Progress(step=2))
+        assert not saving.holds(Progress(step=3))
+        assert not saving.holds(Progress(step=2, trained=True)), "validation is all that is left"
+        assert saver(log, resumed=Progress(epoch=1, step=2)).holds(Progress(epoch=1, step=2))
 
 
 def test_generators_come_back_to_the_same_numbers() -> None:

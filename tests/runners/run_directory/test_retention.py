@@ -13,6 +13,7 @@ from pylon.runners.errors import ConfigError
 from pylon.runners.outputs.step_log import StepLog
 from pylon.runners.run_directory import checkpoint, saving
 from pylon.runners.run_directory.checkpoint import Progress
+from pylon.runners.run_directory.checkpointing import Checkpointing
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.retention import Retention, kept_epochs, kept_positions
 from pylon.runners.run_directory.saving import Saver
@@ -106,15 +107,15 @@ def test_steps_that_no_history_tells_keep_nothing_and_break_nothing() -> None:
 @pytest.mark.parametrize(
     ("every", "made_every", "words"),
     [
-        (10, None, "checkpoint_every_steps is None"),
-        (10, 4, "expected a multiple of checkpoint_every_steps, 4"),
+        (10, None, "10, expected checkpointing with every_steps"),
+        (10, 4, "expected a multiple of checkpointing.args.every_steps, 4"),
     ],
 )
 def test_steps_at_which_no_checkpoint_is_made_cannot_be_kept(every: int, made_every: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Retention(every_steps=every).check_against(made_every)
-    Retention(every_steps=12).check_against(4)
-    Retention().check_against(None)
+        Retention(every_steps=every).check_against(Checkpointing(every_steps=made_every))
+    Retention(every_steps=12).check_against(Checkpointing(every_steps=4))
+    Retention().check_against(Checkpointing())
 
 
 @pytest.mark.parametrize("name", ["newest", "best", "every_epochs", "every_steps"])
@@ -140,7 +141,9 @@ def test_nothing_is_deleted_before_its_replacement_is_on_the_disk(
     progress, furthest = Progress(), (0, 0.0)
     for_good: set[tuple[int, float]] = set()
     with StepLog(directory.metrics, 1) as log, pytest.MonkeyPatch.context() as patch:
-        saver = Saver(directory, log, retention=policy, score="f1", direction="higher")
+        saver = Saver(
+            directory, log, retention=policy, checkpointing=Checkpointing(), score="f1", direction="higher",
+        )  # fmt: skip
         write, remove = Snapshot.write, checkpoint.remove
         refuse = False
 
@@ -220,7 +223,8 @@ def with_every_steps(toy: Toy, changes: str = "", every: int = 1) -> Path:
     retention = "{'class': Retention, 'args': {'every_steps': 2}}"
     path = toy.write(
         f"{changes} runner={{'class': SupervisedSingleTaskTrainer, 'args': {{'score': 'f1_changed', "
-        f"'checkpoint_every_steps': {every}, 'retention': {retention}}}}}"
+        f"'checkpointing': {{'class': Checkpointing, 'args': {{'every_steps': {every}}}}}, "
+        f"'retention': {retention}}}}}"
     )
     path.write_text("from pylon.runners import Retention\n" + path.read_text())
     return path
@@ -262,9 +266,7 @@ def test_checkpoints_of_every_second_step_stay_and_a_killed_run_goes_on_from_the
 
 def test_every_steps_between_the_checkpoints_is_a_configuration_error(toy: Toy) -> None:
     key_path = r"runner\.args\.retention\.args\.every_steps"
-    with pytest.raises(
-        ConfigError, match=f"{key_path} is 2: expected a multiple of checkpoint_every_steps, 3"
-    ):
+    with pytest.raises(ConfigError, match=f"{key_path} is 2: expected a multiple of .*every_steps, 3"):
         run_again(with_every_steps(toy, every=3))
 
 

@@ -97,8 +97,7 @@ def test_accumulated_gradient_is_the_mean_of_the_batches_gradients() -> None:
         Stepper(
             Stepping(), task=Mean(), modules=[model], replica=model, optimizer=optimizer, average=None,
             random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
-            dump=lambda content: "",
-        ).step(batches, weight=1 / len(batches))  # fmt: skip
+        ).step(batches, weight=1 / len(batches), dump=lambda content: "")  # fmt: skip
         assert model.weight.grad is not None
         return model.weight.grad
 

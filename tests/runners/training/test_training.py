@@ -236,7 +236,7 @@ def test_damaged_newest_checkpoint_is_set_aside_and_the_older_one_used(
 def test_monitor_that_cannot_start_leaves_a_warning_not_a_failed_run(toy: Toy) -> None:
     toy.run("monitor={'class': UnstartableMonitor, 'args': {}}")
     assert read(toy.work_dir / "state.json")["state"] == "finished"
-    assert "goes on without its monitor" in (toy.work_dir / "train.log").read_text()
+    assert "continues without its monitor" in (toy.work_dir / "train.log").read_text()
 
 
 def test_no_autograd_graph_in_evaluation(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:

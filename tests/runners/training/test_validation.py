@@ -15,7 +15,7 @@ from tests.runners.training.test_workers import loader, metric
 
 pytestmark = pytest.mark.slow
 
-EVERY_STEP = runner(checkpoint_every_steps=1)
+EVERY_STEP = runner(every_steps=1)
 WORKERS = f"{loader('train')}, {loader('val')}, {loader('test')}"
 FEW = loader("val", num_workers=0)
 

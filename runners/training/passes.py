@@ -1,0 +1,72 @@
+"""An evaluation pass: scores to the metric, pictures to the run directory, progress to the display."""
+
+from dataclasses import dataclass
+
+import torch
+
+from pylon.data import DataLoader
+from pylon.metrics import BaseMetric
+from pylon.runners.outputs.display import Status
+from pylon.runners.outputs.pictures import draw_batch
+from pylon.runners.training.context import RunContext
+from pylon.runners.training.evaluation import Batch, Task, count_batches, evaluate
+from pylon.runners.training.watch import Watch
+
+
+@dataclass(frozen=True)
+class EvaluationPass:
+    """One evaluation pass.
+
+    Attributes:
+        phase: 'validate' or 'test', for the display.
+        loader: the data.
+        seed: of the loader's order and augmentation.
+        max_batches: at most so many batches of all ranks, None for all.
+        epoch, epochs: the running epoch and how many there are, for the display.
+        pictures: how many datapoints become a picture.
+    """
+
+    phase: str
+    loader: DataLoader
+    seed: int
+    max_batches: int | None
+    epoch: int = 0
+    epochs: int = 1
+    pictures: int = 0
+
+
+def run_pass(
+    plan: EvaluationPass,
+    model: torch.nn.Module,
+    task: Task,
+    metric: BaseMetric,
+    *,
+    context: RunContext,
+    watch: Watch,
+) -> None:
+    """Fill `metric` with `model`'s scores on the plan's data; everything random follows from its seed.
+
+    Raises:
+        RunStopped: the ranks have agreed to stop.
+    """
+    batches = count_batches(plan.loader, plan.max_batches)
+    drawn = 0
+
+    def on_batch(number: int, batch: Batch, outputs: torch.Tensor) -> None:
+        nonlocal drawn
+        if context.world.writes and drawn < plan.pictures:
+            drawn += draw_batch(context.directory.predictions, batch, outputs, plan.pictures - drawn)
+        if watch.display.due():
+            watch.show(Status(plan.phase, plan.epoch, plan.epochs, step=number, steps=batches))
+
+    evaluate(
+        model,
+        task,
+        plan.loader,
+        metric,
+        seed=plan.seed,
+        max_batches=plan.max_batches,
+        stop=context.stop,
+        world=context.world,
+        on_batch=on_batch,
+    )

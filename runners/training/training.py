@@ -1,0 +1,124 @@
+"""A training run, assembled once: what its loop works with, and nothing twice."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from pylon.metrics import BaseMetric
+from pylon.metrics.directions import Direction
+from pylon.runners.distributed import TrainingShare, rank_seed
+from pylon.runners.outputs.display import Status
+from pylon.runners.outputs.step_log import Step, StepLog
+from pylon.runners.randomness import seed_all
+from pylon.runners.run_directory.checkpoint import Progress
+from pylon.runners.run_directory.saving import Saver
+from pylon.runners.run_directory.snapshots import Snapshot, capture
+from pylon.runners.training.context import RunContext
+from pylon.runners.training.early_stopping import EarlyStopping
+from pylon.runners.training.evaluation import Batch, count_batches
+from pylon.runners.training.parts import Loaders, TrainingParts
+from pylon.runners.training.passes import EvaluationPass
+from pylon.runners.training.stepping import Stepping
+from pylon.runners.training.watch import Watch
+from pylon.storage import atomic_path
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that the loop of a training run works with.
+
+    Its fields stay; what moves on from step to step is inside `progress`, `parts` and `step_log`.
+
+    Attributes:
+        context: what the launcher gives.
+        watch: the monitor and the display.
+        parts: the model and what else changes with it.
+        loaders: of training, validation and test.
+        metric: scores validation and test.
+        progress: how far the run has come.
+        step_log: gets each step.
+        saver: writes the checkpoints.
+        score: the aggregated validation score that chooses the best epoch.
+        epochs: how many the run has.
+        max_batches: of all ranks in a pass, None for all.
+        stepping: how a step is taken.
+        scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
+    """
+
+    context: RunContext
+    watch: Watch
+    parts: TrainingParts
+    loaders: Loaders
+    metric: BaseMetric
+    progress: Progress
+    step_log: StepLog
+    saver: Saver
+    score: str
+    epochs: int
+    max_batches: int | None
+    stepping: Stepping
+    scheduler_interval: Literal["epoch", "step"]
+
+    @property
+    def direction(self) -> Direction:
+        """Which way the score is better."""
+        return self.metric.direction(self.score)
+
+    @property
+    def stopped_early_by(self) -> EarlyStopping | None:
+        """What ends the run before its last epoch, None if nothing does."""
+        stopping = self.parts.early_stopping
+        ends = stopping is not None and stopping.stopped and self.progress.epoch < self.epochs
+        return stopping if ends else None
+
+    @property
+    def share(self) -> TrainingShare:
+        """Which batches of an epoch this rank takes, step by step."""
+        batches, world = count_batches(self.loaders.train, self.max_batches), self.context.world
+        return TrainingShare(batches, self.stepping.accumulate_batches, world.rank, world.size)
+
+    def batches_left(self) -> Iterator[Batch]:
+        """This rank's batches of the running epoch, from the first one that no step has taken."""
+        seed, step = self.context.seeds.train[self.progress.epoch], self.progress.step
+        if step == 0:
+            # Within an epoch, the generators' states came with the checkpoint.
+            seed_all(rank_seed(seed, self.context.world.rank))
+        self.loaders.train.set_epoch_seed(seed, self.share.numbers(step))
+        return iter(self.loaders.train)
+
+    def validation(self) -> EvaluationPass:
+        """The validation of the running epoch."""
+        epoch = self.progress.epoch
+        seed = self.context.seeds.val[epoch]
+        return EvaluationPass("validate", self.loaders.val, seed, self.max_batches, epoch, self.epochs)
+
+    def advance_scheduler(self, interval: Literal["epoch", "step"]) -> None:
+        """Let the scheduler take a step if `interval` is the configured one."""
+        if self.parts.scheduler is not None and self.scheduler_interval == interval:
+            self.parts.scheduler.step()
+
+    def note(self, step: Step, steps: int) -> None:
+        """Log and show a step of the epoch's `steps`."""
+        monitor, display = self.watch.monitor, self.watch.display
+        self.step_log.add(step, None if monitor is None else monitor.latest())
+        if display.due():
+            loss, rate = self.step_log.last_loss, step.learning_rate
+            self.watch.show(
+                Status("train", step.epoch, self.epochs, step.step + 1, steps, loss, rate, step.step_time_s)
+            )
+
+    def snapshot(self, losses: list[float] | None = None, scores: Any = None) -> Snapshot:  # noqa: ANN401 - JSON
+        """The state of this moment; with `losses` and `scores`, of the epoch that has just ended."""
+        return capture(self.progress, self.parts.of_a_checkpoint(), losses, scores)
+
+    def dump(self, content: dict[str, Any]) -> str:
+        """Write what reproduces the running step; return which step it is, and the file."""
+        epoch, step = self.progress.epoch, self.progress.step
+        path = self.context.directory.non_finite(epoch, step)
+        place = {"epoch": epoch, "step": step, "epoch_seed": self.context.seeds.train[epoch]}
+        if self.context.world.writes:
+            with atomic_path(path) as temporary:
+                torch.save(content | place, temporary)
+        return f"epoch {epoch}, step {step}: {path}"
