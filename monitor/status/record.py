@@ -3,16 +3,23 @@
 import dataclasses
 import enum
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pylon.monitor.status.observation import Observation
+from pylon.monitor.text import printable
 
 Value = float | int | str | bool | None
+
+_END = object()
 
 # A record is written at each refresh and shown on a line: a status of thousands of values is cut.
 _MOST_VALUES = 64
 _LONGEST_TEXT = 200
+# A status may contain itself, or very many objects that have no value to show.
+_MOST_PARTS = 1000
+# Readers of JSON take no longer integers, and Python writes none of more than 4300 digits.
+_MOST_BITS = 64
 
 
 def observation_record(seen: Observation[Any]) -> dict[str, Any]:
@@ -33,12 +40,12 @@ def observation_record(seen: Observation[Any]) -> dict[str, Any]:
 def flat_values(status: object) -> dict[str, Value]:
     """The numbers and texts in a status by their path: 'used_percent', 'disks.0.free_bytes'.
 
-    Fields of dataclasses, entries of dicts and elements of lists are followed; of other objects, and of what
-    is beyond the 64th value, nothing is shown. A status that is one value itself is called 'value'. Numbers
-    that are not finite are None.
+    Fields of dataclasses, entries of dicts and elements of lists are followed. Other objects are left out,
+    and so is what comes after the 64th value or the 1000th part. A status that is one value itself is called
+    'value'. Numbers that are not finite, and integers of more than 64 bits, are None.
     """
     found: dict[str, Value] = {}
-    for path, value in _walk(status, ""):
+    for path, value in _walk(status):
         if len(found) == _MOST_VALUES:
             break
         found[path or "value"] = value
@@ -58,34 +65,50 @@ def record_text(record: Mapping[str, Any], most: int) -> str:
     if record["absence"] is not None:
         return str(record["absence"])
     values: Mapping[str, Value] = record["values"]
-    shown = [f"{name} {_text(value)}" for name, value in list(values.items())[:most]]
+    shown = [f"{printable(name)} {_text(value)}" for name, value in list(values.items())[:most]]
     return ", ".join(shown + ["..."] * (len(values) > most))
 
 
 def _text(value: Value) -> str:
     if value is None:
         return "?"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
-def _walk(value: object, path: str) -> Iterator[tuple[str, Value]]:
+def _walk(status: object) -> Iterator[tuple[str, Value]]:
+    """The values in `status` with their paths, in order; without recursion, as it may contain itself."""
+    entered: list[Iterator[tuple[str, object]]] = [iter([("", status)])]
+    for _ in range(_MOST_PARTS):
+        path, part = next(entered[-1], ("", _END))
+        if part is _END:
+            entered.pop()
+            if not entered:
+                return
+        elif isinstance(part, bool | int | float | str | None) and not isinstance(part, enum.Enum):
+            yield path, _bounded(part)
+        else:
+            entered.append(_parts(part, path))
+
+
+def _bounded(value: Value) -> Value:
+    if isinstance(value, str):
+        return value[:_LONGEST_TEXT]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return None if value is not None and value.bit_length() > _MOST_BITS else value
+
+
+def _parts(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """The parts of `value`, each with its own path."""
     if isinstance(value, enum.Enum):
-        yield from _walk(value.value, path)
-    elif value is None or isinstance(value, bool | int):
-        yield path, value
-    elif isinstance(value, float):
-        yield path, value if math.isfinite(value) else None
-    elif isinstance(value, str):
-        yield path, value[:_LONGEST_TEXT]
-    else:
-        for name, element in _parts(value):
-            yield from _walk(element, f"{path}.{name}" if path else str(name))
-
-
-def _parts(value: object) -> Iterator[tuple[object, object]]:
+        yield path, value.value
+        return
+    named: Iterable[tuple[object, object]] = ()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        yield from ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+        named = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
     elif isinstance(value, Mapping):
-        yield from value.items()
+        named = value.items()
     elif isinstance(value, list | tuple):
-        yield from enumerate(value)
+        named = enumerate(value)
+    for name, part in named:
+        yield (f"{path}.{name}" if path else str(name)), part

@@ -130,10 +130,11 @@ def opened_display(console: Console) -> Iterator[Display]:
         yield PlainDisplay()
         return
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[text]}"),
+        # Values of a user's monitor may hold square brackets.
+        TextColumn("{task.fields[text]}", markup=False),
         console=console,
         auto_refresh=False,
         transient=True,
@@ -158,9 +159,9 @@ def _fields(status: Status) -> dict[str, str]:
 def _others(figures: dict[str, Any]) -> str:
     """What monitors of the user's own have seen."""
     return "; ".join(
-        f"{name} {record_text(record, _OTHER_VALUES)}"
+        f"{name} {f'{server} ' if len(by_server) > 1 else ''}{record_text(record, _OTHER_VALUES)}"
         for name, by_server in (figures.get("others") or {}).items()
-        for record in by_server.values()
+        for server, record in by_server.items()
     )
 
 

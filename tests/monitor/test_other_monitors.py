@@ -6,18 +6,21 @@ import logging
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
-from pylon.monitor import SystemMonitor
+from pylon.monitor import SystemMonitor, SystemSnapshot
 from pylon.monitor.status.observation import Observation
 from pylon.monitor.status.record import flat_values, observation_record, record_text
 from pylon.monitor.status.values import Absence
 from pylon.runners.outputs.display import PlainDisplay, Status, opened_display
+from pylon.runners.outputs.step_log import Step, StepLog
 from tests.faults.harness import wait_until
-from tests.monitor.own_monitors import FailingMonitor, ScratchMonitor
+from tests.monitor.own_monitors import ScratchMonitor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VALUES = {
@@ -35,6 +38,14 @@ def test_status_of_any_class_becomes_flat_values() -> None:
     assert flat_values(7) == {"value": 7}
     assert flat_values({"a": [1, {"b": "x" * 999}], "c": object()}) == {"a.0": 1, "a.1.b": "x" * 200}
     assert len(flat_values(list(range(1000)))) == 64
+
+
+def test_status_that_no_log_line_can_hold_is_cut() -> None:
+    endless: list[object] = [1]
+    endless += [endless, endless]
+    assert set(flat_values(endless).values()) == {1}
+    assert flat_values({"mask": 2**64 - 1, "digits": 10**5000}) == {"mask": 2**64 - 1, "digits": None}
+    assert flat_values([object()] * 10**6) == {}
 
 
 def test_what_is_not_current_has_its_reason_and_no_values() -> None:
@@ -64,6 +75,18 @@ def test_log_record_has_it(record: dict[str, object]) -> None:
     assert others["ScratchMonitor"]["localhost"]["absence"] is None
 
 
+def test_metrics_file_has_it(tmp_path: Path) -> None:
+    status = ScratchMonitor()._update_single_server("localhost")
+    seen = Observation(status, time.monotonic(), 3.0)
+    with StepLog(tmp_path / "metrics.jsonl", flush_every_steps=1) as log:
+        log.add(
+            Step(0, 0, 0, torch.tensor(0.5), 0.1, 0.2),
+            SystemSnapshot(1, others={"ScratchMonitor": {"localhost": seen}}),
+        )
+    line = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert line["monitor"]["others"]["ScratchMonitor"]["localhost"]["values"] == VALUES
+
+
 def test_record_without_others_is_flat() -> None:
     assert "others" not in SystemMonitor().latest().as_record()
 
@@ -79,6 +102,15 @@ def test_progress_display_has_it(record: dict[str, object], caplog: pytest.LogCa
     assert "ScratchMonitor used_percent 43.25" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_progress_display_shows_any_text_as_it_is_and_names_servers() -> None:
+    figures = {"age_s": 0.0, "absence": None, "values": {"path": "[/x] \x1b[2J"}}
+    status = Status("train", 0, 1, 1, 2, monitor={"others": {"Mine": {"a": figures, "b": figures}}})
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    with opened_display(console) as display:
+        display.show(status)
+    assert "Mine a path [/x] ?[2J; Mine b path [/x] ?[2J" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def command(*arguments: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pylon.monitor", *arguments, "--no-gpu"],
@@ -91,6 +123,25 @@ def command(*arguments: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProc
     )
 
 
+def watch_until(text: str, *arguments: str, cwd: Path) -> str:
+    """The first line of `watch` that has `text`; which picture that is depends on the machine's load."""
+    lines = []
+    with subprocess.Popen(
+        [sys.executable, "-m", "pylon.monitor", "watch", "--interval-s", "0.3", "--count", "60", *arguments],
+        cwd=cwd,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if text in line:
+                process.terminate()
+                return line
+    raise AssertionError(f"{text!r} is in none of these lines: {lines}")
+
+
 def test_once_and_watch_show_it(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "tests/monitor/own_monitors.py", tmp_path / "mine.py")
     for name in ("mine:ScratchMonitor", "mine.py:ScratchMonitor", f"{tmp_path}/mine.py:ScratchMonitor"):
@@ -98,21 +149,14 @@ def test_once_and_watch_show_it(tmp_path: Path) -> None:
         assert "ScratchMonitor: used_percent 43.25, free_bytes 1024, mood calm" in done.stdout, done.stderr
     done = command("once", "--json", "--monitor", "mine:ScratchMonitor", cwd=tmp_path)
     assert json.loads(done.stdout)["others"]["ScratchMonitor"]["localhost"]["values"] == VALUES
-    done = command(
-        "watch", "--count", "3", "--interval-s", "0.3", "--monitor", "mine:ScratchMonitor", cwd=tmp_path
-    )
-    assert "ScratchMonitor: used_percent 43.25" in done.stdout, done.stderr
+    watch_until("ScratchMonitor: used_percent 43.25", "--monitor", "mine:ScratchMonitor", cwd=tmp_path)
 
 
 def test_one_that_fails_is_in_the_state_and_the_note(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "tests/monitor/own_monitors.py", tmp_path / "mine.py")
-    done = command(
-        "watch", "--count", "3", "--interval-s", "0.3", "--monitor", "mine:FailingMonitor", cwd=tmp_path
-    )
-    last = [line for line in done.stdout.splitlines() if "localhost" in line][-1]
-    assert "FailingMonitor unreachable" in last
-    assert "OSError: no such mount" in last
-    assert FailingMonitor().name in last
+    line = watch_until("FailingMonitor unreachable", "--monitor", "mine:FailingMonitor", cwd=tmp_path)
+    assert "localhost" in line
+    assert "OSError: no such mount" in line
 
 
 @pytest.mark.parametrize(
