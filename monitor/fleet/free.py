@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pylon.monitor.errors import MonitorSettingError
-from pylon.monitor.status import Absence, GPUSample, GPUStatus
+from pylon.monitor.status import GPUSample, GPUStatus
 from pylon.monitor.status.observation import Observation
 from pylon.monitor.system import SystemSnapshot
 
@@ -91,7 +91,9 @@ def unknown_servers(snapshot: SystemSnapshot, servers: Mapping[str, str]) -> lis
     return [
         server
         for server in servers
-        if (seen := snapshot.gpu.get(server)) is None or seen.current is None or _stalled(seen.current)
+        if (seen := snapshot.gpu.get(server)) is None
+        or seen.current is None
+        or seen.current.trouble is not None
     ]
 
 
@@ -101,8 +103,3 @@ def _free_on(server: str, seen: Observation[GPUStatus], memory_bytes: int) -> Fr
         return FreeGPUs(server, (), 0.0)
     free = [gpu for gpu in status.gpus if why_not_free(gpu, memory_bytes) is None]
     return FreeGPUs(server, tuple(sorted(free, key=lambda gpu: -(free_bytes(gpu) or 0))), seen.age_s)
-
-
-def _stalled(status: GPUStatus) -> bool:
-    """Whether nothing is known of its GPUs now. Where there is no driver, it is known that there are none."""
-    return status.absence is not None and (bool(status.gpus) or status.absence is not Absence.UNSUPPORTED)

@@ -226,3 +226,9 @@ class GPUStatus:
     released: bool = False
     driver_calls: int = 0
     side: Side = Side.LOCAL
+
+    @property
+    def trouble(self) -> Absence | None:
+        """`absence`, except that a host without a GPU driver is in no trouble: it has no GPUs."""
+        without_driver = self.absence is Absence.UNSUPPORTED and not self.gpus
+        return None if without_driver else self.absence

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from pylon.monitor.status import GPUStatus
+from pylon.monitor.status import Absence, GPUStatus
 from pylon.monitor.status.health import MonitorHealth, ServerHealth
+from pylon.monitor.status.observation import Observation
 from pylon.monitor.system import SystemSnapshot
 from pylon.monitor.text import printable
 from pylon.monitor.views.host import gpu_line, other_lines
@@ -118,10 +119,18 @@ def _state(snapshot: SystemSnapshot, server: str) -> str:
         return "starting"
     if cpu.absence is not None:
         return cpu.absence.value
-    further = {"GPU": snapshot.gpu.get(server)}
-    further |= {name: by_server.get(server) for name, by_server in snapshot.others.items()}
-    absences = [f"{name} {one.absence.value}" for name, one in further.items() if one and one.absence]
-    return absences[0] if absences else "ok"
+    further = {"GPU": _gpu_absence(snapshot.gpu.get(server))}
+    for name, by_server in snapshot.others.items():
+        seen = by_server.get(server)
+        further[name] = None if seen is None else seen.absence
+    return next((f"{name} {absence.value}" for name, absence in further.items() if absence), "ok")
+
+
+def _gpu_absence(seen: Observation[GPUStatus] | None) -> Absence | None:
+    """Why no GPU can be shown: its readings are late or fail, or they find a driver that does not answer."""
+    if seen is None or seen.absence is not None:
+        return None if seen is None else seen.absence
+    return None if seen.status is None or seen.status.released else seen.status.trouble
 
 
 def _note(health: ServerHealth | None) -> str:

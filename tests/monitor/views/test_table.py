@@ -5,7 +5,14 @@ import json
 
 import pytest
 
-from pylon.monitor import Absence, MonitorHealth, MonitorState, ServerHealth, Side
+from pylon.monitor import (
+    Absence,
+    GPUStatus,
+    MonitorHealth,
+    MonitorState,
+    ServerHealth,
+    Side,
+)
 from pylon.monitor.status.failure import Failure
 from pylon.monitor.text import printable
 from pylon.monitor.views.host import host_lines
@@ -44,6 +51,28 @@ def test_servers_in_trouble_stay_in_view() -> None:
     assert len(lines) == 10
     assert lines[-1] == "... and 42 more"
     assert any("s40" in line and "unreachable" in line and "no route" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("status", "age_s", "trouble", "state"),
+    [
+        (gpus(gpu()), 9.0, Absence.HUNG, "GPU hung"),
+        (None, 0.0, None, "GPU starting"),
+        (gpus(gpu(), absence=Absence.LOST), 0.0, None, "GPU lost"),
+        (gpus(absence=Absence.DENIED), 0.0, None, "GPU denied"),
+        (gpus(absence=Absence.UNREACHABLE, released=True), 0.0, None, "ok"),
+        (gpus(absence=Absence.UNSUPPORTED), 0.0, None, "ok"),
+        (gpus(gpu()), 0.0, None, "ok"),
+    ],
+)
+def test_state_of_a_server_counts_its_gpus(
+    status: GPUStatus | None, age_s: float, trouble: Absence | None, state: str
+) -> None:
+    readings = seen(status, age_s, trouble=trouble)
+    shown = dataclasses.replace(snapshot(), cpu={"one": seen(cpu())}, gpu={"one": readings})
+    head, row = table_lines(shown, health(), ["one"])[:2]
+    assert row[head.index("state") : head.index("age")].strip() == state
+    assert trouble_lines(shown, health(), ["one"]) == ([] if state == "ok" else [f"one: {state}"])
 
 
 def test_what_is_old_is_not_shown_as_current() -> None:
