@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pylon.monitor.cli.options import ServerChoice, add_monitor_option
 from pylon.monitor.cli.signals import Signals
@@ -22,6 +22,7 @@ EXIT_CODES = f"""exit codes:
   143  SIGTERM (129: SIGHUP)
 """
 
+Number = TypeVar("Number", int, float)
 Command = Callable[[argparse.Namespace, ServerChoice, Signals], int]
 if TYPE_CHECKING:
     # argparse has no public name for what `add_subparsers` returns.
@@ -52,9 +53,28 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
 
 def above_zero(text: str) -> float:
     """A number above 0, for argparse."""
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a number above 0")
+    return _number(text, float, lambda value: math.isfinite(value) and value > 0, "a number above 0")
+
+
+def from_zero(text: str) -> float:
+    """A number from 0 on, for argparse."""
+    return _number(text, float, lambda value: math.isfinite(value) and value >= 0, "a number from 0 on")
+
+
+def at_least_one(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    return _number(text, int, lambda value: value >= 1, "a whole number from 1 on")
+
+
+def _number(
+    text: str, read: Callable[[str], Number], valid: Callable[[Number], bool], expected: str
+) -> Number:
+    try:
+        value = read(text)
+    except ValueError:
+        value = None
+    if value is None or not valid(value):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
     return value
 
 

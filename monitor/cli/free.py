@@ -3,9 +3,10 @@
 import argparse
 import json
 import sys
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from pylon.monitor.cli.commands import NONE_FREE, above_zero, added_parser
+from pylon.monitor.cli.commands import NONE_FREE, above_zero, added_parser, at_least_one, from_zero
 from pylon.monitor.cli.options import ServerChoice, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import wait_for_all
@@ -27,8 +28,8 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add the command."""
     example = "pylon free --servers-file fleet.toml --gpus 2 --memory-gb 24"
     parser = added_parser(subparsers, "free", free, "name the GPUs that a job can take now", example)
-    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="how many on one server (1)")
-    parser.add_argument("--memory-gb", type=float, default=0.0, metavar="G", help="free on each, in GiB (0)")
+    parser.add_argument("--gpus", type=at_least_one, default=1, metavar="N", help="on one server (1)")
+    parser.add_argument("--memory-gb", type=from_zero, default=0.0, metavar="G", help="GiB free on each (0)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--cuda", action="store_true", help="the best server and its CUDA_VISIBLE_DEVICES")
     form.add_argument("--json", action="store_true", help="everything, for programs")
@@ -48,7 +49,7 @@ def free(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) ->
     with monitor:
         wait_for_all(monitor, list(chosen.servers), timeout_s, _gpus_are_known, signals)
         snapshot, health = monitor.latest(), monitor.health()
-        found = find_free_gpus(snapshot, options.gpus, round(options.memory_gb * _GIB))
+        found = find_free_gpus(snapshot, options.gpus, round(Fraction(options.memory_gb) * _GIB))
         unknown = unknown_servers(snapshot, chosen.servers)
     if signals.number:
         return signals.exit_code

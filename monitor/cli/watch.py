@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from pylon.monitor.cli.commands import above_zero, add_view_options, added_parser
+from pylon.monitor.cli.commands import above_zero, add_view_options, added_parser, at_least_one
 from pylon.monitor.cli.options import ServerChoice, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.system import SystemMonitor
@@ -31,7 +31,7 @@ def add_parser(subparsers: "Subparsers") -> None:
     example = "pylon watch --servers-file fleet.toml --interval-s 5"
     parser = added_parser(subparsers, "watch", watch, "show the servers again and again", example)
     parser.add_argument("--interval-s", type=above_zero, metavar="S", help="between two pictures (2)")
-    parser.add_argument("--count", type=int, metavar="N", help="end after so many")
+    parser.add_argument("--count", type=at_least_one, metavar="N", help="end after so many")
     add_view_options(parser)
     add_server_options(parser)
 

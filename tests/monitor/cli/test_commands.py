@@ -166,6 +166,23 @@ def test_hung_driver_is_told_to_programs(driver: StandIn) -> None:
     assert all(seen["status"] is None for seen in content["gpu"].values())
 
 
+@pytest.mark.slow
+def test_watch_shows_a_hung_driver_in_the_state(driver: StandIn) -> None:
+    driver.behave("hang nvmlInitWithFlags")
+    # Readings may take 5 s; after that their process is replaced, and hangs again.
+    done = once("watch", "--interval-s", "0.5", "--count", "24", environment=driver.environment)
+    assert done.returncode == 0
+    states = [line.split("  ")[2].strip() for line in done.stdout.splitlines() if "localhost" in line]
+    assert "GPU hung" in states, states
+    # Until the first reading is seen to take long, its server is not in the report.
+    assert "ok" not in states[states.index("GPU hung") :], states
+
+
+def test_more_memory_than_a_float_of_bytes_holds_is_free_nowhere(driver: StandIn) -> None:
+    done = once("free", "--memory-gb", "1e308", environment=driver.environment)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+
+
 def test_ctrl_c_ends_it_without_a_traceback(driver: StandIn) -> None:
     driver.behave("hang nvmlInitWithFlags")
     process = subprocess.Popen(
