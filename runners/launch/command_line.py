@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from pylon.extras import MissingExtraError, require_training
+
 _DESCRIPTION = """Train and test what configuration files describe.
 
 The same command resumes an unfinished run and does not repeat a finished one."""
@@ -53,6 +55,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    try:
+        require_training()
+    except MissingExtraError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     if len(options.config_filepath) > 1:
         from pylon.runners.launch.several import run_each
 

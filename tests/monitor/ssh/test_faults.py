@@ -1,5 +1,6 @@
 """What a server or the network does wrong: each is named, in time, and leaves nothing behind."""
 
+import socket
 import time
 
 import paramiko
@@ -272,12 +273,20 @@ def test_frozen_server_before_and_after_the_login(sshd: Sshd) -> None:
     channel.close()
 
 
+def occupied(port: int) -> socket.socket:
+    """A connection that takes the only place; the one that looked whether sshd was up may still have it."""
+    until = time.monotonic() + 10
+    while True:
+        occupant = socket.create_connection(("127.0.0.1", port))
+        if occupant.recv(100).startswith(b"SSH-"):
+            return occupant
+        occupant.close()
+        assert time.monotonic() < until, "sshd never let go of its first connection"
+
+
 def test_max_startups_reached(tmp_path) -> None:
     with Sshd(tmp_path / "d", options={"MaxStartups": "1", "LoginGraceTime": "30"}) as sshd:
-        import socket
-
-        with socket.create_connection(("127.0.0.1", sshd.port)) as occupant:
-            occupant.recv(100)
+        with occupied(sshd.port):
             error = failure(settings_for(sshd.client_config()), ConnectionClosedError, within_s=1)
             assert not error.permanent
         # `MaxStartups` counts it until sshd has noticed that it went.
