@@ -11,6 +11,8 @@ import pytest
 
 from pylon.completion import SCRIPTS, candidates
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 WITHIN_S = 20
 SHELLS = {

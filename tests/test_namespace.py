@@ -44,6 +44,7 @@ def test_there_are_links() -> None:
     assert "runners" in PACKAGES
 
 
+@pytest.mark.slow
 def test_import_without_pylon_is_refused_with_the_right_import() -> None:
     code = (
         f"import importlib\nfor package in {PACKAGES!r}:\n"

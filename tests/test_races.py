@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Fails at its first {failures} tries.
 _TEST = """
@@ -50,7 +52,6 @@ def test_one_failure_is_named_and_passes_if_both_further_tries_pass(
     assert "test_b.py::test_b:" not in done.stdout
 
 
-@pytest.mark.slow
 def test_two_failures_of_one_test_fail_the_run(tmp_path: Path) -> None:
     suite(tmp_path, ("a", 2))
     done = run(tmp_path)
@@ -59,7 +60,6 @@ def test_two_failures_of_one_test_fail_the_run(tmp_path: Path) -> None:
     assert "the bound was missed" in done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "several processes"])
 def test_three_tests_that_need_another_try_fail_the_run(tmp_path: Path, options: tuple[str, ...]) -> None:
     suite(tmp_path, ("a", 1), ("b", 1), ("c", 1))
@@ -68,14 +68,12 @@ def test_three_tests_that_need_another_try_fail_the_run(tmp_path: Path, options:
     assert "3 such tests in one run, at most 2 are accepted" in done.stdout
 
 
-@pytest.mark.slow
 def test_a_test_without_the_marker_is_tried_once(tmp_path: Path) -> None:
     suite(tmp_path, ("a", 1), marker="")
     assert run(tmp_path).returncode == 1
     assert tries(tmp_path, "a") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("marker", ["@pytest.mark.races", '@pytest.mark.races(reason="")'])
 def test_the_marker_needs_a_reason(tmp_path: Path, marker: str) -> None:
     suite(tmp_path, ("a", 0), marker=marker)
@@ -84,7 +82,6 @@ def test_the_marker_needs_a_reason(tmp_path: Path, marker: str) -> None:
     assert "must say what races" in done.stdout + done.stderr
 
 
-@pytest.mark.slow
 def test_fixtures_are_made_again_for_another_try(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text(
         "import pytest\n"

@@ -183,6 +183,7 @@ def test_impossible_capacity_is_refused_with_the_key() -> None:
         SharedImageCache(0)
 
 
+@pytest.mark.slow
 def test_python_without_memfd_shares_all_the_same(
     monkeypatch: pytest.MonkeyPatch, start: Callable[..., BaseProcess]
 ) -> None:

@@ -96,6 +96,7 @@ def test_benchmark_class_reads_all_three_splits(demo_root: Path) -> None:
         assert set(dataset[0]["labels"]["change_map"].unique().tolist()) <= {0, 1}
 
 
+@pytest.mark.slow
 def test_every_pair_has_a_plausible_share_of_change(demo_root: Path) -> None:
     for _, _, label in find_files(demo_root):
         with Image.open(label) as truth:

@@ -14,6 +14,8 @@ import torch
 from pylon.data import DataLoader, LoaderWorkerError
 from tests.data.samples import SampleDataset
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -333,6 +333,7 @@ def test_worker_that_hangs_is_gone_after_close_and_at_the_interpreters_exit(tmp_
         assert gone == (["False"] if how == "close" else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", [None, "forkserver"])
 def test_second_worker_and_second_epoch_find_what_the_first_decoded(
     context: str | None, tmp_path: Path

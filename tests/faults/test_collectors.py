@@ -13,6 +13,8 @@ from pylon.monitor import Absence, MonitorState, ResourceLimits
 from tests.faults.harness import wait_until
 from tests.faults.misbehaving import ERRORS, Scripted, Ticker, TwoServers
 
+pytestmark = pytest.mark.slow
+
 # For what takes a second on a machine that has time.
 PATIENCE_S = 35.0
 QUICK = {"interval_s": 0.1, "timeout_s": 0.5, "join_timeout_s": 1.0}
@@ -61,7 +63,6 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         made.monitor.stop()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(ERRORS))
 def test_error_of_a_collector_is_told_typed_once_and_costs_only_its_samples(
     scene: Scene, kind: str, caplog: pytest.LogCaptureFixture
@@ -91,7 +92,6 @@ def test_error_of_a_collector_is_told_typed_once_and_costs_only_its_samples(
     scene.well()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "kind", "text"),
     [
@@ -132,7 +132,6 @@ def test_collector_that_closes_its_descriptors_is_replaced(scene: Scene) -> None
     assert monitor.health().pid not in {pid, None}
 
 
-@pytest.mark.slow
 def test_collector_that_cannot_be_made_is_tried_again(scene: Scene) -> None:
     monitor = scene.start("fail at start")
     wait_until(lambda: monitor.health().restarts > 1, 15, "it is tried again")
@@ -152,7 +151,6 @@ def test_flood_of_output_reaches_nobody(scene: Scene, capfd: pytest.CaptureFixtu
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", ["allocate", "gorge"])
 def test_collector_that_allocates_without_end_is_stopped_before_the_machine_is_full(
     scene: Scene, what: str
@@ -180,7 +178,6 @@ def test_collector_that_allocates_without_end_is_stopped_before_the_machine_is_f
     scene.well(30)
 
 
-@pytest.mark.slow
 def test_process_over_its_cpu_limit_reads_less_often_and_then_is_replaced(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -228,7 +225,6 @@ def test_ticks_missed_by_a_long_reading_are_counted_and_not_made_up_for(scene: S
     assert monitor.latest()["localhost"].status - first <= 5
 
 
-@pytest.mark.slow
 def test_rhythm_does_not_drift(tmp_path: Path) -> None:
     log = tmp_path / "ticks"
     log.touch()

@@ -21,6 +21,8 @@ from tests.faults.environments.own_monitors import AlwaysSeven
 from tests.faults.environments.running import Program, run, wait_until
 from tests.faults.harness import _MARK, marked
 
+pytestmark = pytest.mark.slow
+
 # join_timeout_s is 1 s in all of them, so 1.5 s is promised; the rest is two busy cores' scheduling.
 STOP_WITHIN_S = 1.5 + 0.4
 
@@ -75,7 +77,6 @@ WAYS = pytest.mark.parametrize("copied", [copy.deepcopy, pickled], ids=["deepcop
 KINDS = pytest.mark.parametrize("kind", ["system", "own"])
 
 
-@pytest.mark.slow
 @WAYS
 @KINDS
 def test_copies_at_each_stage_of_life(mark: str, kind: str, copied: Callable[[Any], Any]) -> None:
@@ -113,7 +114,6 @@ def test_copies_at_each_stage_of_life(mark: str, kind: str, copied: Callable[[An
     gc.collect()
 
 
-@pytest.mark.slow
 @WAYS
 @KINDS
 def test_copy_made_before_the_start_is_a_monitor_of_its_own(
@@ -213,7 +213,6 @@ def test_two_monitors_at_once(mark: str) -> None:
         assert state(one) is MonitorState.STOPPED
 
 
-@pytest.mark.slow
 def test_twenty_monitors_in_a_row_leave_nothing(mark: str) -> None:
     with new("own") as first:
         # What a first monitor keeps for all later ones is no leak.
@@ -247,7 +246,6 @@ def _held() -> tuple[list[str], list[str]]:
 # --- programs that fork, and that stop in odd places ---
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("-X", "dev")], ids=["default", "developer"])
 def test_forked_children_use_the_monitor_and_end(tmp_path: Path, flags: tuple[str, ...]) -> None:
     ended = run(tmp_path, "forked", script="copies.py", flags=flags)
@@ -311,7 +309,6 @@ def test_two_monitors_that_hang_at_exit_share_one_budget(tmp_path: Path) -> None
         assert took_s < STOP_WITHIN_S
 
 
-@pytest.mark.slow
 def test_everything_at_once_while_stopped(tmp_path: Path) -> None:
     with Program(tmp_path / "run", script="copies.py", arguments=("hammered",)) as program:
         assert program.exit_code() == 0

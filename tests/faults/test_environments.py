@@ -15,10 +15,11 @@ import pytest
 
 from tests.faults.environments.running import REPOSITORY, Program, killed, process_state, run, wait_until
 
+pytestmark = pytest.mark.slow
+
 # --- processes that the training program starts itself ---
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_training_that_starts_its_own_processes(tmp_path: Path, method: str) -> None:
     ended = run(tmp_path, method, script="start_methods.py")
@@ -31,7 +32,6 @@ def test_training_that_starts_its_own_processes(tmp_path: Path, method: str) -> 
     assert all(one["sequence"] > 0 and one["state"] == "stopped" for one in ended.events("looked"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "code"), [("stopped", 0), ("unstopped", 0), ("os._exit", 4)])
 def test_exit_with_loader_workers_alive(tmp_path: Path, ending: str, code: int) -> None:
     with Program(tmp_path / "run", script="loaders.py", arguments=(ending,)) as program:
@@ -43,7 +43,6 @@ def test_exit_with_loader_workers_alive(tmp_path: Path, ending: str, code: int) 
         assert program.sampled()
 
 
-@pytest.mark.slow
 def test_loader_workers_do_not_keep_monitors_alive(tmp_path: Path) -> None:
     with Program(tmp_path / "run", script="loaders.py", arguments=("stopped",)) as program:
         workers = _workers_hold_our_pipes(program)
@@ -68,7 +67,6 @@ def _workers_hold_our_pipes(program: Program) -> list[int]:
     return workers
 
 
-@pytest.mark.slow
 def test_threads_that_fork_while_monitors_start_and_stop(tmp_path: Path) -> None:
     ended = run(tmp_path, "threads_that_fork")
     assert ended.wait_for("forked")["children"] > 10
@@ -98,7 +96,6 @@ def test_training_killed_with_a_child_forked_while_the_host_is_started(tmp_path:
 # --- what stands in the script itself ---
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["stopped", "unstopped"])
 def test_script_without_import_guard_runs_once(tmp_path: Path, ending: str) -> None:
     ended = run(tmp_path, ending, script="unguarded.py")
@@ -131,7 +128,6 @@ def test_system_monitor_inherited_in_main(tmp_path: Path) -> None:
         assert program.strange_lines() == []
 
 
-@pytest.mark.slow
 def test_parent_with_many_threads_and_much_memory(tmp_path: Path) -> None:
     with Program(tmp_path / "run", arguments=("many_threads",)) as program:
         assert program.exit_code(40) == 0
@@ -148,7 +144,6 @@ def test_parent_with_many_threads_and_much_memory(tmp_path: Path) -> None:
 # --- streams, limits, folders, settings of the interpreter ---
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("closed", "expected"),
     [
@@ -163,13 +158,11 @@ def test_standard_streams_closed(tmp_path: Path, closed: str, expected: list[boo
     assert ended.wait_for("streams")["closed"] == expected
 
 
-@pytest.mark.slow
 def test_standard_streams_closed_later_and_the_host_lost(tmp_path: Path) -> None:
     ended = run(tmp_path, "no_standard_streams_later")
     assert ended.wait_for("fresh")["host"] != ended.wait_for("ready")["host"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("unbuffered", "code"),
     # 120: the interpreter could not flush it. 1: the program's own exception.
@@ -186,7 +179,6 @@ def test_standard_output_is_a_broken_pipe(tmp_path: Path, unbuffered: str, code:
     assert "BrokenPipeError" in ended.stderr.read_text()
 
 
-@pytest.mark.slow
 def test_too_few_descriptors_fail_the_monitor_and_not_the_run(tmp_path: Path) -> None:
     with Program(tmp_path / "run", arguments=("few_descriptors",)) as program:
         assert program.exit_code(60) == 0, program.stderr.read_text()
@@ -223,7 +215,6 @@ def test_no_thread_can_be_started(tmp_path: Path) -> None:
     assert stopped["left"] == []
 
 
-@pytest.mark.slow
 def test_too_few_processes_fail_the_monitor_and_not_the_run(tmp_path: Path) -> None:
     wrapper: tuple[str, ...] = ()
     if os.getuid() == 0:
@@ -263,7 +254,6 @@ def test_search_path_of_odd_entries(tmp_path: Path) -> None:
     assert any("\\udcff\\udcfe" in entry for entry in searched)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "environment"),
     [
@@ -359,7 +349,6 @@ def in_terminal(folder: Path, name: str) -> Iterator[tuple[InTerminal, Terminal]
             terminal.close()
 
 
-@pytest.mark.slow
 def test_ctrl_c_in_a_terminal_ends_training_and_hits_no_monitor(tmp_path: Path) -> None:
     with in_terminal(tmp_path, "interrupted") as (program, terminal):
         worker = program.events("ready")[0]["worker"]
@@ -389,7 +378,6 @@ def test_ctrl_z_and_foreground_again(tmp_path: Path) -> None:
         assert program.strange_lines() == []
 
 
-@pytest.mark.slow
 def test_hangup_of_the_terminal(tmp_path: Path) -> None:
     with in_terminal(tmp_path, "until_told") as (program, terminal):
         pid = program.pid
@@ -427,7 +415,6 @@ def test_unstopped():
 """
 
 
-@pytest.mark.slow
 def test_inside_pytest_with_warnings_as_errors(tmp_path: Path) -> None:
     (tmp_path / "test_user.py").write_text(_A_TEST)
     environment = {"PYTHONPATH": str(REPOSITORY)}
@@ -450,7 +437,6 @@ class PytestProgram(Program):
         return [sys.executable, "-X", "dev", "-m", "pytest", *self.arguments]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["shutdown", "restart", "kill"])
 def test_in_a_notebook_kernel(tmp_path: Path, ending: str) -> None:
     _require_kernel()
@@ -500,7 +486,6 @@ def _namespace() -> tuple[str, ...]:
     return command
 
 
-@pytest.mark.slow
 def test_as_first_process_of_a_namespace(tmp_path: Path) -> None:
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare of util-linux")
@@ -510,7 +495,6 @@ def test_as_first_process_of_a_namespace(tmp_path: Path) -> None:
     assert ended.wait_for("left")["children"] == []
 
 
-@pytest.mark.slow
 def test_first_process_of_a_namespace_is_killed(tmp_path: Path) -> None:
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare of util-linux")
@@ -524,14 +508,12 @@ def test_first_process_of_a_namespace_is_killed(tmp_path: Path) -> None:
         assert program.exit_code() != 0
 
 
-@pytest.mark.slow
 def test_as_subreaper(tmp_path: Path) -> None:
     ended = run(tmp_path, "adopts_orphans", "subreaper", "end")
     assert ended.events("reaped")
     assert ended.wait_for("left")["children"] == []
 
 
-@pytest.mark.slow
 def test_children_that_are_not_waited_for(tmp_path: Path) -> None:
     ended = run(tmp_path, "children_are_ignored")
     assert len(ended.events("fresh")) == 2
@@ -543,13 +525,11 @@ def test_blocked_signals_are_not_inherited(tmp_path: Path) -> None:
     assert ended.events("fresh")
 
 
-@pytest.mark.slow
 def test_training_that_waits_for_any_child(tmp_path: Path) -> None:
     ended = run(tmp_path, "waits_for_any_child")
     assert ended.wait_for("taken")["count"] > 1
 
 
-@pytest.mark.slow
 def test_training_that_closes_all_descriptors(tmp_path: Path) -> None:
     ended = run(tmp_path, "closes_all_descriptors")
     closed = ended.wait_for("closed")

@@ -75,6 +75,7 @@ def test_log_record_has_it(record: dict[str, object]) -> None:
     assert others["ScratchMonitor"]["localhost"]["absence"] is None
 
 
+@pytest.mark.slow
 def test_metrics_file_has_it(tmp_path: Path) -> None:
     status = ScratchMonitor()._update_single_server("localhost")
     seen = Observation(status, time.monotonic(), 3.0)
@@ -142,6 +143,7 @@ def watch_until(text: str, *arguments: str, cwd: Path) -> str:
     raise AssertionError(f"{text!r} is in none of these lines: {lines}")
 
 
+@pytest.mark.slow
 def test_once_and_watch_show_it(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "tests/monitor/own_monitors.py", tmp_path / "mine.py")
     for name in ("mine:ScratchMonitor", "mine.py:ScratchMonitor", f"{tmp_path}/mine.py:ScratchMonitor"):
@@ -152,6 +154,7 @@ def test_once_and_watch_show_it(tmp_path: Path) -> None:
     watch_until("ScratchMonitor: used_percent 43.25", "--monitor", "mine:ScratchMonitor", cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_one_that_fails_is_in_the_state_and_the_note(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "tests/monitor/own_monitors.py", tmp_path / "mine.py")
     line = watch_until("FailingMonitor unreachable", "--monitor", "mine:FailingMonitor", cwd=tmp_path)
@@ -159,6 +162,7 @@ def test_one_that_fails_is_in_the_state_and_the_note(tmp_path: Path) -> None:
     assert "OSError: no such mount" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

@@ -18,6 +18,8 @@ import pytest
 from tests.faults.harness import REPOSITORY, marked, wait_until
 from tests.monitor.ssh.sshd import Sshd, many_addresses
 
+pytestmark = pytest.mark.slow
+
 _MARK = "PYLON_TEST_MARK"
 _SMI = Path(__file__).parents[1] / "remote" / "far" / "nvidia-smi"
 
@@ -125,7 +127,6 @@ def test_once_ends_early_where_waiting_does_not_help_and_says_why(fleet: Sshd, t
     assert time.monotonic() - began < 20, "the time limit is 30 s"
 
 
-@pytest.mark.slow
 def test_free_names_the_servers_that_a_job_fits_on(fleet: Sshd) -> None:
     with Command("free", *at_file(fleet), "--memory-gb", "24", "--json") as command:
         code, out, err = command.result()
@@ -161,7 +162,6 @@ def test_wrong_command_line_is_told_at_once(arguments: tuple[str, ...], expected
     assert "Traceback" not in err
 
 
-@pytest.mark.slow
 def test_watch_writes_lines_where_nobody_looks(fleet: Sshd) -> None:
     with Command("watch", *at_file(fleet), "--interval-s", "1", "--count", "6", "--json") as command:
         code, out, _ = command.result()
@@ -189,7 +189,6 @@ def drawn_on(terminal: str, *arguments: str) -> bytes:
     return drawn
 
 
-@pytest.mark.slow
 def test_watch_draws_in_place_on_a_terminal(fleet: Sshd) -> None:
     drawn = drawn_on("xterm", *at_file(fleet), "--interval-s", "1", "--count", "4")
     assert drawn.count(b"\x1b[H") == 4
@@ -212,7 +211,6 @@ def test_watch_whose_reader_has_gone_ends_quietly(fleet: Sshd) -> None:
         assert command.result()[2] == ""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)],

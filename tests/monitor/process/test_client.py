@@ -85,6 +85,7 @@ def test_a_copy_shows_the_reports_and_stops_nothing(watched: Watched) -> None:
     assert alive(client.supervisor_pid)
 
 
+@pytest.mark.slow
 def test_a_lost_supervisor_is_replaced_and_its_loss_counted(watched: Watched) -> None:
     client = watched.up()
     lost = client.supervisor_pid

@@ -15,6 +15,8 @@ from pylon.monitor.ssh import ConnectionClosedError
 from tests.faults.harness import wait_until
 from tests.monitor.links import Dialer, ScriptedLink, ShellLink, frame
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 0.3
 
 Made = Callable[..., RemoteServer]

@@ -22,6 +22,8 @@ from pylon.monitor.ssh import (
 from tests.monitor.ssh.helpers import failure, nothing_left, settings_for
 from tests.monitor.ssh.sshd import Sshd, make_key, public_line, require_sshd
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def needs_ssh() -> Iterator[None]:

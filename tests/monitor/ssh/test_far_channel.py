@@ -14,6 +14,8 @@ from pylon.monitor.ssh import ConnectionClosedError, open_channel
 from tests.monitor.ssh.helpers import nothing_left, settings_for
 from tests.monitor.ssh.sshd import Sshd
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 

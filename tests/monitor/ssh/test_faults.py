@@ -21,6 +21,8 @@ from tests.monitor.ssh.fault_proxy import FaultProxy, Faults, never_accepts
 from tests.monitor.ssh.helpers import failure, nothing_left, plain_settings, settings_for
 from tests.monitor.ssh.sshd import Sshd, free_port
 
+pytestmark = pytest.mark.slow
+
 ACCEPT_NEW = HostKeyPolicy.ACCEPT_NEW
 
 
@@ -30,7 +32,6 @@ def leaves_nothing(shared_sshd, client_key):
         yield
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
@@ -50,7 +51,6 @@ def test_what_answers_is_no_proper_server(script, kind, client_key, tmp_path) ->
         failure(plain_settings(port, client_key, tmp_path / "known"), kind, deadline_s=1.5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "kind", "words"),
     [
@@ -109,7 +109,6 @@ def test_flood_is_bounded_by_the_window(client_key, tmp_path) -> None:
         channel.close()
 
 
-@pytest.mark.slow
 def test_flood_without_a_window_is_cut(client_key, tmp_path) -> None:
     server = scripts.Behaviour(run="flood without window")
     with scripts.serving(server.script) as port, pytest.raises(ProtocolError, match="without a request"):
@@ -185,7 +184,6 @@ def test_resolver_that_hangs_takes_one_thread_however_often_it_is_asked(
     release.set()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "kind"),
     [
@@ -206,7 +204,6 @@ def test_network_fails_during_the_connection(faults, kind, shared_sshd) -> None:
         failure(through(proxy, config), kind, deadline_s=1.5)
 
 
-@pytest.mark.slow
 def test_slow_network_is_none_of_these(shared_sshd) -> None:
     config = shared_sshd.client_config()
     with FaultProxy(("127.0.0.1", shared_sshd.port)) as proxy:
@@ -260,7 +257,6 @@ def test_send_to_a_server_that_reads_nothing_ends_in_time(shared_sshd) -> None:
         assert channel.closed
 
 
-@pytest.mark.slow
 def test_frozen_server_before_and_after_the_login(sshd: Sshd) -> None:
     settings = settings_for(sshd.client_config())
     channel = open_channel(settings, b"cat")

@@ -19,6 +19,8 @@ from pylon.monitor.ssh import (
 from tests.monitor.ssh.helpers import failure, nothing_left, settings_for
 from tests.monitor.ssh.sshd import Sshd, free_port, make_key
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def three(tmp_path):
@@ -106,7 +108,6 @@ def test_nobody_behind_the_hop(shared_sshd, tmp_path) -> None:
         failure(settings_for(config, "target"), UnreachableError)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [0, 1, 2])
 def test_one_deadline_for_all_hops(frozen, three, tmp_path) -> None:
     config = config_for(three, tmp_path)
@@ -115,7 +116,6 @@ def test_one_deadline_for_all_hops(frozen, three, tmp_path) -> None:
     three[frozen].thaw()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [0, 1, 2])
 def test_channel_over_a_frozen_hop_closes_in_time(frozen, three, tmp_path) -> None:
     channel = open_channel(settings_for(config_for(three, tmp_path), "c"), b"cat")

@@ -49,6 +49,7 @@ def test_recorded_former_arguments_become_the_present_ones(tmp_path: Path) -> No
     assert arguments == {"score": "f1_changed", "checkpointing": {"class": Checkpointing, "args": saving}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", ["its config.json", "the file, renamed"])
 def test_run_directory_with_former_arguments_resumes_to_the_same_bits(
     make_toy: Callable[[str], Toy], again: str

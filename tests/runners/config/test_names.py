@@ -93,6 +93,7 @@ def test_a_module_of_ones_own_goes_before_the_old_name(tmp_path: Path) -> None:
     assert find_class("models.hanet.hanet:HANet") is models.HANet, "the own package has no such module"
 
 
+@pytest.mark.slow
 def test_run_directory_made_before_the_packages_were_in_pylon_is_resumed(tmp_path: Path, toy: Toy) -> None:
     names = (OLD_RUN / "config.json").read_text()
     for old in ("runners.supervised:", "metrics.semantic_segmentation:", "data.loader:", "data.transforms."):
@@ -122,6 +123,7 @@ OLD_NAMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["configuration file", "config.json"])
 def test_run_with_old_names_is_resumed_to_the_same_bits(make_toy: Callable[[str], Toy], by: str) -> None:
     model = (

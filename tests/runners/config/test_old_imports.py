@@ -9,6 +9,8 @@ import pytest
 
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 # Import, and what to write in its place.
 IMPORTS = {
     "from data.transforms import Compose": "from pylon.data.transforms import Compose",

@@ -9,6 +9,8 @@ import torch
 
 from tests.runners.distributed.conftest import Lab, stepping
 
+pytestmark = pytest.mark.slow
+
 NORM = "model={'class': Steady, 'args': {'norm': True}}"
 
 
@@ -31,7 +33,6 @@ def weights(directory: Path) -> dict[str, torch.Tensor]:
 
 
 # 6 batches an epoch: with 4 at a time, two ranks of four have none in the last step, and stand in.
-@pytest.mark.slow
 @pytest.mark.parametrize(("ranks", "accumulate"), [(2, 1), (4, 1), (2, 2)])
 def test_ranks_train_as_one_process_that_accumulates_their_batches(
     lab: Lab, ranks: int, accumulate: int
@@ -48,7 +49,6 @@ def test_ranks_train_as_one_process_that_accumulates_their_batches(
         assert torch.allclose(weights(lab.directory("together"))[name], value, rtol=1e-5, atol=1e-7), name
 
 
-@pytest.mark.slow
 def test_batch_normalisation_changes_no_training_loss(lab: Lab) -> None:
     """Each batch is normalised by itself; only the running statistics know of ranks."""
     assert lab.run("together", 2, NORM).codes == [0, 0]
@@ -69,7 +69,6 @@ def test_two_ranks_give_the_bits_of_one_process(lab: Lab) -> None:
     )
 
 
-@pytest.mark.slow
 def test_evaluation_shared_by_ranks_gives_the_bits_of_one_process(lab: Lab) -> None:
     assert lab.run("trained", 1).codes == [0]
     results = []
@@ -83,7 +82,6 @@ def test_evaluation_shared_by_ranks_gives_the_bits_of_one_process(lab: Lab) -> N
     assert results[0]["per_datapoint"]["idx"] == list(range(9))
 
 
-@pytest.mark.slow
 def test_stages_hand_on_their_weights_and_are_recognised_on_ranks_too(lab: Lab) -> None:
     assert lab.run("all", 2, form="staged_config").codes == [0, 0]
     for stage in ("first", "second", "tested"):
@@ -95,7 +93,6 @@ def test_stages_hand_on_their_weights_and_are_recognised_on_ranks_too(lab: Lab) 
     assert again.said[1] == ""
 
 
-@pytest.mark.slow
 def test_running_statistics_are_those_of_all_ranks_batches(lab: Lab) -> None:
     """Momentum 1 keeps the last step's statistics alone: their mean over the ranks' batches."""
     sgd = "optimizer={'class': torch.optim.SGD, 'args': {'lr': 0.0}}, scheduler=None"

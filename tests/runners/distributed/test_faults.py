@@ -16,6 +16,8 @@ from tests.runners.distributed.conftest import Lab, stepping
 from tests.runners.distributed.ranks import Ranks
 from tests.shutdown.compare_runs import differences
 
+pytestmark = pytest.mark.slow
+
 
 def random_run(lab: Lab, name: str, ranks: int = 2, act: str = "", changes: str = "") -> Any:
     return lab.run(name, ranks, f"act={act!r}, {changes}", form="random_config")
@@ -36,7 +38,6 @@ def go_on_without_acting(lab: Lab, name: str, ranks: int = 2, form: str = "rando
     assert ended.codes == [0] * ranks, ended.said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_killed_rank_ends_all_at_once_and_the_run_goes_on_to_the_same_bits(
     lab: Lab, victim: int, whole: Path
@@ -59,7 +60,6 @@ def test_killed_rank_ends_all_at_once_and_the_run_goes_on_to_the_same_bits(
     assert differences(whole, lab.directory("killed")) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 3])
 def test_signal_to_any_one_rank_stops_all_at_the_same_step_and_saves_it(
     lab: Lab, rank: int, whole_of_four: Path
@@ -76,7 +76,6 @@ def test_signal_to_any_one_rank_stops_all_at_the_same_step_and_saves_it(
     assert differences(whole_of_four, lab.directory("stopped")) == []
 
 
-@pytest.mark.slow
 def test_gradients_are_added_up_in_the_same_order_after_a_resume(lab: Lab) -> None:
     assert lab.run("whole", 4, form="crossed_config").codes == [0] * 4
     assert lab.run("stopped", 4, "act='SIGTERM 1 4'", form="crossed_config").codes == [75] * 4
@@ -93,7 +92,6 @@ def test_signal_that_comes_in_validation_stops_all_and_keeps_the_trained_epoch(l
     assert (lab.directory("stopped") / "epoch_0" / "trained.pt").exists()
 
 
-@pytest.mark.slow
 def test_error_of_one_rank_is_told_by_the_first_one_with_its_traceback_in_the_log(lab: Lab) -> None:
     ended = random_run(lab, "failed", act="raise 1 4")
     assert ended.codes == [1, 1]
@@ -109,14 +107,12 @@ def test_damaged_datapoint_of_one_rank_is_told_once(lab: Lab) -> None:
     assert ended.said[1] == ""
 
 
-@pytest.mark.slow
 def test_lost_loader_worker_is_not_taken_for_a_lost_rank(lab: Lab) -> None:
     ended = random_run(lab, "lost", act="lost 0 2")
     assert "LoaderWorkerError: a batch could not be received" in ended.said[0]
     assert "A rank of this run is gone" not in ended.said[0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("used_on", [[], [0], [1]])
 def test_parameters_without_a_gradient_are_named_before_a_step_is_taken(lab: Lab, used_on: list[int]) -> None:
     # A single step: torch alone would complain in the second one, and otherwise hang or abort.
@@ -136,7 +132,6 @@ def test_error_that_all_ranks_share_is_told_once(lab: Lab) -> None:
     assert ended.said[1] == ""
 
 
-@pytest.mark.slow
 def test_other_number_of_ranks_is_refused_because_a_step_would_be_another_one(lab: Lab) -> None:
     assert random_run(lab, "run", act="SIGTERM 0 3").codes == [75, 75]
     path = lab.directory("run") / "config.json"
@@ -185,7 +180,6 @@ def test_step_with_a_nan_on_one_rank_is_left_out_by_all_and_can_be_computed_agai
     assert 0 < replay(content, task, [model, criterion], RandomState(device)) < 2
 
 
-@pytest.mark.slow
 def test_one_monitor_per_machine(lab: Lab) -> None:
     path = lab.config("watched", f"monitor=noted_monitor({str(lab.folder)!r})")
     ended = Ranks(4, path, lab.folder, nodes=2).end()

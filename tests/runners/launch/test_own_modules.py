@@ -12,6 +12,8 @@ import pytest
 from tests.runners.conftest import REPOSITORY
 from tests.runners.run_directory.test_interrupted import numbers
 
+pytestmark = pytest.mark.slow
+
 # No PYTHONPATH: the folder of the configuration is found without it.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 ENVIRONMENT.pop("PYTHONPATH", None)

@@ -32,6 +32,7 @@ def saver(tmp_path: Path) -> Iterator[Saver]:
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_bits_are_those_of_a_run_that_writes_at_once(make_toy: Callable[[str], Toy]) -> None:
     at_once, beside = make_toy("at_once"), make_toy("beside")
     at_once.run(runner(every_steps=1))

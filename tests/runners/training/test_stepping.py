@@ -41,6 +41,7 @@ def loader(batch_size: int) -> str:
     )
 
 
+@pytest.mark.slow
 def test_plain_stepping_has_the_bits_of_none(make_toy: Callable[[str], Toy]) -> None:
     plain, given = make_toy("plain"), make_toy("given")
     plain.run()

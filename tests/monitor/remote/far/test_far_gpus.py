@@ -11,6 +11,8 @@ from pylon.monitor.remote.far import Tier, gpus
 from pylon.monitor.status import Absence
 from tests.monitor.remote.far.far_shell import SHELLS, FarShell, script_with
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 GPU_0 = "GPU-00000000-aaaa-bbbb-cccc-dddddddddddd"
 GPU_1 = "GPU-00000001-aaaa-bbbb-cccc-dddddddddddd"
@@ -74,7 +76,6 @@ def test_parts_of_a_divided_gpu_are_listed() -> None:
     ]
 
 
-@pytest.mark.slow
 def test_one_that_takes_long_is_waited_for() -> None:
     with far_shell("slow") as far:
         far_status(far)
@@ -83,7 +84,6 @@ def test_one_that_takes_long_is_waited_for() -> None:
         far.status_when(lambda status: status.gpu.gpus, within_s=20)
 
 
-@pytest.mark.slow
 @every_shell
 def test_one_that_hangs_is_named_and_taken_along(shell, monkeypatch) -> None:
     monkeypatch.setattr(gpus, "_FIRST_ANSWER_S", 0.5)
