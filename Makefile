@@ -3,7 +3,7 @@
 #   make test T=path   one file, folder or test
 PYLON_DATASETS ?= datasets
 export PYLON_DATASETS
-# Most tests wait for processes, not for processors.
+# Most tests wait for processes, not for processors; the quick ones do not.
 TEST_PROCESSES ?= 3
 IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile
 
@@ -20,7 +20,7 @@ test:
 
 quick:
 	@scripts/environment.sh test
-	.venv/bin/python -m pytest -m "not slow" $(if $(T),$(T),$(IN_PARALLEL))
+	.venv/bin/python -m pytest -m "not slow" $(if $(T),$(T),-n 2 --dist loadfile)
 
 check:
 	@scripts/environment.sh test

@@ -1,6 +1,7 @@
 """Imports go one way: main -> runners -> {data, models, criteria, metrics} and monitor's public names."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,12 +28,16 @@ ALLOWED = {
 SHARED_FIGURES = ("host_figures", "gpu_figures", "cgroup.files", "cgroup.figures")
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@functools.cache
+def imports_of(path: Path) -> tuple[str, ...]:
+    """The modules that a file imports, also inside functions."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or "." * node.level
+            found.append(node.module or "." * node.level)
+    return tuple(found)
 
 
 def owner(name: str) -> str:

@@ -18,6 +18,8 @@ from pylon.data.change_detection import AirChangeDataset
 from pylon.data.change_detection.air_change_files import find_files
 from pylon.data.change_detection.demo import Scene, draw_scene, write, write_demo
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -67,7 +69,6 @@ def test_files_follow_from_the_seed_to_the_last_bit(tmp_path: Path, flat_scenes:
     assert all(one[path] != other[path] for path in one if "im1" in path.lower())
 
 
-@pytest.mark.slow
 def test_it_is_the_layout_of_the_benchmark_with_its_oddities(demo_root: Path) -> None:
     files = find_files(demo_root)
     assert [path.name for path in files[4]] == ["im1.bmp", "im2.BMP", "gt.bmp"]
@@ -88,7 +89,6 @@ def test_it_is_the_layout_of_the_benchmark_with_its_oddities(demo_root: Path) ->
     }
 
 
-@pytest.mark.slow
 def test_benchmark_class_reads_all_three_splits(demo_root: Path) -> None:
     for split, count in (("train", 3744), ("val", 12), ("test", 12)):
         dataset = AirChangeDataset(demo_root, split, holdout_corner=True)
@@ -96,7 +96,6 @@ def test_benchmark_class_reads_all_three_splits(demo_root: Path) -> None:
         assert set(dataset[0]["labels"]["change_map"].unique().tolist()) <= {0, 1}
 
 
-@pytest.mark.slow
 def test_every_pair_has_a_plausible_share_of_change(demo_root: Path) -> None:
     for _, _, label in find_files(demo_root):
         with Image.open(label) as truth:
@@ -181,7 +180,6 @@ def generating(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-@pytest.mark.slow
 def test_sigkill_leaves_no_half_data_set_and_the_next_call_cleans_up(
     generating: subprocess.Popen[bytes], tmp_path: Path, flat_scenes: None
 ) -> None:
@@ -193,7 +191,6 @@ def test_sigkill_leaves_no_half_data_set_and_the_next_call_cleans_up(
     assert len(AirChangeDataset(tmp_path / "demo", "test")) == 12
 
 
-@pytest.mark.slow
 def test_concurrent_callers_build_once_and_both_find_it_whole(tmp_path: Path) -> None:
     code = (
         "import sys, time, numpy, pathlib\n"
@@ -224,7 +221,6 @@ def test_concurrent_callers_build_once_and_both_find_it_whole(tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == [".demo.lock", "demo"]
 
 
-@pytest.mark.slow
 def test_command_line_says_what_it_found(demo_root: Path) -> None:
     done = subprocess.run(
         command(demo_root, "--seed", "5"),
@@ -239,7 +235,6 @@ def test_command_line_says_what_it_found(demo_root: Path) -> None:
     assert json.loads((demo_root / "demo.json").read_text())["seed"] == 5
 
 
-@pytest.mark.slow
 def test_command_line_refuses_a_foreign_folder_with_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         command(tmp_path), cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False

@@ -14,6 +14,8 @@ import pytest
 from tests.faults.harness import marked, wait_until
 from tests.monitor.nvml_stand_in import StandIn
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 MARK = "PYLON_TEST_MARK"
 
@@ -91,7 +93,6 @@ def test_machine_without_a_driver_is_shown_without_an_error() -> None:
     assert done.stdout.splitlines()[-1].startswith("GPU")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -142,7 +143,6 @@ def test_reader_that_has_gone_is_no_error(unbuffered: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.slow
 def test_hung_driver_costs_its_time_limit_and_the_rest_is_shown(driver: StandIn) -> None:
     driver.behave("hang nvmlInitWithFlags")
     begun = time.monotonic()
@@ -156,7 +156,6 @@ def test_hung_driver_costs_its_time_limit_and_the_rest_is_shown(driver: StandIn)
     wait_until(lambda: not list(marked("test-cli-hung")), 2, "no process is left")
 
 
-@pytest.mark.slow
 def test_hung_driver_is_told_to_programs(driver: StandIn) -> None:
     driver.behave("hang nvmlInitWithFlags")
     done = once("once", "--json", "--timeout-s", "2", environment=driver.environment)
@@ -166,7 +165,6 @@ def test_hung_driver_is_told_to_programs(driver: StandIn) -> None:
     assert all(seen["status"] is None for seen in content["gpu"].values())
 
 
-@pytest.mark.slow
 def test_watch_shows_a_hung_driver_in_the_state(driver: StandIn) -> None:
     driver.behave("hang nvmlInitWithFlags")
     # Readings may take 5 s; after that their process is replaced, and hangs again.

@@ -17,6 +17,8 @@ from tests.runners.run_directory.test_initial_weights import UNUSABLE
 from tests.runners.run_directory.test_interrupted import failing
 from tests.runners.toy import toy_config
 
+pytestmark = pytest.mark.slow
+
 OF_TOY = """
 from pylon.runners import SupervisedSingleTaskEvaluator, evaluation_of
 config = evaluation_of(config, SupervisedSingleTaskEvaluator, checkpoint={checkpoint!r}{more})
@@ -57,7 +59,6 @@ config['model']['class'] = Drawing
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "added"),
     [
@@ -105,7 +106,6 @@ def test_shares_what_both_take_and_nothing_else(tmp_path: Path) -> None:
     assert training["test_dataset"]["args"]["split"] == "test", "a change of one must not change the other"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("make", "words"), UNUSABLE)
 def test_checkpoint_that_cannot_be_used_is_exit_code_4_and_one_message(
     make_toy: Callable[[str], Toy],
@@ -209,7 +209,6 @@ def test_finished_evaluation_is_recognised(toy: Toy) -> None:
     assert "this run is finished (test f1_changed" in (first.directory / "train.log").read_text()
 
 
-@pytest.mark.slow
 def test_stopped_evaluation_is_exit_code_75_and_begins_anew(make_toy: Callable[[str], Toy]) -> None:
     toy, other = make_toy("training"), make_toy("evaluation")
     toy.run()
