@@ -20,7 +20,7 @@ _SHOWN = 8
 
 
 class LabelValues:
-    """Which class each number or each colour of a label file stands for.
+    """Which class each number or each colour of a label file means.
 
     Args:
         classes: by number ('0' to '65535', as the file stores it; the index in a palette image) or by colour

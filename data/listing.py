@@ -16,7 +16,7 @@ _MARKS = (
 def image_files(folder: Path) -> dict[str, Path]:
     """The image files of `folder` by name without suffix; {} if there is no such folder.
 
-    Hidden files are left out: macOS puts `._NAME.png` beside each file that it copies to a foreign volume.
+    Hidden files are left out: macOS adds `._NAME.png` to each file that it copies to a foreign volume.
 
     Raises:
         DatasetDamagedError: two differ in their suffix alone, or the folder cannot be listed.

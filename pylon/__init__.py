@@ -4,7 +4,7 @@
     from pylon.runners import SupervisedSingleTaskTrainer
     from pylon.models import HANet
 
-The packages are links to the folders beside this one, so that each has one name everywhere: in a checkout,
+The packages are links to the folders next to this one, so that each has one name everywhere: in a checkout,
 in an editable installation and in a wheel (docs/decisions/0010).
 """
 

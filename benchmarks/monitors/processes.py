@@ -36,7 +36,7 @@ class Memory:
 
 
 def marked(mark: str, leave_out: int) -> list[int]:
-    """Living processes whose environment carries `mark`, whoever has adopted them, without one of them."""
+    """Living processes whose environment carries `mark`, whatever has adopted them, without one of them."""
     return [pid for pid in _marked(mark) if pid != leave_out]
 
 

@@ -1,4 +1,4 @@
-"""What the configuration of ssh comes to for one server, whoever read it."""
+"""What the configuration of ssh comes to for one server, whichever way it was read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

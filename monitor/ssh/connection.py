@@ -108,7 +108,7 @@ class _Way:
 
     def close(self) -> None:
         """Let go of all, within a second."""
-        # From below: whoever waits for a full socket there is freed, and no farewell can block.
+        # From below: a thread that waits for a full socket there is freed, and no farewell can block.
         if self._base is not None:
             self._base.close()
         for session in self._sessions:

@@ -29,7 +29,7 @@ class ProxyCommand:
         command: goes to the user's shell, as `ssh` does it.
 
     Attributes:
-        end: our end of it; whoever takes it closes it.
+        end: our end of it; the caller closes it.
 
     Raises:
         ProxyError: it cannot be started.
@@ -67,7 +67,7 @@ class ProxyCommand:
         return self._process.pid
 
     def fileno(self) -> int:
-        """Where its standard error can be read: whoever waits for its output waits for that too."""
+        """Where its standard error can be read: a wait for its output is a wait for that too."""
         return self._errors
 
     def tidy(self) -> bool:

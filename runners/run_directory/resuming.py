@@ -39,7 +39,7 @@ def resume(
     _refuse_other_ranks(directory, world, found[1]["progress"].get("ranks", 1))
     progress = checkpoint.restore(*found, parts)
     within = f" and {progress.step} steps" if progress.step else ""
-    logger.info("going on after %d finished epochs%s", progress.epoch, within)
+    logger.info("resuming after %d finished epochs%s", progress.epoch, within)
 
     def tidy() -> None:
         refer_to_checkpoints(directory, progress)

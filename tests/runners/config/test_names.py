@@ -100,7 +100,7 @@ def test_run_directory_made_before_the_packages_were_in_pylon_is_resumed(tmp_pat
         assert f'"{old}' in names, "the run directory must have old names"
     shutil.copytree(OLD_RUN, toy.work_dir, symlinks=True)
     outcome = toy.run("criterion={'class': ToyCriterion, 'args': {'at_call': 8, 'what': 'SIGKILL'}}")
-    assert "going on after 2 finished epochs" in (toy.work_dir / "train.log").read_text()
+    assert "resuming after 2 finished epochs" in (toy.work_dir / "train.log").read_text()
     assert outcome.result["epochs"] == 3
 
     def steps(path: Path) -> list[float]:
@@ -145,5 +145,5 @@ def test_run_with_old_names_is_resumed_to_the_same_bits(make_toy: Callable[[str]
     assert '"pylon.' not in text
     again = stopped.launch_file(resolved) if by == "config.json" else stopped.launch(model)
     assert again.returncode == 0, again.stderr
-    assert "going on after" in again.stdout
+    assert "resuming after" in again.stdout
     assert numbers(stopped.work_dir) == numbers(whole.work_dir)

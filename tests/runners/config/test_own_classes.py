@@ -73,7 +73,7 @@ def test_killed_in_an_epoch_it_goes_on_to_the_same_bits_whatever_starts_the_work
     assert not (killed / "epoch_1" / "checkpoint.pt").exists(), "it must strike within the second epoch"
     ended = launch(path, killed, *options)
     assert ended.returncode == 0, ended.stderr
-    assert "going on after 1 finished epochs and 4 steps" in ended.stdout
+    assert "resuming after 1 finished epochs and 4 steps" in ended.stdout
     assert numbers(killed) == numbers(whole)
 
 

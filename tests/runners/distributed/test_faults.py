@@ -55,7 +55,7 @@ def test_killed_rank_ends_all_at_once_and_the_run_goes_on_to_the_same_bits(
     assert state_of(lab.directory("killed"))["state"] == ("running" if victim == 0 else "failed")
     go_on_without_acting(lab, "killed")
     assert (
-        "going on after 1 finished epochs and 1 steps" in (lab.directory("killed") / "train.log").read_text()
+        "resuming after 1 finished epochs and 1 steps" in (lab.directory("killed") / "train.log").read_text()
     )
     assert differences(whole, lab.directory("killed")) == []
 

@@ -81,7 +81,7 @@ def test_sigterm_to_torchrun_saves_the_step_and_the_same_command_goes_on(
     assert state(lab, "stopped") == "preempted", said(lab)
     assert "Stopped by SIGTERM" in said(lab)
     assert lab.run("stopped", 2, "pause_s=0.3", form="random_config").codes == [0, 0]
-    assert "going on after" in (lab.directory("stopped") / "train.log").read_text()
+    assert "resuming after" in (lab.directory("stopped") / "train.log").read_text()
     assert differences(whole, lab.directory("stopped")) == []
 
 
@@ -93,7 +93,7 @@ def test_torchrun_starts_killed_ranks_again_and_they_end_with_the_same_bits(
     assert agent.wait(WITHIN_S) == 0, said(lab)
     assert "A rank of this run is gone" in said(lab)
     assert not (lab.folder / "killed-fresh-1").exists(), "--fresh is for the first launch"
-    assert "going on after 1 finished epochs" in said(lab)
+    assert "resuming after 1 finished epochs" in said(lab)
     assert differences(whole, lab.directory("killed")) == []
 
 

@@ -173,7 +173,7 @@ def test_killed_run_is_resumed_by_its_resolved_configuration(tmp_path: Path) -> 
     spawn = "train_dataloader.args.multiprocessing_context=spawn"
     ended = launch(tmp_path, killed / "run" / "config.json", "--set", spawn)
     assert ended.returncode == 0, ended.stderr
-    assert "going on after 1 finished epochs" in ended.stdout
+    assert "resuming after 1 finished epochs" in ended.stdout
     assert numbers(killed / "run") == numbers(whole / "run")
     tested = launch(tmp_path, killed / "test_0.py")
     assert tested.returncode == 0, tested.stderr

@@ -76,7 +76,7 @@ def test_ended_in_the_second_stage_it_goes_on_there_to_the_same_bits(
     assert resumed.returncode == 0, resumed.stderr
     assert written(root / "first") == before, "the first stage is finished and must not run again"
     assert "this run is finished" in log(root, "first")
-    assert "going on after 1 finished epochs" in log(root, "second")
+    assert "resuming after 1 finished epochs" in log(root, "second")
     assert log(root, "second").count("starting with the weights of") == 1
     assert everything(root) == everything(whole.work_dir)
 

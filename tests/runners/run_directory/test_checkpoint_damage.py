@@ -84,7 +84,7 @@ def test_checkpoint_of_format_1_is_still_read(make_toy: Callable[[str], Toy]) ->
         path.write_bytes(as_format_1(content))
         path.with_suffix(".manifest.json").unlink()
     old.run()
-    assert "going on after 2 finished epochs" in (old.work_dir / "train.log").read_text()
+    assert "resuming after 2 finished epochs" in (old.work_dir / "train.log").read_text()
     assert numbers(old.work_dir) == numbers(whole.work_dir)
 
 

@@ -54,7 +54,7 @@ def test_sigterm_is_answered_by_a_checkpoint_of_the_very_step(
     assert len((stopped.work_dir / "metrics.jsonl").read_text().splitlines()) == call
     let_it_go_on(stopped)
     stopped.run(WORKERS)
-    assert f"going on after {epoch} finished epochs and {steps} steps" in log_of(stopped)
+    assert f"resuming after {epoch} finished epochs and {steps} steps" in log_of(stopped)
     assert numbers(stopped.work_dir) == numbers(whole.work_dir)
     assert RunDirectory(stopped.work_dir).mid_epoch_checkpoints() == []
     assert not list(stopped.work_dir.glob("epoch_*/step_*"))
@@ -83,7 +83,7 @@ def test_sigkill_costs_no_more_than_the_steps_since_the_last_save(make_toy: Call
     assert killed.launch(f"{failing(6, 'SIGKILL')}, {EVERY_STEP}").returncode == -9
     let_it_go_on(killed)
     killed.run(EVERY_STEP)
-    assert "going on after 1 finished epochs and 2 steps" in log_of(killed)
+    assert "resuming after 1 finished epochs and 2 steps" in log_of(killed)
     assert numbers(killed.work_dir) == numbers(whole.work_dir)
 
 
@@ -131,7 +131,7 @@ def test_damaged_mid_epoch_checkpoint_is_set_aside_and_the_epochs_one_used(
     saved.write_bytes(saved.read_bytes()[:-1])
     hurt.run()
     assert saved.with_suffix(".damaged").exists()
-    assert "going on after 1 finished epochs\n" in log_of(hurt)
+    assert "resuming after 1 finished epochs\n" in log_of(hurt)
     assert numbers(hurt.work_dir) == numbers(whole.work_dir)
 
 

@@ -255,7 +255,7 @@ def test_checkpoints_of_every_second_step_stay_and_a_killed_run_goes_on_from_the
     epoch, steps = divmod(call - 1, 3)
     within = f" and {steps} steps" if steps else ""
     log = (killed.work_dir / "train.log").read_text()
-    assert f"going on after {epoch} finished epochs{within}\n" in log
+    assert f"resuming after {epoch} finished epochs{within}\n" in log
     assert of_toy(killed) == of_toy(whole)
     assert numbers(killed.work_dir) == numbers(whole.work_dir)
     for name in of_toy(killed):

@@ -68,7 +68,7 @@ def test_stopped_in_an_epoch_it_goes_on_to_the_same_bits(
         run_again(configured(stopped, stepping, f"{failing(8, 'SIGTERM')}, {loader(2)}"))
     let_it_go_on(stopped)
     run_again(configured(stopped, stepping, loader(2)))
-    assert "going on after" in (stopped.work_dir / "train.log").read_text()
+    assert "resuming after" in (stopped.work_dir / "train.log").read_text()
     assert unequal(parts(whole), parts(stopped)) == []
     assert numbers(stopped.work_dir) == numbers(whole.work_dir)
 
