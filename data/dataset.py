@@ -63,7 +63,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
             )
         if split not in self.SPLITS:
             raise ValueError(f"split: {split!r}, but {type(self).__name__} has {', '.join(self.SPLITS)}.")
-        self.data_root = Path(data_root)
+        self.data_root = Path(data_root).expanduser()
         self.split = split
         self.transforms = transforms
         self.seed = seed

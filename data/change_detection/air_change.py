@@ -82,7 +82,8 @@ class AirChangeDataset(BaseDataset):
         self.crop_size = crop_size
         self.holdout_corner = holdout_corner
         self.crop_seed = crop_seed
-        self._files = find_files(Path(data_root))
+        data_root = Path(data_root).expanduser()
+        self._files = find_files(data_root)
         for path in (path for triple in self._files for path in triple):
             check_size(path, (IMAGE_WIDTH, IMAGE_HEIGHT))
         super().__init__(data_root, split, indices=indices, transforms=transforms, seed=seed, cache=cache)

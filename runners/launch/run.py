@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +110,20 @@ def run_config(
         return Outcome(root, result)
 
 
+def with_work_dir(config: dict[str, Any], instead: Path | None) -> dict[str, Any]:
+    """The configuration with its run directory as text, `~` as the home directory that it means.
+
+    Args:
+        config: may lack `work_dir`, or have something else than a path there, which the check refuses.
+        instead: the command line's, in place of the configuration's.
+    """
+    given = config.get("work_dir") if instead is None else instead
+    if not isinstance(given, str | Path):
+        return config
+    # Without such a user the text stays as it is; Path.expanduser would raise.
+    return {**config, "work_dir": os.path.expanduser(given)}  # noqa: PTH111
+
+
 def prepared_config(loaded: dict[str, Any], path: Path, options: Options) -> dict[str, Any]:
     """Override, check, rehearse and shorten for --debug a configuration; nothing is written.
 
@@ -121,8 +136,7 @@ def prepared_config(loaded: dict[str, Any], path: Path, options: Options) -> dic
         ConfigError: with every problem found.
     """
     config = apply_overrides(loaded, options.overrides, source=path)
-    if options.work_dir is not None:
-        config = {**config, "work_dir": str(options.work_dir)}
+    config = with_work_dir(config, options.work_dir)
     check_config(config, source=path)
     rehearse(config, source=path)
     if options.debug:

@@ -19,7 +19,7 @@ from pylon.runners.config import apply_overrides, debug_config, problems_of, sho
 from pylon.runners.config.rehearsal import rehearsal_problems
 from pylon.runners.distributed import AgreedStop, World
 from pylon.runners.errors import ConfigError, ConfigProblem, PylonError
-from pylon.runners.launch.run import Options, Outcome, run_config
+from pylon.runners.launch.run import Options, Outcome, run_config, with_work_dir
 from pylon.runners.run_directory.weights import STAGE_PREFIX
 from pylon.runners.signals import StopFlag
 from pylon.runners.training.base_evaluator import BaseEvaluator
@@ -72,8 +72,7 @@ def prepared_stages(loaded: Config, path: Path, options: Options) -> dict[str, C
         ConfigError: with every problem of every stage.
     """
     config = apply_overrides(_without_directories(loaded), options.overrides, source=path)
-    if options.work_dir is not None:
-        config["work_dir"] = str(options.work_dir)
+    config = with_work_dir(config, options.work_dir)
     problems = list(dict.fromkeys(_problems(config)))
     if problems:
         raise ConfigError(path, problems)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,3 +200,30 @@ def test_bug_in_a_dataset_is_one_line_also_from_a_worker_and_its_traceback_is_in
     assert "KeyError: 'absent'" in ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr.replace("The traceback is in", "")
     assert "in _load_datapoint" in (toy.work_dir / "train.log").read_text()
+
+
+@pytest.mark.parametrize("how", ["option", "text", "Path", "set"])
+def test_tilde_is_the_home_directory(toy: Toy, tmp_path: Path, how: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    config = toy.write("epochs=1")
+    words = [*toy.command_of(config), "--debug"]
+    if how == "option":
+        words += ["--work-dir", "~/mine"]
+    elif how == "set":
+        words += ["--set", "work_dir=~/mine"]
+    else:
+        value = "'~/mine'" if how == "text" else "__import__('pathlib').Path('~/mine')"
+        config.write_text(config.read_text() + f"config['work_dir'] = {value}\n")
+    done = subprocess.run(
+        words,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (home / "mine.debug/config.json").exists()
+    assert not (tmp_path / "~").exists()
