@@ -65,6 +65,12 @@ clean() {
     esac
 }
 
+# name: of process $1, with its line breaks. Fails if it is gone.
+name_of() {
+    name=
+    while IFS= read -r part; do name=$name${name:+$nl}$part; done < "$PROC/$1/comm"
+}
+
 # uid, user: owner of process $1; '-' if unknown.
 owner_of() {
     uid=-
@@ -103,6 +109,14 @@ ask_to_finish() {
     fi
 }
 
+# The command $@ without an end: if it fails, it starts again.
+kept_up() {
+    while :; do
+        ("$@")
+        sleep "$SLOW_S" || return
+    done
+}
+
 # nvidia-smi, whose pid goes into the pipe behind descriptor 5 under the name $1. In a subshell: it becomes that.
 run_smi() {
     exec sh -c 'printf "%s %s\n" "$1" "$$" >&5; shift; ulimit -S -d "$(ulimit -H -d)"; exec nvidia-smi "$@" 2>&1 5>&-' smi "$@"
@@ -129,7 +143,7 @@ forward() {
             *processes*)
                 if [ -z "$top" ]; then
                     top=1
-                    top_half < /dev/null &
+                    kept_up top_half < /dev/null &
                 fi
                 ;;
             esac
@@ -219,7 +233,7 @@ gpu_half() {
                 apps=1
                 divided=
                 case $out in *', Enabled') divided=1 ;; esac
-                apps_half "$divided" &
+                kept_up apps_half "$divided" &
             fi
             run_smi gp --query-gpu="$fields" --format=csv,noheader,nounits --loop-ms="$1" | relay_gpus
             ;;
@@ -253,7 +267,7 @@ apps_half() {
                 case $pids_are_ours$pid in
                 1*[!0-9]* | 1) ;;
                 1*)
-                    IFS= read -r name < "$PROC/$pid/comm"
+                    name_of "$pid"
                     owner_of "$pid"
                     ;;
                 esac
@@ -327,9 +341,12 @@ top_half() {
         set -f
         for folder do
             pid=${folder##*/}
-            IFS= read -r line < "$folder/stat" || continue
+            # A name may hold line breaks: the figures are in the last line.
+            line=
+            while IFS= read -r next; do line=$next; done < "$folder/stat" || continue
             set -- ${line##*) }
-            case $#$pid in *[!0-9]* | [0-9] | 1[0-9] | 2[01]) continue ;; esac
+            [ $# -ge 22 ] || continue
+            case $pid${12}${13}${20}${22} in *[!0-9]*) continue ;; esac
             ticks=$((${12} + ${13}))
             eval "before=\$seen_$pid"
             eval "seen_$pid=\${20}:$ticks"
@@ -362,8 +379,7 @@ top_half() {
             case " $chosen " in *" ${item#*:} "*) ;; *) chosen="$chosen ${item#*:}" ;; esac
         done
         for pid in $chosen; do
-            name=
-            IFS= read -r name < "$PROC/$pid/comm" || continue
+            name_of "$pid" || continue
             owner_of "$pid"
             clean "$name" 32
             eval "set -- \$figures_$pid"
