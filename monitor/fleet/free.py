@@ -28,8 +28,13 @@ class FreeGPUs:
     age_s: float
 
     def visible_devices(self, count: int) -> str:
-        """CUDA_VISIBLE_DEVICES for the first `count`, by UUID: numbers depend on CUDA_DEVICE_ORDER."""
-        return ",".join(gpu.uuid for gpu in self.gpus[:count])
+        """CUDA_VISIBLE_DEVICES for the first `count`.
+
+        By UUID: numbers depend on CUDA_DEVICE_ORDER. CUDA takes no other kind of name: by number then.
+        """
+        return ",".join(
+            gpu.uuid if gpu.uuid.startswith("GPU-") else str(gpu.index) for gpu in self.gpus[:count]
+        )
 
 
 def find_free_gpus(snapshot: SystemSnapshot, gpus: int = 1, memory_bytes: int = 0) -> list[FreeGPUs]:

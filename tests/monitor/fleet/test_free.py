@@ -73,6 +73,12 @@ def test_server_without_gpus_is_known_to_have_none() -> None:
     assert unknown_servers(snapshot(), {"one": "one"}) == ["one"]
 
 
+def test_gpu_without_a_name_that_cuda_takes_is_named_by_its_number() -> None:
+    nameless = dataclasses.replace(gpu(1), uuid="index:1")
+    (found,) = find_free_gpus(snapshot(one=gpus(gpu(0, used_gib=0.1), nameless)), gpus=2)
+    assert found.visible_devices(2) == "GPU-0,1"
+
+
 @pytest.mark.parametrize("wrong", [{"gpus": 0}, {"memory_bytes": -1}])
 def test_arguments_out_of_range(wrong: dict[str, int]) -> None:
     with pytest.raises(MonitorSettingError):

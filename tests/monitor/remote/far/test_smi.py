@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon.monitor.remote.far import far_script
+from pylon.monitor.remote.far.gpu_users import gpu_process
 from pylon.monitor.remote.far.sections import MalformedError
 from pylon.monitor.remote.far.smi import (
     SMI_FIELDS,
     absence_of,
     gpu_figures,
-    gpu_process,
     mig_instances,
 )
 from pylon.monitor.status import Absence

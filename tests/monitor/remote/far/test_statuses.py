@@ -253,7 +253,7 @@ def test_no_driver_after_there_was_one_is_a_loss() -> None:
 
 def test_processes_that_are_told_rarely_stay_until_they_are_old() -> None:
     statuses = RemoteStatuses(3)
-    apps = ("at 99.0", f"0\troot\tpython\t{GPU}, 7, 30, python")
+    apps = ("at 99.0 0", f"0\troot\tpython\t{GPU}, 7, 30, python")
     statuses.build(gpu_frame(100.0, FIELDS, line(99.9), apps=apps), 0.0)
     sample = statuses.build(gpu_frame(110.0, line(109.9)), 1.0).gpu.gpus[0]
     assert [one.pid for one in sample.processes] == [7]
@@ -307,7 +307,7 @@ def test_one_changed_character_costs_one_section_at_most(name, number, place, ch
     good = gpu_frame(
         *(100.0, FIELDS, line(99.9)),
         devices=DEVICES,
-        apps=("at 99.0", f"0\troot\tpython\t{GPU}, 7, 30, python"),
+        apps=("at 99.0 0", f"0\troot\tpython\t{GPU}, 7, 30, python"),
     )
     lines = list(good.sections.get(name, ("",)))
     text = lines[number % len(lines)]
