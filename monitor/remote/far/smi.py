@@ -7,7 +7,7 @@ from typing import Any
 
 from pylon.monitor.collectors.gpu_figures import Figures
 from pylon.monitor.remote.far.sections import MalformedError, whole
-from pylon.monitor.status.gpu import MIGInstance, smi_fields
+from pylon.monitor.status.gpu import COMPUTE_MODES, MIGInstance, smi_fields
 from pylon.monitor.status.throttling import throttle_names
 from pylon.monitor.status.values import Absence, Side
 
@@ -79,6 +79,12 @@ def _switch(word: str) -> bool:
     return word == "Enabled"
 
 
+def _compute_mode(word: str) -> str:
+    if word.lower() not in COMPUTE_MODES:
+        raise MalformedError(word)
+    return word.lower()
+
+
 def _bits(word: str) -> int:
     if re.fullmatch(r"0x[0-9a-fA-F]{1,16}", word) is None:
         raise MalformedError(word)
@@ -107,6 +113,7 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "ecc_corrected_errors": whole,
     "ecc_uncorrected_errors": whole,
     "persistence_mode": _switch,
+    "compute_mode": _compute_mode,
     "mig_enabled": _switch,
 }
 _KEY = ("index", "uuid")

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from pylon.monitor import Absence, MonitorSettingError, find_free_gpus
-from pylon.monitor.fleet.free import unknown_servers, why_not_free
+from pylon.monitor.cli.free import few_line
+from pylon.monitor.fleet.free import gpus_not_free, unknown_servers, why_not_free
 from tests.monitor.statuses import GIB, gpu, gpus, process, seen, snapshot
 
 
@@ -23,6 +24,9 @@ def test_idle_gpu_is_free() -> None:
         ({"processes": (), "processes_left_out": 3}, "in use"),
         ({"processes": None}, "not known who uses it"),
         ({"mig_enabled": True}, "divided"),
+        ({"compute_mode": "prohibited"}, "compute mode"),
+        ({"processes": None, "absent": {"processes": Absence.DENIED}}, "(denied)"),
+        ({"memory_used_bytes": None, "absent": {"memory_used_bytes": Absence.UNSUPPORTED}}, "shares"),
         ({"memory_used_bytes": None}, "not known"),
         ({"memory_total_bytes": None}, "not known"),
         ({"memory_used_bytes": 60 * GIB, "processes": (process(of_run=True),)}, "not enough"),
@@ -66,6 +70,58 @@ def test_what_is_not_known_now_is_never_free(observation: Any) -> None:
     known = dataclasses.replace(snapshot(one=gpus()), gpu={"one": observation})
     assert find_free_gpus(known) == []
     assert unknown_servers(known, {"one": "one"}) == ["one"]
+
+
+UNIFIED = {
+    "memory_used_bytes": None,
+    "memory_total_bytes": None,
+    "absent": {"memory_used_bytes": Absence.UNSUPPORTED},
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_free"),
+    [
+        (UNIFIED, True),
+        (UNIFIED | {"utilization_percent": 5.0}, False),
+        (UNIFIED | {"utilization_percent": None}, False),
+        (UNIFIED | {"processes": (process(),)}, False),
+        (UNIFIED | {"absent": {"memory_used_bytes": Absence.DENIED}}, False),
+    ],
+)
+def test_gpu_that_shares_the_machines_memory_is_free_for_a_job_without_a_bound(
+    fields: dict[str, Any], is_free: bool
+) -> None:
+    now = snapshot(one=gpus(gpu(**fields)))
+    assert bool(find_free_gpus(now)) is is_free
+    assert find_free_gpus(now, memory_bytes=1) == []
+
+
+def test_each_gpu_that_is_not_free_has_its_reason() -> None:
+    shown = snapshot(
+        one=gpus(gpu(), gpu(1, processes=(process(),)), gpu(2, processes=None)),
+        two=gpus(absence=Absence.UNSUPPORTED, error="nvidia-smi: not found"),
+        three=gpus(absence=Absence.HUNG),
+    )
+    found = gpus_not_free(shown, dict.fromkeys(["one", "two", "three", "four"], ""))
+    assert [(one.server, one.gpu and one.gpu.index, one.reason, one.known) for one in found] == [
+        ("one", 1, "in use by alice", True),
+        ("one", 2, "not known who uses it", False),
+        ("two", None, "no GPU (nvidia-smi: not found)", True),
+        ("three", None, "GPUs are not known (hung)", False),
+        ("four", None, "GPUs are not known (starting)", False),
+    ]
+
+
+def test_a_server_with_too_few_free_gpus_is_named() -> None:
+    (found,) = find_free_gpus(snapshot(one=gpus(gpu(), gpu(1))))
+    assert few_line(found, 4) == "one: 2 free, expected 4 on one server"
+
+
+@pytest.mark.parametrize(("wanted", "is_unknown"), [(1, False), (2, True), (3, False)])
+def test_a_server_is_unknown_if_gpus_that_are_not_known_would_make_enough(wanted, is_unknown) -> None:
+    shown = snapshot(one=gpus(gpu(), gpu(1, processes=None), gpu(2, processes=(process(),))))
+    assert (unknown_servers(shown, {"one": "one"}, wanted) == ["one"]) is is_unknown
 
 
 def test_server_without_gpus_is_known_to_have_none() -> None:
