@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pylon.monitor.remote.far.sections import Lines, MalformedError, decimal, whole
 from pylon.monitor.remote.far.smi import GPUFigures, gpu_figures
 
+MOST_GPUS = 64
+"""The script sends no more, and no server has more: what names others in each frame does not fill memory."""
+
 
 @dataclass(slots=True)
 class GPUSection:
@@ -41,7 +44,7 @@ def gpu_section(lines: Lines) -> GPUSection:
         at, _, content = rest.partition(" ")
         if name == "fields":
             section.queried = tuple(rest.split(","))
-        elif name == "gpu":
+        elif name == "gpu" and len(section.lines) < MOST_GPUS:
             section.lines.append((clock(at), content))
         elif name == "words":
             section.message_s, section.message = clock(at), content or None

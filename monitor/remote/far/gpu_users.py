@@ -12,6 +12,8 @@ from pylon.monitor.status.values import Absence, Side
 _PROCESSES_STALE_S = 60.0
 # Exit statuses with which the list is whole; 14 warns of a damaged infoROM.
 _WHOLE_STATUSES = ("0", "14")
+# The script sends 256 programs and 128 lines of parts at most.
+_MOST_LINES = 400
 _NO_PROCESSES = "no running processes"
 _NO_LISTS = ("not supported", "not a valid field")
 
@@ -58,7 +60,7 @@ def gpu_users(lines: Lines | None, uptime_s: float) -> GPUUsers | Absence:
     if lines is None:
         return Absence.STARTING
     head = lines[0].split() if lines else []
-    if len(head) != 3 or head[0] != "at":
+    if len(head) != 3 or head[0] != "at" or len(lines) > _MOST_LINES:
         return Absence.UNREACHABLE
     try:
         at_s = clock(head[1])

@@ -10,7 +10,7 @@ from pylon.monitor.collectors.gpu_figures import (
     put_users,
 )
 from pylon.monitor.remote.far.frames import Frame
-from pylon.monitor.remote.far.gpu_sections import GPUSection, figures_of, gpu_section
+from pylon.monitor.remote.far.gpu_sections import MOST_GPUS, GPUSection, figures_of, gpu_section
 from pylon.monitor.remote.far.gpu_users import GPUUsers, gpu_users
 from pylon.monitor.remote.far.sections import Lines, MalformedError
 from pylon.monitor.remote.far.smi import SMI_FIELDS, GPUFigures, absence_of
@@ -121,6 +121,11 @@ class RemoteGPUs:
                 device.read_s = at_s
                 self._windows.add(sample)
         gone = [one for uuid, one in self._devices.items() if uuid not in present]
+        excess = max(0, len(self._devices) - MOST_GPUS)
+        for device in gone[:excess]:
+            del self._devices[device.uuid]
+            self._windows.forget(device.uuid)
+        gone = gone[excess:]
         there = sorted(present.values(), key=lambda one: one.index or 0)
         return there + [self._absent_sample(one, Absence.LOST) for one in gone]
 

@@ -18,6 +18,8 @@ Lines = tuple[str, ...]
 TICKS_PER_S = 100.0
 _SECTOR_BYTES = 512
 _MOST_DIGITS = 20
+_SYSTEM_NAMES = ("hostname", "kernel", "boot")
+_MOST_NAME_CHARACTERS = 255
 _PAGE_BYTES = range(512, 2**24)
 
 
@@ -153,8 +155,11 @@ def devices(lines: Lines) -> Devices:
 
 
 def system(lines: Lines) -> dict[str, str]:
-    """Name of the host, its kernel, and the identity of its present run ('boot')."""
-    return {name: value for name, _, value in (line.partition(" ") for line in lines) if value}
+    """Name of the host, its kernel, and the identity of its present run; no other lines."""
+    found = (line.partition(" ") for line in lines)
+    return {
+        name: value[:_MOST_NAME_CHARACTERS] for name, _, value in found if value and name in _SYSTEM_NAMES
+    }
 
 
 def top_processes(lines: Lines) -> tuple[float | None, tuple[TopProcess, ...]]:

@@ -14,6 +14,7 @@ from pylon.monitor.status.values import Absence, Side
 _MIB = 2**20
 _MHZ = 1e6
 _MOST_INDEX_DIGITS = 3
+_MOST_CHARACTERS = 128
 
 # Texts in place of a value, in lower case. Others ('Unknown Error', 'ERR!') only mean that there is none.
 _REASONS = {
@@ -54,7 +55,7 @@ class GPUFigures(Figures):
 
 
 def _text(word: str) -> str:
-    return word
+    return word[:_MOST_CHARACTERS]
 
 
 def _number(unit: float, *names: str) -> Callable[[str], float]:

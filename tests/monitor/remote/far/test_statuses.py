@@ -1,6 +1,9 @@
 """Frames made by hand, as statuses: rates of the far clock, reasons for absence, and restarts."""
 
+import gc
 import math
+import time
+import types
 
 import pytest
 from hypothesis import given
@@ -260,6 +263,50 @@ def test_processes_that_are_told_rarely_stay_until_they_are_old() -> None:
     assert sample.others_memory_used_bytes == 30 * 2**20
     sample = statuses.build(gpu_frame(300.0, line(299.9)), 2.0).gpu.gpus[0]
     assert sample.absent["processes"] is Absence.HUNG
+
+
+def test_names_that_change_in_each_frame_are_not_kept() -> None:
+    statuses = RemoteStatuses(3)
+    kept: list[int] = []
+    for number in range(20):
+        first, uptime_s = number * 100, 100.0 + number
+        lines = [line(uptime_s, f"GPU-{first + one:08}", one) for one in range(100)]
+        names = [f"name{number}-{one} value{number}-{one}" for one in range(100)]
+        system = ("hostname far", "kernel " + "k" * 9999, *names)
+        status = statuses.build(gpu_frame(uptime_s, FIELDS, *lines, system=system), number)
+        assert len(status.gpu.gpus) <= 64
+        kept.append(objects_below(statuses))
+    assert kept[-1] - kept[9] < 100, f"objects after each frame: {kept}"
+    assert (status.hostname, len(status.kernel)) == ("far", 255)
+
+
+def test_a_gpu_that_is_gone_stays_while_there_is_room() -> None:
+    statuses = RemoteStatuses(3)
+    statuses.build(gpu_frame(100.0, FIELDS, line(99.9), line(99.9, OTHER, 1)), 0.0)
+    full = [line(109.9, f"GPU-{one:08}", one) for one in range(63)]
+    gpu = statuses.build(gpu_frame(110.0, FIELDS, *full), 1.0).gpu
+    assert len(gpu.gpus) == 64
+    assert (gpu.gpus[-1].uuid, gpu.gpus[-1].absent["power_w"]) == (OTHER, Absence.LOST)
+
+
+def test_a_control_group_of_many_lines_takes_no_long_time() -> None:
+    lines = ("version 2", "memory.current 1000", *("cpu.stat usage_usec 1" for _ in range(80_000)))
+    begun_s = time.process_time()
+    sample = RemoteStatuses(3).build(frame(cgroup=lines), 0.0).cpu.sample
+    assert time.process_time() - begun_s < 0.5
+    assert sample.cgroup.memory_used_bytes == 1000
+
+
+def objects_below(holder: object) -> int:
+    """How many objects it keeps, itself and all that it refers to."""
+    seen: dict[int, object] = {}
+    left = [holder]
+    while left:
+        one = left.pop()
+        if id(one) not in seen and not isinstance(one, type | types.ModuleType):
+            seen[id(one)] = one
+            left += gc.get_referents(one)
+    return len(seen)
 
 
 def test_every_field_has_a_value_or_a_reason() -> None:
