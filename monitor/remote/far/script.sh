@@ -553,7 +553,8 @@ devices_section() {
         [ -e "$folder" ] || continue
         clean "${folder##*/}" 64
         real=0
-        [ -e "$folder/device" ] && real=1
+        # A card whose master is one too passes its traffic on to that.
+        [ -e "$folder/device" ] && [ ! -e "$folder/master/device" ] && real=1
         case $folder in
         "$SYS"/block/loop* | "$SYS"/block/ram*) ;;
         "$SYS"/block/*)

@@ -92,6 +92,28 @@ def test_without_real_devices_others_stand_in() -> None:
     assert sample.absent["disk_read_bytes_per_s"] is Absence.UNSUPPORTED
 
 
+def test_paths_to_a_disk_are_not_counted_again() -> None:
+    statuses = RemoteStatuses(3)
+    devices = ("disk nvme0n1 1", "disk nvme0c0n1 1")
+    for uptime_s, sectors in ((100.0, 10), (101.0, 18)):
+        counts = f"1 0 {sectors} 5 1 0 {sectors} 5 0 5 5"
+        disks = (f"nvme0n1 {counts}", f"nvme0c0n1 {counts}")
+        sample = statuses.build(frame(uptime_s, devices=devices, disk=disks), uptime_s).cpu.sample
+    assert sample.disk_read_bytes_per_s == 8 * 512
+
+
+def test_a_clock_that_stands_still_gives_no_rates_and_is_a_reason() -> None:
+    statuses = RemoteStatuses(3)
+    for received_s in (0.0, 1.0, 2.0):
+        status = statuses.build(gpu_frame(0.0, FIELDS, line(0.0), devices=DEVICES), received_s)
+    assert status.far_uptime_s is None
+    for name in ("cpu_percent", "net_sent_bytes_per_s", "disk_read_bytes_per_s"):
+        assert status.cpu.sample.absent[name] is Absence.UNSUPPORTED
+    assert status.gpu.absence is Absence.UNSUPPORTED
+    status = statuses.build(frame(5.0), 3.0)
+    assert status.far_uptime_s == 5.0
+
+
 def test_a_counter_that_went_back_starts_again() -> None:
     statuses = RemoteStatuses(3)
     statuses.build(frame(100.0, devices=DEVICES, net=net(1000, 1000)), 0.0)
