@@ -38,10 +38,10 @@ class Utilisation(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Bytes."""
+    """Bytes; what is used and available is None if the kernel is too old to report it."""
 
-    used: int
-    available: int
+    used: int | None
+    available: int | None
     total: int
 
 
@@ -228,6 +228,8 @@ def host_sample(
     memory = value_or_none(
         absent, readings.memory, "memory_used_bytes", "memory_available_bytes", "memory_total_bytes"
     )
+    if memory is not None and memory.available is None:
+        absent |= dict.fromkeys(("memory_used_bytes", "memory_available_bytes"), Absence.UNSUPPORTED)
     swap = value_or_none(absent, readings.swap, "swap_used_bytes", "swap_total_bytes")
     return CPUSample(
         monotonic_s=times_s[0],

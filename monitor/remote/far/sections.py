@@ -94,12 +94,12 @@ def _meminfo(lines: Lines) -> dict[str, int]:
 
 
 def memory(lines: Lines) -> Memory | Absence:
-    """/proc/meminfo; UNSUPPORTED if the kernel is too old to report what is available."""
+    """/proc/meminfo."""
     found = _meminfo(lines)
     total, available = found.get("MemTotal"), found.get("MemAvailable")
-    if total is None or available is None:
+    if total is None:
         return Absence.UNSUPPORTED
-    return Memory(max(0, total - available), available, total)
+    return Memory(None if available is None else max(0, total - available), available, total)
 
 
 def swap(lines: Lines) -> Swap | Absence:

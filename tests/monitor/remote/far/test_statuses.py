@@ -156,8 +156,9 @@ def test_a_section_that_makes_no_sense_costs_its_own_fields() -> None:
     assert sample.absent["cpu_percent"] is Absence.STARTING
     old = frame(meminfo=("MemTotal: 5 kB", "SwapTotal: 1 kB", "SwapFree: 1 kB"))
     sample = RemoteStatuses(3).build(old, 0.0).cpu.sample
-    assert sample.absent["memory_used_bytes"] is Absence.UNSUPPORTED
-    assert sample.swap_used_bytes == 0
+    for name in ("memory_used_bytes", "memory_available_bytes"):
+        assert (getattr(sample, name), sample.absent[name]) == (None, Absence.UNSUPPORTED)
+    assert (sample.memory_total_bytes, sample.swap_used_bytes) == (5 * 1024, 0)
 
 
 def test_the_clock_offset_is_taken_in_the_middle_of_the_round_trip() -> None:
