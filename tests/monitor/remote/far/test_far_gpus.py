@@ -1,4 +1,4 @@
-"""nvidia-smi in all its moods: the host's figures flow on, and the GPUs say what is wrong."""
+"""nvidia-smi in all its moods: the host's figures flow on, and the GPUs report what is wrong."""
 
 import os
 import signal
@@ -81,7 +81,7 @@ DEAD = "Unable to determine the device handle for GPU0000:18:00.0: Unknown Error
 
 @every_shell
 @pytest.mark.parametrize("stream", ["FAKE_BEFORE", "FAKE_ERROR"])
-def test_words_beside_figures_do_not_end_them(shell, stream, monkeypatch) -> None:
+def test_messages_among_figures_do_not_end_them(shell, stream, monkeypatch) -> None:
     monkeypatch.setattr(gpus, "_SHORTEST_STALL_S", 0.5)
     # Three lines in each round: more than 64 come before the last status.
     words = "\n".join([DEAD, "ERROR: ld.so: object 'libsite.so' cannot be preloaded: ignored.", DEAD])
@@ -97,7 +97,7 @@ def test_words_beside_figures_do_not_end_them(shell, stream, monkeypatch) -> Non
     assert "Unknown Error" in status.gpu.error
 
 
-def test_words_on_standard_error_say_why_there_are_no_figures() -> None:
+def test_messages_on_standard_error_are_the_reason_for_no_figures() -> None:
     with far_shell("no_library") as far:
         status = far.status_when(lambda status: "libnvidia-ml.so" in (status.gpu.error or ""))
     assert status.gpu.absence is Absence.UNSUPPORTED
