@@ -110,6 +110,15 @@ def test_a_line_break_in_a_process_name_hides_no_process(shell) -> None:
     assert str(os.getpid()) in names
 
 
+@every_shell
+def test_a_card_behind_another_is_not_physical(shell, tmp_path) -> None:
+    for name in ("eth0/device", "enP1/device", "enP1/master/device", "lo"):
+        (tmp_path / "class/net" / name).mkdir(parents=True)
+    with FarShell(shell, script=script_with(SYS=tmp_path)) as far:
+        devices = far.frame(Tier.SLOW).sections["devices"]
+    assert set(devices) == {"net eth0 1", "net enP1 0", "net lo 0"}
+
+
 def test_a_list_of_processes_whose_maker_ends_starts_again() -> None:
     # The first maker ends as a shell does that meets a wrong number.
     script = script_with(SLOW_S=1).replace(

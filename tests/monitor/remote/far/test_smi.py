@@ -104,6 +104,16 @@ def test_the_far_script_has_no_gap_left() -> None:
     assert f"\nMOST_TOP={MOST_PROCESSES}\n" in far_script().decode()
 
 
+@pytest.mark.parametrize(
+    ("word", "mode"),
+    [("Prohibited", "prohibited"), ("Exclusive_Process", "exclusive_process"), ("[N/A]", None), ("?", None)],
+)
+def test_the_compute_mode_is_named_as_on_this_machine(word, mode) -> None:
+    figures = gpu_figures(("index", "uuid", "compute_mode"), f"0, {GPU}, {word}")
+    assert figures.values.get("compute_mode") == mode
+    assert (mode is None) is ("compute_mode" in figures.absent)
+
+
 def test_driver_550_reports_the_memory_temperature_of_hbm() -> None:
     queried = ("index", "uuid", "temperature.gpu", "temperature.memory")
     figures = gpu_figures(queried, f"0, {GPU}, 45, 61")
