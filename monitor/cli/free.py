@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 from pylon.monitor.cli.commands import NONE_FREE, above_zero, added_parser, at_least_one, from_zero
 from pylon.monitor.cli.options import ServerChoice, add_server_options
 from pylon.monitor.cli.signals import Signals
-from pylon.monitor.cli.waiting import wait_for_all
-from pylon.monitor.fleet.free import FreeGPUs, find_free_gpus, free_bytes, unknown_servers
+from pylon.monitor.cli.waiting import gpus_have_answered, wait_for_all
+from pylon.monitor.fleet.free import (
+    FreeGPUs,
+    NotFree,
+    find_free_gpus,
+    free_bytes,
+    gpus_not_free,
+    unknown_servers,
+)
+from pylon.monitor.status import Absence
 from pylon.monitor.system import SystemSnapshot
 from pylon.monitor.text import printable
 from pylon.monitor.views.table import trouble_lines
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
 _GIB = 2**30
 _INTERVAL_S = 1.0
 _TIMEOUT_S = 30.0
+# Reasons for an unknown list of processes that may be gone at the next reading.
+_MAY_CHANGE = (Absence.HUNG, Absence.UNREACHABLE)
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -49,31 +59,48 @@ def free(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) ->
     with monitor:
         wait_for_all(monitor, list(chosen.servers), timeout_s, _gpus_are_known, signals)
         snapshot, health = monitor.latest(), monitor.health()
-        found = find_free_gpus(snapshot, options.gpus, round(Fraction(options.memory_gb) * _GIB))
-        unknown = unknown_servers(snapshot, chosen.servers)
+        wanted = (options.gpus, round(Fraction(options.memory_gb) * _GIB))
+        found = find_free_gpus(snapshot, *wanted)
+        unknown = unknown_servers(snapshot, chosen.servers, *wanted)
+        others = gpus_not_free(snapshot, chosen.servers, wanted[1])
     if signals.number:
         return signals.exit_code
-    sys.stdout.write(_shown(found, unknown, options, chosen))
+    sys.stdout.write(_shown(found, unknown, others, options, chosen))
     sys.stdout.flush()
-    for line in trouble_lines(snapshot, health, unknown):
+    troubles = trouble_lines(snapshot, health, unknown)
+    troubled = {server for server in unknown if trouble_lines(snapshot, health, [server])}
+    # If a job has a place, only what is in trouble is of interest.
+    few = [] if found else find_free_gpus(snapshot, 1, wanted[1])
+    reasons = [] if found else _reason_lines([one for one in others if one.server not in troubled or one.gpu])
+    for line in [*troubles, *reasons, *(few_line(one, options.gpus) for one in few)]:
         sys.stderr.write(line + "\n")
     return 0 if found else NONE_FREE
 
 
 def _gpus_are_known(snapshot: SystemSnapshot, server: str) -> bool:
-    """Whether it is known who uses the server's GPUs, or that it has none."""
+    """Whether it is known who uses the server's GPUs, that it has none, or that waiting changes nothing."""
     seen = snapshot.gpu.get(server)
     status = None if seen is None else seen.current
-    if status is None or unknown_servers(snapshot, {server: server}):
+    if seen is None or status is None or not gpus_have_answered(seen):
         return False
-    return all(gpu.processes is not None for gpu in status.gpus)
+    return status.trouble is None and not any(
+        gpu.absent.get("processes") in _MAY_CHANGE for gpu in status.gpus
+    )
 
 
 def _shown(
-    found: list[FreeGPUs], unknown: list[str], options: argparse.Namespace, chosen: ServerChoice
+    found: list[FreeGPUs],
+    unknown: list[str],
+    others: list[NotFree],
+    options: argparse.Namespace,
+    chosen: ServerChoice,
 ) -> str:
     if options.json:
-        record = {"free": [_record(one) for one in found], "unknown": unknown}
+        record = {
+            "free": [_record(one) for one in found],
+            "unknown": unknown,
+            "not_free": [_reason_record(one) for one in others],
+        }
         return json.dumps(record, indent=2) + "\n"
     if options.cuda:
         return "".join(_cuda_line(one, options.gpus, chosen) for one in found[:1])
@@ -86,6 +113,27 @@ def _record(one: FreeGPUs) -> dict[str, Any]:
         for gpu in one.gpus
     ]
     return {"server": one.server, "age_s": one.age_s, "gpus": gpus}
+
+
+def _reason_record(one: NotFree) -> dict[str, Any]:
+    gpu = one.gpu
+    identity = {"uuid": gpu and gpu.uuid, "index": gpu and gpu.index, "name": gpu and gpu.name}
+    return {"server": one.server, **identity, "reason": one.reason, "known": one.known}
+
+
+def _reason_lines(others: list[NotFree]) -> list[str]:
+    """A line per GPU that is not free, and per server without any."""
+    lines = []
+    for server, gpu, reason, _ in others:
+        number = "" if gpu is None or gpu.index is None else f"{gpu.index} "
+        which = "" if gpu is None else f"GPU {number}({gpu.name or gpu.uuid}): "
+        lines.append(printable(f"{server}: {which}{reason}"))
+    return lines
+
+
+def few_line(one: FreeGPUs, wanted: int) -> str:
+    """A server that has free GPUs, but too few."""
+    return f"{printable(one.server)}: {len(one.gpus)} free, expected {wanted} on one server"
 
 
 def _cuda_line(one: FreeGPUs, count: int, chosen: ServerChoice) -> str:

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from pylon.monitor.cli.signals import Signals
+from pylon.monitor.status import Absence, GPUStatus
 from pylon.monitor.status.failure import Failure
+from pylon.monitor.status.observation import Observation
 from pylon.monitor.system import SystemMonitor, SystemSnapshot
 from pylon.monitor.views.table import server_health
 
@@ -30,6 +32,14 @@ def wait_for_all(
     return left
 
 
+def gpus_have_answered(seen: Observation[GPUStatus]) -> bool:
+    """Whether the GPUs were read, and the processes on them, or cannot be."""
+    status = seen.status
+    if status is None or status.absence is Absence.STARTING:
+        return False
+    return all(gpu.absent.get("processes") is not Absence.STARTING for gpu in status.gpus)
+
+
 def two_readings(first_s: Mapping[str, float]) -> Answered:
     """Whether a server was read twice, as rates need; its GPUs and further monitors, if any, once."""
     noted = dict(first_s)
@@ -41,7 +51,7 @@ def two_readings(first_s: Mapping[str, float]) -> Answered:
         others = (seen for by_server in snapshot.others.values() for seen in by_server.values())
         return (
             cpu.measured_s > noted.setdefault(server, cpu.measured_s)
-            and (gpu is None or gpu.status is not None)
+            and (gpu is None or gpus_have_answered(gpu))
             and all(by_server for by_server in snapshot.others.values())
             and all(seen.status is not None for seen in others)
         )

@@ -17,6 +17,7 @@ from pylon.monitor.collectors.host_figures import (
     UtilisationMeter,
     counted_cards,
     counted_disks,
+    without_paths,
 )
 from pylon.monitor.status.values import Absence
 
@@ -68,7 +69,7 @@ class HostReader:
             return counters, counters
         names = self._disks.counted(counters)
         moved = {name: (counters[name].read_bytes, counters[name].write_bytes) for name in names}
-        return self._disk_traffic.rates(now_s, moved)
+        return self._disk_traffic.rates(now_s, without_paths(moved))
 
     def net_rates(self, now_s: float) -> Rates:
         """Bytes received and sent per second."""
@@ -102,7 +103,8 @@ class _Devices:
 
     def _hardware(self, name: str) -> bool | None:
         if (self._folder / name / "device").exists():
-            return True
+            # A virtual machine's card may be a second one in front of the real one, which has it as master.
+            return not (self._folder / name / "master/device").exists()
         return False if (self._folder / name).exists() else None
 
 

@@ -3,6 +3,7 @@
 The readers (`collectors.host`, `remote.far.host`) only fetch counters; what they come to is decided here.
 """
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -15,8 +16,11 @@ Row = TypeVar("Row")
 
 # These pass data on to disks that are counted themselves, or are memory.
 _VIRTUAL_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
+_NVME_PATH = re.compile(r"nvme([0-9]+)c[0-9]+n([0-9]+)")
 # Of a core's clock against the monotonic one, in a virtual machine that was kept waiting.
 _LEEWAY_S = 5.0
+# Of the time that has passed, a core counts this share at least as busy or idle.
+_LEAST_COUNTED = 0.25
 
 
 class CoreTimes(NamedTuple):
@@ -34,10 +38,10 @@ class Utilisation(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Bytes."""
+    """Bytes; what is used and available is None if the kernel is too old to report it."""
 
-    used: int
-    available: int
+    used: int | None
+    available: int | None
     total: int
 
 
@@ -90,22 +94,33 @@ class UtilisationMeter:
 def compared(
     former: Sequence[CoreTimes], newer: Sequence[CoreTimes], elapsed_s: float
 ) -> Utilisation | Absence:
-    """Utilisation between two readings that are `elapsed_s` apart; STARTING if they have other cores."""
+    """Utilisation between two readings that are `elapsed_s` apart.
+
+    STARTING if they have other cores or counters went back; UNSUPPORTED if the counters stand still.
+    """
     if len(former) != len(newer):
         return Absence.STARTING
     busy_s = all_s = 0.0
+    still = 0
     cores: list[float | None] = []
     for old, new in zip(former, newer, strict=True):
         busy = new.busy_s - old.busy_s
         # The kernel lets idle and iowait go back a little (proc(5)): that is no time at all.
         idle = max(0.0, new.idle_s - old.idle_s)
+        # Less time than has passed: a container's file system that makes up one of the two counts.
+        if busy >= 0 and busy + idle < _LEAST_COUNTED * elapsed_s - SHORTEST_INTERVAL_S:
+            still += 1
+            cores.append(None)
+            continue
         # More time than has passed: one core went and another came, and this is the difference of both.
         if busy < 0 or not 0 < busy + idle <= 2 * elapsed_s + _LEEWAY_S:
             cores.append(None)
             continue
         busy_s, all_s = busy_s + busy, all_s + busy + idle
         cores.append(100.0 * busy / (busy + idle))
-    return Utilisation(100.0 * busy_s / all_s, tuple(cores)) if all_s else Absence.STARTING
+    if all_s:
+        return Utilisation(100.0 * busy_s / all_s, tuple(cores))
+    return Absence.UNSUPPORTED if still == len(newer) > 0 else Absence.STARTING
 
 
 class Traffic:
@@ -143,6 +158,19 @@ def counted_disks(names: Iterable[str], hardware: Callable[[str], bool | None]) 
     return physical or tuple(
         name for name, real in listed if real is False and not name.startswith(_VIRTUAL_DISKS)
     )
+
+
+def without_paths(counters: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """The counters of disks without those of the paths to an NVMe disk that counts the same bytes itself.
+
+    Kernels before 6.2 count them at the paths only.
+    """
+    kept = dict(counters)
+    for name in counters:
+        path = _NVME_PATH.fullmatch(name)
+        if path is not None and any(counters.get(f"nvme{path[1]}n{path[2]}", ())):
+            del kept[name]
+    return kept
 
 
 def counted_cards(names: Iterable[str], hardware: Callable[[str], bool | None]) -> tuple[str, ...]:
@@ -200,6 +228,8 @@ def host_sample(
     memory = value_or_none(
         absent, readings.memory, "memory_used_bytes", "memory_available_bytes", "memory_total_bytes"
     )
+    if memory is not None and memory.available is None:
+        absent |= dict.fromkeys(("memory_used_bytes", "memory_available_bytes"), Absence.UNSUPPORTED)
     swap = value_or_none(absent, readings.swap, "swap_used_bytes", "swap_total_bytes")
     return CPUSample(
         monotonic_s=times_s[0],

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pylon.monitor.errors import MonitorSettingError
-from pylon.monitor.status import GPUSample, GPUStatus
+from pylon.monitor.status import Absence, GPUSample, GPUStatus
 from pylon.monitor.status.observation import Observation
 from pylon.monitor.system import SystemSnapshot
 
@@ -28,16 +29,45 @@ class FreeGPUs:
     age_s: float
 
     def visible_devices(self, count: int) -> str:
-        """CUDA_VISIBLE_DEVICES for the first `count`, by UUID: numbers depend on CUDA_DEVICE_ORDER."""
-        return ",".join(gpu.uuid for gpu in self.gpus[:count])
+        """CUDA_VISIBLE_DEVICES for the first `count`.
+
+        By UUID: numbers depend on CUDA_DEVICE_ORDER. CUDA takes no other kind of name: by number then.
+        """
+        return ",".join(
+            gpu.uuid if gpu.uuid.startswith("GPU-") else str(gpu.index) for gpu in self.gpus[:count]
+        )
+
+
+class _Obstacle(NamedTuple):
+    """Why a GPU is not free; not known: it may be free all the same."""
+
+    reason: str
+    known: bool = True
+
+
+class NotFree(NamedTuple):
+    """A GPU that cannot be taken.
+
+    Attributes:
+        server: its name.
+        gpu: the GPU; None if this is about the server.
+        reason: why, in words.
+        known: False if it may be free all the same.
+    """
+
+    server: str
+    gpu: GPUSample | None
+    reason: str
+    known: bool
 
 
 def find_free_gpus(snapshot: SystemSnapshot, gpus: int = 1, memory_bytes: int = 0) -> list[FreeGPUs]:
     """The servers on which enough GPUs are free for one job.
 
     A GPU is free if its figures are current, no process computes on it but those of this run, at
-    least `memory_bytes` of its memory are free, and it is not divided (MIG). What is not known
-    never counts as free. It is a look, not a reservation: another process may be quicker.
+    least `memory_bytes` of its memory are free, it is not divided (MIG), and its compute mode allows
+    processes. What is not known never counts as free; with `memory_bytes` 0, a GPU that has no memory
+    of its own counts if nothing uses it. It is a look, not a reservation: another process may be quicker.
 
     Args:
         snapshot: of SystemMonitor.
@@ -60,41 +90,104 @@ def find_free_gpus(snapshot: SystemSnapshot, gpus: int = 1, memory_bytes: int = 
 
 
 def why_not_free(gpu: GPUSample, memory_bytes: int = 0) -> str | None:
-    """Why a GPU is not free, in words; None where it is."""
-    if gpu.index is None or gpu.processes is None:
-        return "not known who uses it"
+    """Why a GPU is not free, in words; None if it is."""
+    obstacle = _obstacle(gpu, memory_bytes)
+    return None if obstacle is None else obstacle.reason
+
+
+def gpus_not_free(
+    snapshot: SystemSnapshot, servers: Mapping[str, str], memory_bytes: int = 0
+) -> list[NotFree]:
+    """Why each other GPU of the servers cannot be taken; an entry without a GPU for a server without any."""
+    found: list[NotFree] = []
+    for server in servers:
+        seen = snapshot.gpu.get(server)
+        status = None if seen is None else seen.current
+        if status is None or status.trouble is not None or not status.gpus:
+            found.append(NotFree(server, None, *_why_none(seen)))
+            continue
+        for gpu in status.gpus:
+            obstacle = _obstacle(gpu, memory_bytes)
+            if obstacle is not None:
+                found.append(NotFree(server, gpu, *obstacle))
+    return found
+
+
+def _why_none(seen: Observation[GPUStatus] | None) -> _Obstacle:
+    status = None if seen is None else seen.current
+    if seen is None or status is None:
+        absence = Absence.STARTING if seen is None else seen.absence or Absence.STARTING
+        return _Obstacle(f"GPUs are not known ({absence.value})", known=False)
+    why = status.error or (status.absence.value if status.absence else "")
+    if status.trouble is not None:
+        return _Obstacle(f"GPUs are not known ({why})", known=False)
+    return _Obstacle(f"no GPU ({why})" if why else "no GPU")
+
+
+def _obstacle(gpu: GPUSample, memory_bytes: int) -> _Obstacle | None:
+    if gpu.index is None:
+        return _Obstacle("lost: not known to the driver any more")
+    if gpu.processes is None:
+        return _Obstacle(f"not known who uses it{_because(gpu, 'processes')}", known=False)
     others = [one for one in gpu.processes if one.compute and one.of_run is not True]
     if others or gpu.processes_left_out:
         names = sorted({one.owner_name or one.name or str(one.pid) for one in others})
-        return f"in use by {', '.join(names) or 'many'}"
-    return "divided (MIG)" if gpu.mig_enabled else _why_no_memory(gpu, memory_bytes)
+        return _Obstacle(f"in use by {', '.join(names) or 'many'}")
+    if gpu.mig_enabled:
+        return _Obstacle("divided (MIG)")
+    if gpu.compute_mode == "prohibited":
+        return _Obstacle("no process may compute on it (compute mode 'prohibited')")
+    return _memory_obstacle(gpu, memory_bytes)
 
 
-def _why_no_memory(gpu: GPUSample, memory_bytes: int) -> str | None:
+def _memory_obstacle(gpu: GPUSample, memory_bytes: int) -> _Obstacle | None:
     left = free_bytes(gpu)
     if left is None or gpu.memory_used_bytes is None:
-        return "free memory not known"
+        if gpu.absent.get("memory_used_bytes") is not Absence.UNSUPPORTED:
+            return _Obstacle(f"free memory not known{_because(gpu, 'memory_used_bytes')}", known=False)
+        # Its memory is the machine's (GB10, Jetson): a job without a bound can take it.
+        if memory_bytes > 0:
+            return _Obstacle("free memory not known (it shares the machine's, or reports none)", known=False)
+        return (
+            None
+            if gpu.utilization_percent == 0
+            else _Obstacle(
+                "not known whether it is in use (its memory is not known, and it is not idle)", known=False
+            )
+        )
     if not gpu.processes and gpu.memory_used_bytes > _UNEXPLAINED_BYTES:
-        return "memory in use by processes that cannot be seen"
-    return "not enough free memory" if left < memory_bytes else None
+        return _Obstacle("memory in use by processes that cannot be seen")
+    return _Obstacle("not enough free memory") if left < memory_bytes else None
+
+
+def _because(gpu: GPUSample, name: str) -> str:
+    absence = gpu.absent.get(name)
+    return "" if absence is None else f" ({absence.value})"
 
 
 def free_bytes(gpu: GPUSample) -> int | None:
-    """Memory that a job can still get; None where it is not known."""
+    """Memory that a job can still get; None if it is not known."""
     if gpu.memory_total_bytes is None or gpu.memory_used_bytes is None:
         return None
     return gpu.memory_total_bytes - gpu.memory_used_bytes - (gpu.memory_reserved_bytes or 0)
 
 
-def unknown_servers(snapshot: SystemSnapshot, servers: Mapping[str, str]) -> list[str]:
-    """Servers of which it is not known now whether they have free GPUs."""
-    return [
-        server
-        for server in servers
-        if (seen := snapshot.gpu.get(server)) is None
-        or seen.current is None
-        or seen.current.trouble is not None
-    ]
+def unknown_servers(
+    snapshot: SystemSnapshot, servers: Mapping[str, str], gpus: int = 1, memory_bytes: int = 0
+) -> list[str]:
+    """Servers of which it is not known now whether they have `gpus` free GPUs."""
+    found: list[str] = []
+    for server in servers:
+        seen = snapshot.gpu.get(server)
+        status = None if seen is None else seen.current
+        if status is None or status.trouble is not None:
+            found.append(server)
+            continue
+        obstacles = [_obstacle(gpu, memory_bytes) for gpu in status.gpus]
+        possible = [one for one in obstacles if one is None or not one.known]
+        if obstacles.count(None) < gpus <= len(possible):
+            found.append(server)
+    return found
 
 
 def _free_on(server: str, seen: Observation[GPUStatus], memory_bytes: int) -> FreeGPUs:

@@ -8,6 +8,8 @@ from pylon.monitor.status.values import Absence, Scope, Side, WindowStats, measu
 # A GPU may have thousands of processes, and a command line any length: a status stays small.
 MOST_PROCESSES = 64
 COMMAND_CHARACTERS = 160
+# By the driver's number.
+COMPUTE_MODES = ("default", "exclusive_thread", "prohibited", "exclusive_process")
 
 _QUERY = "nvidia-smi --query-gpu="
 _OR = " or "
@@ -114,6 +116,8 @@ class GPUSample:
         pcie_received_bytes_per_s, pcie_sent_bytes_per_s: over 20 ms, seen from the GPU.
         ecc_corrected_errors, ecc_uncorrected_errors: since the driver was loaded (volatile counters).
         persistence_mode: whether the driver stays loaded without clients.
+        compute_mode: who may compute on it: 'default', 'exclusive_thread', 'prohibited' or
+            'exclusive_process'.
         mig_enabled, mig_instances: whether it is divided, and into what.
         processes: those that hold memory: the run's first, then the largest; at most 64.
         processes_left_out: how many more there are.
@@ -164,6 +168,7 @@ class GPUSample:
         "nvmlDeviceGetTotalEccErrors", "ecc.errors.uncorrected.volatile.total"
     )
     persistence_mode: bool | None = _device("nvmlDeviceGetPersistenceMode", "persistence_mode")
+    compute_mode: str | None = _device("nvmlDeviceGetComputeMode", "compute_mode")
     mig_enabled: bool | None = _device("nvmlDeviceGetMigMode", "mig.mode.current")
     mig_instances: tuple[MIGInstance, ...] | None = measured(
         Scope.DEVICE, "nvmlDeviceGetMigDeviceHandleByIndex", remote=_PARTS, default=None

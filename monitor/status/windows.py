@@ -57,6 +57,11 @@ class GPUWindows:
             name: window.add(getattr(sample, name)) for name, window in windows.items()
         }
 
+    def forget(self, uuid: str) -> None:
+        """Drop the samples of one GPU."""
+        self._windows.pop(uuid, None)
+        self._stats.pop(uuid, None)
+
     def status(self, status: GPUStatus) -> GPUStatus:
         """`status` with the statistics of each of its GPUs, whose samples have been added."""
         of_gpus = {gpu.uuid: self._stats[gpu.uuid] for gpu in status.gpus}

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from pylon.monitor.status import Absence, GPUStatus
+from pylon.monitor.status import Absence, GPUSample, GPUStatus
 from pylon.monitor.status.health import MonitorHealth, ServerHealth
 from pylon.monitor.status.observation import Observation
 from pylon.monitor.system import SystemSnapshot
 from pylon.monitor.text import printable
 from pylon.monitor.views.host import gpu_line, other_lines
-from pylon.monitor.views.text import gib, number, percent, seconds
+from pylon.monitor.views.text import gib, known_sum, number, percent, seconds
 
 _HEADS = ("server", "state", "age", "CPU", "load", "memory GiB", "GPU", "GPU memory GiB", "")
 
@@ -106,10 +106,20 @@ def _row(snapshot: SystemSnapshot, health: Mapping[str, ServerHealth], server: s
 def _gpu_figures(status: GPUStatus | None) -> tuple[str, str]:
     if status is None or not status.gpus:
         return "", ""
-    busy = sum(bool(gpu.processes) or (gpu.utilization_percent or 0) > 0 for gpu in status.gpus)
-    used = sum(gpu.memory_used_bytes or 0 for gpu in status.gpus)
-    total = sum(gpu.memory_total_bytes or 0 for gpu in status.gpus)
-    return f"{busy} of {len(status.gpus)} busy", f"{gib(used)} of {gib(total)}"
+    busy = [_is_busy(gpu) for gpu in status.gpus]
+    count = str(busy.count(True))
+    if None in busy:
+        count = f"{count}+" if True in busy else "?"
+    used = known_sum(gpu.memory_used_bytes for gpu in status.gpus)
+    total = known_sum(gpu.memory_total_bytes for gpu in status.gpus)
+    return f"{count} of {len(busy)} busy", f"{gib(used)} of {gib(total)}"
+
+
+def _is_busy(gpu: GPUSample) -> bool | None:
+    """Whether a GPU is in use; None if nothing shows that it is, and not all is known."""
+    if gpu.processes or gpu.processes_left_out or (gpu.utilization_percent or 0) > 0:
+        return True
+    return None if gpu.processes is None else False
 
 
 def _state(snapshot: SystemSnapshot, server: str) -> str:

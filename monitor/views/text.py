@@ -1,5 +1,7 @@
 """Values as people read them. What a server says of itself is not trusted: it may hold control characters."""
 
+from collections.abc import Iterable
+
 _GIB = 2**30
 
 
@@ -11,6 +13,12 @@ def percent(value: float | None) -> str:
 def gib(value: int | None) -> str:
     """Bytes in GiB."""
     return "?" if value is None else f"{value / _GIB:.1f}"
+
+
+def known_sum(values: Iterable[int | None]) -> int | None:
+    """The sum; None if one of the values is not known, as it would be too small."""
+    known = list(values)
+    return None if None in known else sum(one for one in known if one is not None)
 
 
 def number(value: float | None, digits: int = 0, unit: str = "") -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pynvml
 
 from pylon.monitor.collectors.nvml.driver import FIELD_VALUES, Driver, Handle, available
+from pylon.monitor.status.gpu import COMPUTE_MODES
 from pylon.monitor.status.throttling import throttle_names
 
 _MHZ = 1e6
@@ -60,6 +61,10 @@ def _memory_of_old_drivers(info: Any) -> tuple[Any, ...]:  # noqa: ANN401 - pynv
 
 def _throttling(bits: int) -> tuple[int, tuple[str, ...]]:
     return bits, throttle_names(bits)
+
+
+def _compute_mode(number: int) -> tuple[str | None]:
+    return (COMPUTE_MODES[number] if number in range(len(COMPUTE_MODES)) else None,)
 
 
 def _text(raw: str | bytes) -> str:
@@ -144,5 +149,6 @@ SLOW = (
         (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC),
     ),
     Query("nvmlDeviceGetPersistenceMode", ("persistence_mode",), lambda mode: (bool(mode),)),
+    Query("nvmlDeviceGetComputeMode", ("compute_mode",), _compute_mode),
     Query("nvmlDeviceGetMigMode", ("mig_enabled",), lambda modes: (bool(modes[0]),)),
 )

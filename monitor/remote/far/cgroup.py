@@ -10,6 +10,8 @@ from pylon.monitor.status.cpu import CgroupSample
 from pylon.monitor.status.values import Absence, Side
 
 _FOLDER = ""
+# The files of a real group have fewer than 100 lines together.
+_MOST_LINES = 512
 
 
 class RemoteCgroup:
@@ -30,7 +32,7 @@ class RemoteCgroup:
             host_cores: cores that are online there.
             slow: the frame has limits and pressure too, as far as they can be read there.
         """
-        self._files = _by_name(lines or ())
+        self._files = _by_name((lines or ())[:_MOST_LINES])
         version = {"1": 1, "2": 2}.get(self._files.pop("version", ""))
         if version is None:
             return Absence.UNSUPPORTED

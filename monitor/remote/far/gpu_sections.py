@@ -1,13 +1,12 @@
-"""The sections of a frame about GPUs: the state of nvidia-smi, and its output."""
+"""The section of a frame about GPUs: the state of nvidia-smi, and its figures."""
 
 from dataclasses import dataclass, field
 
 from pylon.monitor.remote.far.sections import Lines, MalformedError, decimal, whole
-from pylon.monitor.remote.far.smi import GPUFigures, gpu_figures, gpu_process, mig_instances
-from pylon.monitor.status.gpu import GPUProcess, MIGInstance
-from pylon.monitor.status.values import Absence
+from pylon.monitor.remote.far.smi import GPUFigures, gpu_figures
 
-_PROCESSES_STALE_S = 60.0
+MOST_GPUS = 64
+"""The script sends no more, and no server has more: what names others in each frame does not fill memory."""
 
 
 @dataclass(slots=True)
@@ -34,38 +33,26 @@ class GPUSection:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GPUUsers:
-    """The section 'apps'.
-
-    Attributes:
-        processes: by UUID of the GPU, or of a part of one.
-        parts: of each GPU that is divided, by its UUID.
-    """
-
-    processes: dict[str, list[GPUProcess]]
-    parts: dict[str, tuple[MIGInstance, ...]]
-
-
 def gpu_section(lines: Lines) -> GPUSection:
     """The section in parts. Raises MalformedError."""
     head = lines[0].split() if lines else []
     if len(head) != 5 or head[0] != "state":
         raise MalformedError("gpu")
-    section = GPUSection(head[1], _clock(head[2]), whole(head[3]) / 1000, head[4])
+    section = GPUSection(head[1], clock(head[2]), whole(head[3]) / 1000, head[4])
     for line in lines[1:]:
         name, _, rest = line.partition(" ")
         at, _, content = rest.partition(" ")
         if name == "fields":
             section.queried = tuple(rest.split(","))
-        elif name == "gpu":
-            section.lines.append((_clock(at), content))
+        elif name == "gpu" and len(section.lines) < MOST_GPUS:
+            section.lines.append((clock(at), content))
         elif name == "words":
-            section.message_s, section.message = _clock(at), content or None
+            section.message_s, section.message = clock(at), content or None
     return section
 
 
-def _clock(word: str) -> float | None:
+def clock(word: str) -> float | None:
+    """An uptime; None if there is no such clock. Raises MalformedError."""
     return None if word == "-" else decimal(word)
 
 
@@ -85,32 +72,3 @@ def figures_of(section: GPUSection) -> tuple[list[tuple[float, GPUFigures]], str
         if figures.uuid not in found or found[figures.uuid][0] < at_s:
             found[figures.uuid] = (at_s, figures)
     return list(found.values()), nonsense
-
-
-def gpu_users(lines: Lines | None, uptime_s: float) -> GPUUsers | Absence:
-    """The processes on GPUs, or why they are not known."""
-    if lines is None:
-        return Absence.STARTING
-    processes: dict[str, list[GPUProcess]] = {}
-    listed: list[str] = []
-    try:
-        head = lines[0].split() if lines else []
-        if len(head) != 2 or head[0] != "at":
-            return Absence.UNREACHABLE
-        at_s = _clock(head[1])
-        for line in lines[1:]:
-            if line.startswith("mig\t"):
-                listed.append(line.removeprefix("mig\t"))
-                continue
-            output = line.rpartition("\t")[2].lower()
-            if "no running processes" in output:
-                continue
-            if "not supported" in output or "not a valid field" in output:
-                return Absence.UNSUPPORTED
-            uuid, process = gpu_process(line)
-            processes.setdefault(uuid, []).append(process)
-    except MalformedError:
-        return Absence.UNREACHABLE
-    if at_s is None or uptime_s - at_s > _PROCESSES_STALE_S:
-        return Absence.HUNG
-    return GPUUsers(processes, mig_instances(listed))

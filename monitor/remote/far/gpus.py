@@ -10,10 +10,11 @@ from pylon.monitor.collectors.gpu_figures import (
     put_users,
 )
 from pylon.monitor.remote.far.frames import Frame
-from pylon.monitor.remote.far.gpu_sections import GPUSection, GPUUsers, figures_of, gpu_section, gpu_users
+from pylon.monitor.remote.far.gpu_sections import MOST_GPUS, GPUSection, figures_of, gpu_section
+from pylon.monitor.remote.far.gpu_users import GPUUsers, gpu_users
 from pylon.monitor.remote.far.sections import Lines, MalformedError
 from pylon.monitor.remote.far.smi import SMI_FIELDS, GPUFigures, absence_of
-from pylon.monitor.status.gpu import GPUSample, GPUStatus
+from pylon.monitor.status.gpu import GPUProcess, GPUSample, GPUStatus
 from pylon.monitor.status.values import Absence, Side
 from pylon.monitor.status.windows import GPUWindows
 
@@ -29,6 +30,7 @@ _PLAIN_STATES: dict[str, tuple[Absence, str | None]] = {
 }
 # There is no run of ours there.
 _OF_RUN = "run_memory_used_bytes"
+_OF_OTHERS = "others_memory_used_bytes"
 # nvidia-smi cannot be queried for these.
 _NOT_QUERIED = MEASURED_FIELDS - SMI_FIELDS - {*USER_FIELDS, "mig_instances"}
 
@@ -119,6 +121,11 @@ class RemoteGPUs:
                 device.read_s = at_s
                 self._windows.add(sample)
         gone = [one for uuid, one in self._devices.items() if uuid not in present]
+        excess = max(0, len(self._devices) - MOST_GPUS)
+        for device in gone[:excess]:
+            del self._devices[device.uuid]
+            self._windows.forget(device.uuid)
+        gone = gone[excess:]
         there = sorted(present.values(), key=lambda one: one.index or 0)
         return there + [self._absent_sample(one, Absence.LOST) for one in gone]
 
@@ -137,7 +144,7 @@ class RemoteGPUs:
 
 def _sample(device: _Device, line: GPUFigures, users: GPUUsers | Absence, received_s: float) -> GPUSample:
     figures = Figures(dict(line.values), dict.fromkeys(_NOT_QUERIED, Absence.UNSUPPORTED) | line.absent)
-    left_out = _put_users(figures, device.uuid, users)
+    left_out = _put_users(figures, device, users)
     _put_parts(figures, device.uuid, users)
     for name, value in device.identity.items():
         figures.put(name, value)
@@ -153,14 +160,21 @@ def _sample(device: _Device, line: GPUFigures, users: GPUUsers | Absence, receiv
     )
 
 
-def _put_users(figures: Figures, uuid: str, users: GPUUsers | Absence) -> int:
+def _put_users(figures: Figures, device: _Device, users: GPUUsers | Absence) -> int:
     """Note the processes on a GPU and on its parts; how many are left out of the list."""
     left_out = 0
-    if isinstance(users, Absence):
-        figures.absent |= dict.fromkeys(USER_FIELDS, users)
+    found: list[GPUProcess] = []
+    reasons = [users] if isinstance(users, Absence) else []
+    if not isinstance(users, Absence):
+        found, reasons = users.on(device.uuid, device.index, device.identity.get("pci_bus_id"))
+    if reasons and not found:
+        figures.absent |= dict.fromkeys(USER_FIELDS, reasons[0])
     else:
-        places = [uuid, *(part.uuid for part in users.parts.get(uuid, ()))]
-        left_out = put_users(figures, (one for place in places for one in users.processes.get(place, ())))
+        left_out = put_users(figures, found) + len(reasons)
+        for reason in reasons:
+            # The sum over those that are known would be too small.
+            figures.values.pop(_OF_OTHERS, None)
+            figures.absent[_OF_OTHERS] = reason
     figures.values.pop(_OF_RUN, None)
     figures.absent[_OF_RUN] = Absence.UNSUPPORTED
     return left_out

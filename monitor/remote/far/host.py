@@ -10,6 +10,7 @@ from pylon.monitor.collectors.host_figures import (
     counted_cards,
     counted_disks,
     host_sample,
+    without_paths,
 )
 from pylon.monitor.remote.far import sections
 from pylon.monitor.remote.far.cgroup import RemoteCgroup
@@ -53,7 +54,7 @@ class RemoteHost:
             disk=self._rates(
                 now,
                 self._disk_traffic,
-                parsed(found.get("disk"), sections.disk_bytes),
+                parsed(found.get("disk"), lambda lines: without_paths(sections.disk_bytes(lines))),
                 lambda names, known: counted_disks(names, known.disks.get),
             ),
             net=self._rates(

@@ -65,6 +65,12 @@ clean() {
     esac
 }
 
+# name: of process $1, with its line breaks. Fails if it is gone.
+name_of() {
+    name=
+    while IFS= read -r part; do name=$name${name:+$nl}$part; done < "$PROC/$1/comm"
+}
+
 # uid, user: owner of process $1; '-' if unknown.
 owner_of() {
     uid=-
@@ -103,9 +109,17 @@ ask_to_finish() {
     fi
 }
 
+# The command $@ without an end: if it fails, it starts again.
+kept_up() {
+    while :; do
+        ("$@")
+        sleep "$SLOW_S" || return
+    done
+}
+
 # nvidia-smi, whose pid goes into the pipe behind descriptor 5 under the name $1. In a subshell: it becomes that.
 run_smi() {
-    exec sh -c 'printf "%s %s\n" "$1" "$$" >&5; shift; ulimit -S -d "$(ulimit -H -d)"; exec nvidia-smi "$@" 2>&1 5>&-' smi "$@"
+    exec sh -c 'printf "%s %s\n" "$1" "$$" >&5; shift; ulimit -S -d "$(ulimit -H -d)"; exec nvidia-smi "$@" 5>&-' smi "$@"
 }
 
 # ---- forward: requests into the pipe, helpers started when they are first asked for ------------------
@@ -129,7 +143,7 @@ forward() {
             *processes*)
                 if [ -z "$top" ]; then
                     top=1
-                    top_half < /dev/null &
+                    kept_up top_half < /dev/null &
                 fi
                 ;;
             esac
@@ -158,15 +172,42 @@ drop_field() {
     [ "$kept" != "$fields" ] && [ -n "$kept" ] && fields=$kept
 }
 
+# The first $1 lines of the input.
+first_lines() {
+    count=0
+    while [ "$count" -lt "$1" ] && IFS= read -r line; do
+        count=$((count + 1))
+        printf '%s\n' "$line"
+    done
+}
+
+# now, and burst: how many lines came in this second.
+count_burst() {
+    look_at_clock
+    if [ "$second" = "${now%.*}" ]; then burst=$((burst + 1)); else burst=0; fi
+    second=${now%.*}
+}
+
+# What nvidia-smi prints to standard error, as messages 'ge time text'.
+relay_errors() {
+    burst=0
+    second=
+    while IFS= read -r line; do
+        count_burst
+        clean "$line" 200
+        [ -z "$text" ] || printf 'ge %s %s\n' "$now" "$text"
+        [ "$burst" -lt 512 ] || break
+    done
+}
+
 # The output of nvidia-smi as messages: 'gl time line' for a GPU's figures, 'ge time text' for all else.
 relay_gpus() {
     burst=0
     second=
     words=0
     while IFS= read -r line; do
-        look_at_clock
-        if [ "$second" = "${now%.*}" ]; then burst=$((burst + 1)); else burst=0; fi
-        second=${now%.*}
+        [ -n "$line" ] || continue
+        count_burst
         figures=
         if [ "${#line}" -le 1000 ]; then
             case $line in [0-9],* | [0-9][0-9],* | [0-9][0-9][0-9],*) figures=1 ;; esac
@@ -174,6 +215,7 @@ relay_gpus() {
         if [ -n "$figures" ]; then
             clean "$line" 1000
             text="gl $now $text"
+            words=0
         else
             words=$((words + 1))
             clean "$line" 200
@@ -202,26 +244,28 @@ gpu_half() {
         fields=$gpu_fields
         # Once for what this driver knows, which gives the first figures too.
         while :; do
-            out=$(run_smi gp --query-gpu="$fields" --format=csv,noheader,nounits | {
-                count=0
-                while [ "$count" -lt 200 ] && IFS= read -r line; do
-                    count=$((count + 1))
-                    printf '%s\n' "$line"
-                done
-            })
+            out=$({
+                run_smi gp --query-gpu="$fields" --format=csv,noheader,nounits 2>&1 >&6 6>&- | {
+                    # Printed after its end: within its output they would cut a line in two.
+                    errors=$(first_lines 64)
+                    [ -z "$errors" ] || printf '%s\n' "$errors" >&6
+                }
+            } 6>&1 | first_lines 200)
             drop_field "$out" || break
         done
         printf 'gf %s\n' "$fields"
         [ -z "$out" ] || printf '%s\n' "$out" | relay_gpus
-        case $out in
-        [0-9]*,*)
+        case $nl$out in
+        *"$nl"[0-9],* | *"$nl"[0-9][0-9],* | *"$nl"[0-9][0-9][0-9],*)
             if [ -z "$apps" ]; then
                 apps=1
                 divided=
-                case $out in *', Enabled') divided=1 ;; esac
-                apps_half "$divided" &
+                case $out$nl in *", Enabled$nl"*) divided=1 ;; esac
+                kept_up apps_half "$divided" &
             fi
-            run_smi gp --query-gpu="$fields" --format=csv,noheader,nounits --loop-ms="$1" | relay_gpus
+            {
+                run_smi gp --query-gpu="$fields" --format=csv,noheader,nounits --loop-ms="$1" 2>&1 >&6 6>&- | relay_errors >&5 6>&-
+            } 6>&1 | relay_gpus
             ;;
         esac
         printf 'gs ended\n'
@@ -234,16 +278,22 @@ gpu_half() {
     done
 }
 
-# The processes that compute on GPUs: 'al uid user name line' each, then 'ae time', with which the list is whole.
+# The processes that compute on GPUs: 'al uid user name line' each, 'as' with the exit status of nvidia-smi, then
+# 'ae time', with which the list can be read.
 # If a GPU is divided ($1), 'al mig line' too for each line that lists its parts.
 apps_half() {
     # In a container the driver may report the host's pids: then no process here is taken for that one.
     pids_are_ours=
     case $(readlink "$PROC/self/ns/pid") in 'pid:[4026531836]') pids_are_ours=1 ;; esac
     while :; do
-        run_smi ap --query-compute-apps=gpu_uuid,pid,used_memory,process_name --format=csv,noheader,nounits | {
+        {
+            (run_smi ap --query-compute-apps=gpu_uuid,pid,used_memory,process_name --format=csv,noheader,nounits)
+            printf '#%s\n' "$?"
+        } | {
             count=0
+            status=-
             while [ "$count" -lt 256 ] && IFS= read -r line; do
+                case $line in '') continue ;; '#'[0-9]*) status=${line#?} && continue ;; esac
                 count=$((count + 1))
                 pid=${line#*, }
                 pid=${pid%%,*}
@@ -253,7 +303,7 @@ apps_half() {
                 case $pids_are_ours$pid in
                 1*[!0-9]* | 1) ;;
                 1*)
-                    IFS= read -r name < "$PROC/$pid/comm"
+                    name_of "$pid"
                     owner_of "$pid"
                     ;;
                 esac
@@ -262,6 +312,9 @@ apps_half() {
                 clean "$line" 400
                 printf 'al %s\t%s\t%s\t%s\n' "$uid" "$user" "$name" "$text"
             done
+            [ "$count" -lt 256 ] || status=cut
+            clean "$status" 8
+            printf 'as %s\n' "$text"
         }
         [ -z "$1" ] || run_smi ai -L | {
             count=0
@@ -327,9 +380,12 @@ top_half() {
         set -f
         for folder do
             pid=${folder##*/}
-            IFS= read -r line < "$folder/stat" || continue
+            # A name may hold line breaks: the figures are in the last line.
+            line=
+            while IFS= read -r next; do line=$next; done < "$folder/stat" || continue
             set -- ${line##*) }
-            case $#$pid in *[!0-9]* | [0-9] | 1[0-9] | 2[01]) continue ;; esac
+            [ $# -ge 22 ] || continue
+            case $pid${12}${13}${20}${22} in *[!0-9]*) continue ;; esac
             ticks=$((${12} + ${13}))
             eval "before=\$seen_$pid"
             eval "seen_$pid=\${20}:$ticks"
@@ -362,8 +418,7 @@ top_half() {
             case " $chosen " in *" ${item#*:} "*) ;; *) chosen="$chosen ${item#*:}" ;; esac
         done
         for pid in $chosen; do
-            name=
-            IFS= read -r name < "$PROC/$pid/comm" || continue
+            name_of "$pid" || continue
             owner_of "$pid"
             clean "$name" 32
             eval "set -- \$figures_$pid"
@@ -498,7 +553,8 @@ devices_section() {
         [ -e "$folder" ] || continue
         clean "${folder##*/}" 64
         real=0
-        [ -e "$folder/device" ] && real=1
+        # A card whose master is one too passes its traffic on to that.
+        [ -e "$folder/device" ] && [ ! -e "$folder/master/device" ] && real=1
         case $folder in
         "$SYS"/block/loop* | "$SYS"/block/ram*) ;;
         "$SYS"/block/*)
@@ -587,7 +643,7 @@ answer() {
 frames() {
     trap '' PIPE
     gpu_state=off gpu_since=- gpu_period=0 gpu_fields_known= gpus= gpu_count=0 gpu_words= gpu_pid= gpu_heard=- gpu_run=- fields_new=
-    apps_at= apps_lines= apps_count=0 apps_new= next_apps= next_apps_count=0 app_pid= app_began=-
+    apps_at= apps_lines= apps_count=0 apps_new= next_apps= next_apps_count=0 next_apps_status=- app_pid= app_began=-
     top_at= top_lines= top_count=0 top_new= next_top= next_top_count=0
     disks= cards= kernel= wall=- wall_at=-
     while IFS= read -r line; do
@@ -620,10 +676,11 @@ frames() {
         'gf '*) gpu_fields_known=$rest fields_new=1 ;;
         'gm '*) gpu_period=$rest ;;
         'gp '*) look_at_clock && gpu_pid=$rest gpu_heard=$now ;;
-        'ap '*) look_at_clock && app_pid=$rest app_began=$now next_apps= next_apps_count=0 ;;
+        'ap '*) look_at_clock && app_pid=$rest app_began=$now next_apps= next_apps_count=0 next_apps_status=- ;;
+        'as '*) next_apps_status=$rest ;;
         'ai '*) look_at_clock && app_pid=$rest app_began=$now ;;
         'al '*) next_apps=$next_apps$rest$nl next_apps_count=$((next_apps_count + 1)) ;;
-        'ae '*) apps_at=$rest apps_lines=$next_apps apps_count=$next_apps_count app_pid= apps_new=1 ;;
+        'ae '*) apps_at="$rest $next_apps_status" apps_lines=$next_apps apps_count=$next_apps_count app_pid= apps_new=1 ;;
         'tl '*) next_top=$next_top$rest$nl next_top_count=$((next_top_count + 1)) ;;
         'te '*)
             top_at=$rest top_lines=$next_top top_count=$next_top_count top_new=1

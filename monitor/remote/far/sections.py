@@ -18,6 +18,8 @@ Lines = tuple[str, ...]
 TICKS_PER_S = 100.0
 _SECTOR_BYTES = 512
 _MOST_DIGITS = 20
+_SYSTEM_NAMES = ("hostname", "kernel", "boot")
+_MOST_NAME_CHARACTERS = 255
 _PAGE_BYTES = range(512, 2**24)
 
 
@@ -92,12 +94,12 @@ def _meminfo(lines: Lines) -> dict[str, int]:
 
 
 def memory(lines: Lines) -> Memory | Absence:
-    """/proc/meminfo; UNSUPPORTED if the kernel is too old to report what is available."""
+    """/proc/meminfo."""
     found = _meminfo(lines)
     total, available = found.get("MemTotal"), found.get("MemAvailable")
-    if total is None or available is None:
+    if total is None:
         return Absence.UNSUPPORTED
-    return Memory(max(0, total - available), available, total)
+    return Memory(None if available is None else max(0, total - available), available, total)
 
 
 def swap(lines: Lines) -> Swap | Absence:
@@ -153,8 +155,11 @@ def devices(lines: Lines) -> Devices:
 
 
 def system(lines: Lines) -> dict[str, str]:
-    """Name of the host, its kernel, and the identity of its present run ('boot')."""
-    return {name: value for name, _, value in (line.partition(" ") for line in lines) if value}
+    """Name of the host, its kernel, and the identity of its present run; no other lines."""
+    found = (line.partition(" ") for line in lines)
+    return {
+        name: value[:_MOST_NAME_CHARACTERS] for name, _, value in found if value and name in _SYSTEM_NAMES
+    }
 
 
 def top_processes(lines: Lines) -> tuple[float | None, tuple[TopProcess, ...]]:

@@ -7,13 +7,14 @@ from typing import Any
 
 from pylon.monitor.collectors.gpu_figures import Figures
 from pylon.monitor.remote.far.sections import MalformedError, whole
-from pylon.monitor.status.gpu import COMMAND_CHARACTERS, GPUProcess, MIGInstance, smi_fields
+from pylon.monitor.status.gpu import COMPUTE_MODES, MIGInstance, smi_fields
 from pylon.monitor.status.throttling import throttle_names
 from pylon.monitor.status.values import Absence, Side
 
 _MIB = 2**20
 _MHZ = 1e6
 _MOST_INDEX_DIGITS = 3
+_MOST_CHARACTERS = 128
 
 # Texts in place of a value, in lower case. Others ('Unknown Error', 'ERR!') only mean that there is none.
 _REASONS = {
@@ -39,7 +40,8 @@ _DENIED = ("insufficient permissions", "permission denied")
 _NO_DEVICES = "no devices were found"
 
 _PART = re.compile(r"\s*MIG .*\(UUID:\s*(MIG-[0-9A-Za-z/-]+)\)\s*")
-_WHOLE = re.compile(r"GPU [0-9]+: .*\(UUID:\s*(GPU-[0-9A-Za-z-]+)\)\s*")
+_WHOLE = re.compile(r"GPU [0-9]+: .*\(UUID:\s*([0-9A-Za-z][0-9A-Za-z_.-]+)\)\s*")
+_UUID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{7,79}")
 _OLD_PART = re.compile(r"MIG-GPU-[0-9A-Za-z-]+/([0-9]{1,4})/([0-9]{1,4})")
 
 
@@ -53,7 +55,7 @@ class GPUFigures(Figures):
 
 
 def _text(word: str) -> str:
-    return word
+    return word[:_MOST_CHARACTERS]
 
 
 def _number(unit: float, *names: str) -> Callable[[str], float]:
@@ -67,7 +69,8 @@ def _number(unit: float, *names: str) -> Callable[[str], float]:
     return convert
 
 
-def _amount(word: str) -> int:
+def amount(word: str) -> int:
+    """Bytes of memory. Raises MalformedError."""
     return int(_number(_MIB, "MiB")(word))
 
 
@@ -75,6 +78,12 @@ def _switch(word: str) -> bool:
     if word not in ("Enabled", "Disabled"):
         raise MalformedError(word)
     return word == "Enabled"
+
+
+def _compute_mode(word: str) -> str:
+    if word.lower() not in COMPUTE_MODES:
+        raise MalformedError(word)
+    return word.lower()
 
 
 def _bits(word: str) -> int:
@@ -88,9 +97,9 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "pci_bus_id": _text,
     "utilization_percent": _number(1.0, "%"),
     "memory_busy_percent": _number(1.0, "%"),
-    "memory_used_bytes": _amount,
-    "memory_total_bytes": _amount,
-    "memory_reserved_bytes": _amount,
+    "memory_used_bytes": amount,
+    "memory_total_bytes": amount,
+    "memory_reserved_bytes": amount,
     "temperature_c": _number(1.0),
     "memory_temperature_c": _number(1.0),
     "power_w": _number(1.0, "W"),
@@ -105,6 +114,7 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "ecc_corrected_errors": whole,
     "ecc_uncorrected_errors": whole,
     "persistence_mode": _switch,
+    "compute_mode": _compute_mode,
     "mig_enabled": _switch,
 }
 _KEY = ("index", "uuid")
@@ -134,17 +144,18 @@ def gpu_figures(queried: tuple[str, ...], line: str) -> GPUFigures:
         raise MalformedError(f"{len(words)} values for {len(queried)} fields")
     answers = dict(zip(queried, words, strict=True))
     index, uuid = answers.get("index", ""), answers.get("uuid", "")
-    if (
-        not uuid.startswith("GPU-")
-        or not re.fullmatch(r"[0-9A-Za-z-]{5,80}", uuid)
-        or len(index) > _MOST_INDEX_DIGITS
-    ):
+    if len(index) > _MOST_INDEX_DIGITS:
+        raise MalformedError("no identity")
+    if value_of(uuid, _text) is Absence.UNSUPPORTED:
+        # A GPU that is part of a processor (Jetson) may have no name of its own.
+        uuid = f"index:{whole(index)}"
+    elif _UUID.fullmatch(uuid) is None:
         raise MalformedError("no identity")
     version = answers.get("driver_version", "")
     known_version = version if re.fullmatch(r"[0-9.]{1,20}", version) else None
     figures = GPUFigures(uuid=uuid, index=whole(index), driver_version=known_version)
     for field, (names, convert) in _FIELDS.items():
-        found = [_value(answers[name], convert) for name in names if name in answers]
+        found = [value_of(answers[name], convert) for name in names if name in answers]
         figures.put(field, _preferred(found))
     return figures
 
@@ -157,7 +168,8 @@ def _preferred(answers: list[Any]) -> Any:  # noqa: ANN401 - any field's type, o
     return (values + telling + [Absence.UNSUPPORTED])[0]
 
 
-def _value(word: str, convert: Callable[[str], Any]) -> Any:  # noqa: ANN401 - any field's type, or an Absence
+def value_of(word: str, convert: Callable[[str], Any]) -> Any:  # noqa: ANN401 - any field's type, or an Absence
+    """What a word means; the reason if it is an excuse or cannot be converted."""
     if word.startswith("[") or word.lower() in _REASONS:
         return _REASONS.get(word.strip("[]").lower(), Absence.UNREACHABLE)
     try:
@@ -166,49 +178,21 @@ def _value(word: str, convert: Callable[[str], Any]) -> Any:  # noqa: ANN401 - a
         return Absence.UNREACHABLE
 
 
-def gpu_process(line: str) -> tuple[str, GPUProcess]:
-    """The UUID of a GPU, and a process that computes on it. Raises MalformedError.
-
-    The line is 'uid, user and name', as they are in /proc there, and one line of
-    `--query-compute-apps=gpu_uuid,pid,used_memory,process_name`, with tabs between.
-    """
-    parts = line.split("\t")
-    words = [word.strip() for word in parts[-1].split(",", 3)]
-    if len(parts) != 4 or len(words) != 4 or not words[0].startswith(("GPU-", "MIG-")):
-        raise MalformedError(line)
-    uid, user, name = (None if part in ("-", "") else part for part in parts[:3])
-    memory = _value(words[2], _amount)
-    program = None if words[3].startswith("[") else words[3][:COMMAND_CHARACTERS] or None
-    return words[0], GPUProcess(
-        pid=whole(words[1]),
-        memory_used_bytes=None if isinstance(memory, Absence) else memory,
-        compute=True,
-        graphics=False,
-        name=name or (program and program.split()[0].rpartition("/")[2]) or None,
-        command=program,
-        owner_uid=None if uid is None else whole(uid),
-        owner_name=user,
-        of_run=False,
-        side=Side.REMOTE,
-    )
-
-
 def mig_instances(lines: list[str]) -> dict[str, tuple[MIGInstance, ...]]:
     """The parts of each GPU, by its UUID, from `nvidia-smi -L`; other lines are passed over."""
-    found: dict[str, tuple[MIGInstance, ...]] = {}
+    found: dict[str, list[MIGInstance]] = {}
     gpu = None
     for line in lines:
         whole_gpu, part = _WHOLE.fullmatch(line), _PART.fullmatch(line)
         if whole_gpu is not None:
             gpu = whole_gpu[1]
-            found[gpu] = ()
+            found[gpu] = []
         elif part is not None and gpu is not None:
             # Drivers before 470 name a part by its numbers.
             numbers = _OLD_PART.fullmatch(part[1])
             ids = (None, None) if numbers is None else (int(numbers[1]), int(numbers[2]))
-            instance = MIGInstance(part[1], ids[0], ids[1], side=Side.REMOTE)
-            found[gpu] = (*found[gpu], instance)
-    return found
+            found[gpu].append(MIGInstance(part[1], ids[0], ids[1], side=Side.REMOTE))
+    return {uuid: tuple(parts) for uuid, parts in found.items()}
 
 
 def absence_of(output: str) -> Absence | None:

@@ -1,6 +1,7 @@
 """Frames as statuses: the same fields, units and reasons for absence as a local monitor's."""
 
 import time
+from dataclasses import replace
 
 from pylon.monitor.remote.far.frames import Frame
 from pylon.monitor.remote.far.gpus import RemoteGPUs
@@ -9,6 +10,9 @@ from pylon.monitor.remote.far.sections import parsed, system
 from pylon.monitor.status.remote import RemoteStatus
 from pylon.monitor.status.values import Absence
 from pylon.monitor.status.windows import CPUWindows
+
+# A clock of 10 ms that has the same value after this stands still.
+_STILL_S = 2.0
 
 
 class RemoteStatuses:
@@ -23,6 +27,8 @@ class RemoteStatuses:
         self._host = RemoteHost()
         self._gpus = RemoteGPUs(window_size)
         self._uptime_s: float | None = None
+        self._clock_s: float | None = None
+        self._clock_seen_s = 0.0
         self._system: dict[str, str] = {}
 
     def build(
@@ -43,6 +49,7 @@ class RemoteStatuses:
                 offset includes the way back.
         """
         wall_s = time.time() if received_wall_s is None else received_wall_s
+        frame = self._with_sound_clock(frame, received_monotonic_s)
         self._notice_restart(frame)
         trip_s = None if sent_monotonic_s is None else max(0.0, received_monotonic_s - sent_monotonic_s)
         offset_s = None if frame.wall_time_s is None else frame.wall_time_s - wall_s + (trip_s or 0.0) / 2
@@ -55,6 +62,14 @@ class RemoteStatuses:
             hostname=self._system.get("hostname"),
             kernel=self._system.get("kernel"),
         )
+
+    def _with_sound_clock(self, frame: Frame, received_s: float) -> Frame:
+        """The frame; without its clock if that stands still: it gives no rate, and no age."""
+        if frame.uptime_s is None or frame.uptime_s != self._clock_s:
+            self._clock_s, self._clock_seen_s = frame.uptime_s, received_s
+        elif received_s - self._clock_seen_s >= _STILL_S:
+            return replace(frame, uptime_s=None)
+        return frame
 
     def _notice_restart(self, frame: Frame) -> None:
         """Start again if the machine did: its counters have nothing to do with those of before."""

@@ -56,6 +56,22 @@ def test_machine_is_shown_in_words(driver: StandIn) -> None:
     assert " 0.0 of " not in lines[1]
 
 
+def test_free_says_why_a_machine_has_no_free_gpu(driver: StandIn) -> None:
+    driver.behave("gpus 0")
+    done = once("free", "--timeout-s", "10", environment=driver.environment)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "localhost: no GPU\n"
+
+
+def test_free_says_why_each_gpu_is_not_free(driver: StandIn) -> None:
+    driver.behave("gpus 2", "value nvmlDeviceGetComputeMode 2")
+    done = once("free", "--timeout-s", "10", "--json", environment=driver.environment)
+    assert done.returncode == 3
+    reasons = [one["reason"] for one in json.loads(done.stdout)["not_free"]]
+    assert reasons == ["no process may compute on it (compute mode 'prohibited')"] * 2
+    assert [line[:16] for line in done.stderr.splitlines()] == ["localhost: GPU 0", "localhost: GPU 1"]
+
+
 def no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
@@ -178,7 +194,8 @@ def test_watch_shows_a_hung_driver_in_the_state(driver: StandIn) -> None:
 
 def test_more_memory_than_a_float_of_bytes_holds_is_free_nowhere(driver: StandIn) -> None:
     done = once("free", "--memory-gb", "1e308", environment=driver.environment)
-    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("localhost: GPU 0 (Stand-in 0): not enough free memory\n")
 
 
 def test_ctrl_c_ends_it_without_a_traceback(driver: StandIn) -> None:

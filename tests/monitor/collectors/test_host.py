@@ -46,7 +46,7 @@ def test_core_that_took_anothers_place_has_none() -> None:
 
 
 def test_clock_that_stands_still_gives_no_figure() -> None:
-    assert compared(cores((10, 10)), cores((10, 10)), 1.0) is Absence.STARTING
+    assert compared(cores((10, 10)), cores((10, 10)), 1.0) is Absence.UNSUPPORTED
 
 
 def times(user: float, idle: float, **more: float) -> SimpleNamespace:
@@ -157,6 +157,22 @@ def test_bridges_over_a_card_are_not_counted_again(host, devices) -> None:
     host.net_rates(0.0)
     devices.cards = dict.fromkeys(devices.cards, (300, 100))
     assert host.net_rates(1.0) == (300.0, 100.0)
+
+
+def test_card_behind_another_is_not_counted_again(host, devices) -> None:
+    devices.there_is("class/net/eth0/device", "class/net/enP1/device", "class/net/enP1/master/device")
+    devices.cards = {"eth0": (0, 0), "enP1": (0, 0)}
+    host.net_rates(0.0)
+    devices.cards = dict.fromkeys(devices.cards, (300, 100))
+    assert host.net_rates(1.0) == (300.0, 100.0)
+
+
+def test_paths_to_a_disk_are_not_counted_again(host, devices) -> None:
+    devices.there_is("block/nvme0n1/device", "block/nvme0c0n1/device")
+    devices.disks = {"nvme0n1": (1, 1), "nvme0c0n1": (1, 1)}
+    host.disk_rates(0.0)
+    devices.disks = dict.fromkeys(devices.disks, (4001, 2001))
+    assert host.disk_rates(1.0) == (4000.0, 2000.0)
 
 
 def test_containers_interface_counts_where_there_is_no_card(host, devices) -> None:

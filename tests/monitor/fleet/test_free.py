@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from pylon.monitor import Absence, MonitorSettingError, find_free_gpus
-from pylon.monitor.fleet.free import unknown_servers, why_not_free
+from pylon.monitor.cli.free import few_line
+from pylon.monitor.fleet.free import gpus_not_free, unknown_servers, why_not_free
 from tests.monitor.statuses import GIB, gpu, gpus, process, seen, snapshot
 
 
@@ -23,6 +24,9 @@ def test_idle_gpu_is_free() -> None:
         ({"processes": (), "processes_left_out": 3}, "in use"),
         ({"processes": None}, "not known who uses it"),
         ({"mig_enabled": True}, "divided"),
+        ({"compute_mode": "prohibited"}, "compute mode"),
+        ({"processes": None, "absent": {"processes": Absence.DENIED}}, "(denied)"),
+        ({"memory_used_bytes": None, "absent": {"memory_used_bytes": Absence.UNSUPPORTED}}, "shares"),
         ({"memory_used_bytes": None}, "not known"),
         ({"memory_total_bytes": None}, "not known"),
         ({"memory_used_bytes": 60 * GIB, "processes": (process(of_run=True),)}, "not enough"),
@@ -68,9 +72,67 @@ def test_what_is_not_known_now_is_never_free(observation: Any) -> None:
     assert unknown_servers(known, {"one": "one"}) == ["one"]
 
 
+UNIFIED = {
+    "memory_used_bytes": None,
+    "memory_total_bytes": None,
+    "absent": {"memory_used_bytes": Absence.UNSUPPORTED},
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_free"),
+    [
+        (UNIFIED, True),
+        (UNIFIED | {"utilization_percent": 5.0}, False),
+        (UNIFIED | {"utilization_percent": None}, False),
+        (UNIFIED | {"processes": (process(),)}, False),
+        (UNIFIED | {"absent": {"memory_used_bytes": Absence.DENIED}}, False),
+    ],
+)
+def test_gpu_that_shares_the_machines_memory_is_free_for_a_job_without_a_bound(
+    fields: dict[str, Any], is_free: bool
+) -> None:
+    now = snapshot(one=gpus(gpu(**fields)))
+    assert bool(find_free_gpus(now)) is is_free
+    assert find_free_gpus(now, memory_bytes=1) == []
+
+
+def test_each_gpu_that_is_not_free_has_its_reason() -> None:
+    shown = snapshot(
+        one=gpus(gpu(), gpu(1, processes=(process(),)), gpu(2, processes=None)),
+        two=gpus(absence=Absence.UNSUPPORTED, error="nvidia-smi: not found"),
+        three=gpus(absence=Absence.HUNG),
+    )
+    found = gpus_not_free(shown, dict.fromkeys(["one", "two", "three", "four"], ""))
+    assert [(one.server, one.gpu and one.gpu.index, one.reason, one.known) for one in found] == [
+        ("one", 1, "in use by alice", True),
+        ("one", 2, "not known who uses it", False),
+        ("two", None, "no GPU (nvidia-smi: not found)", True),
+        ("three", None, "GPUs are not known (hung)", False),
+        ("four", None, "GPUs are not known (starting)", False),
+    ]
+
+
+def test_a_server_with_too_few_free_gpus_is_named() -> None:
+    (found,) = find_free_gpus(snapshot(one=gpus(gpu(), gpu(1))))
+    assert few_line(found, 4) == "one: 2 free, expected 4 on one server"
+
+
+@pytest.mark.parametrize(("wanted", "is_unknown"), [(1, False), (2, True), (3, False)])
+def test_a_server_is_unknown_if_gpus_that_are_not_known_would_make_enough(wanted, is_unknown) -> None:
+    shown = snapshot(one=gpus(gpu(), gpu(1, processes=None), gpu(2, processes=(process(),))))
+    assert (unknown_servers(shown, {"one": "one"}, wanted) == ["one"]) is is_unknown
+
+
 def test_server_without_gpus_is_known_to_have_none() -> None:
     assert unknown_servers(snapshot(one=gpus(absence=Absence.UNSUPPORTED)), {"one": "one"}) == []
     assert unknown_servers(snapshot(), {"one": "one"}) == ["one"]
+
+
+def test_gpu_without_a_name_that_cuda_takes_is_named_by_its_number() -> None:
+    nameless = dataclasses.replace(gpu(1), uuid="index:1")
+    (found,) = find_free_gpus(snapshot(one=gpus(gpu(0, used_gib=0.1), nameless)), gpus=2)
+    assert found.visible_devices(2) == "GPU-0,1"
 
 
 @pytest.mark.parametrize("wrong", [{"gpus": 0}, {"memory_bytes": -1}])

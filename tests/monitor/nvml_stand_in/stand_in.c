@@ -346,6 +346,7 @@ static void fill(const handle_t *device, field_value_t *value) {
 WHOLE_CALL(nvmlDeviceGetFieldValues, (handle_t *device, int count, field_value_t *values),
            for (int i = 0; i < count; i++) fill(device, &values[i]))
 WHOLE_CALL(nvmlDeviceGetPersistenceMode, (handle_t *device, int *mode), *mode = (int)TELL(1))
+WHOLE_CALL(nvmlDeviceGetComputeMode, (handle_t *device, int *mode), *mode = (int)TELL(0))
 
 /* ---- parts ---- */
 

@@ -89,6 +89,23 @@ def test_control_characters_of_a_server_do_not_reach_the_terminal() -> None:
     assert all(line.isprintable() for line in lines), lines
 
 
+@pytest.mark.parametrize(
+    ("samples", "busy", "memory"),
+    [
+        ([gpu(used_gib=8), gpu(1, processes=(process(),))], "1 of 2 busy", "8.5 of 160.0"),
+        ([gpu(processes=None), gpu(1, processes=None)], "? of 2 busy", "1.0 of 160.0"),
+        ([gpu(processes=None), gpu(1, processes=(process(),))], "1+ of 2 busy", "1.0 of 160.0"),
+        ([gpu(processes=(), processes_left_out=1)], "1 of 1 busy", "0.5 of 80.0"),
+        ([gpu(), gpu(1, memory_used_bytes=None)], "0 of 2 busy", "? of 160.0"),
+        ([gpu(memory_used_bytes=None, memory_total_bytes=None)], "0 of 1 busy", "? of ?"),
+    ],
+)
+def test_what_is_not_known_of_a_gpu_is_not_counted_as_nothing(samples, busy, memory) -> None:
+    row = table_lines(snapshot(one=gpus(*samples)), health(), ["one"])[1]
+    assert f"  {busy}  " in row
+    assert row.rstrip().endswith(f"  {memory}")
+
+
 def test_troubles_name_server_state_and_reason_and_servers_under_two_names() -> None:
     shown = dataclasses.replace(snapshot(one=gpus(), two=gpus()), same_machine={"two": "one"})
     lines = trouble_lines(shown, health(one="refused"), ["one", "two", "gone"])

@@ -19,6 +19,7 @@ SLOW_CALLS = {
     "nvmlDeviceGetPcieThroughput",
     "nvmlDeviceGetMigMode",
     "nvmlDeviceGetPersistenceMode",
+    "nvmlDeviceGetComputeMode",
     "nvmlDeviceGetEnforcedPowerLimit",
 }
 

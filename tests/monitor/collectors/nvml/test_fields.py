@@ -64,6 +64,7 @@ def test_every_field_of_a_gpu(tmp_path):
         ecc_corrected_errors=3,
         ecc_uncorrected_errors=0,
         persistence_mode=True,
+        compute_mode="default",
         mig_enabled=False,
         mig_instances=(),
         processes=(),
@@ -158,6 +159,7 @@ FIELDS_OF_CALL = {
     "nvmlDeviceGetPcieThroughput": {"pcie_received_bytes_per_s", "pcie_sent_bytes_per_s"},
     "nvmlDeviceGetTotalEccErrors": {"ecc_corrected_errors", "ecc_uncorrected_errors"},
     "nvmlDeviceGetPersistenceMode": {"persistence_mode"},
+    "nvmlDeviceGetComputeMode": {"compute_mode"},
     "nvmlDeviceGetMigMode": {"mig_enabled", "mig_instances"},
     "nvmlDeviceGetComputeRunningProcesses_v3": {
         "processes",

@@ -93,6 +93,14 @@ class FarShell:
         self.request(*tiers, gpu_interval_ms=gpu_interval_ms)
         return self.read()
 
+    def frame_with(self, section: str, *, within_s: float = 10.0) -> Frame:
+        """The first frame that has the section."""
+        end_s = time.monotonic() + within_s
+        while section not in (frame := self.frame()).sections:
+            assert time.monotonic() < end_s, f"no section {section} within {within_s} s"
+            time.sleep(0.1)
+        return frame
+
     def read(self) -> Frame:
         end_s = time.monotonic() + _PATIENCE_S
         while time.monotonic() < end_s:

@@ -1,4 +1,4 @@
-"""nvidia-smi in all its moods: the host's figures flow on, and the GPUs say what is wrong."""
+"""nvidia-smi in all its moods: the host's figures flow on, and the GPUs report what is wrong."""
 
 import os
 import signal
@@ -74,6 +74,63 @@ def test_parts_of_a_divided_gpu_are_listed() -> None:
     assert [one.uuid for one in status.gpu.gpus[0].mig_instances] == [
         "MIG-11111111-aaaa-bbbb-cccc-dddddddddddd"
     ]
+
+
+DEAD = "Unable to determine the device handle for GPU0000:18:00.0: Unknown Error"
+
+
+@every_shell
+@pytest.mark.parametrize("stream", ["FAKE_BEFORE", "FAKE_ERROR"])
+def test_messages_among_figures_do_not_end_them(shell, stream, monkeypatch) -> None:
+    monkeypatch.setattr(gpus, "_SHORTEST_STALL_S", 0.5)
+    # Three lines in each round: more than 64 come before the last status.
+    words = "\n".join([DEAD, "ERROR: ld.so: object 'libsite.so' cannot be preloaded: ignored.", DEAD])
+    with far_shell("well", shell, **{stream: words}) as far:
+        far.status_when(lambda status: status.gpu.gpus and status.gpu.gpus[0].processes)
+        absences = set()
+        for _ in range(60):
+            status = far_status(far)
+            absences.add(status.gpu.absence)
+            time.sleep(0.1)
+    assert absences == {None}
+    assert [one.utilization_percent for one in status.gpu.gpus] == [37.0, 37.0]
+    assert "Unknown Error" in status.gpu.error
+
+
+def test_messages_on_standard_error_are_the_reason_for_no_figures() -> None:
+    with far_shell("no_library") as far:
+        status = far.status_when(lambda status: "libnvidia-ml.so" in (status.gpu.error or ""))
+    assert status.gpu.absence is Absence.UNSUPPORTED
+
+
+def test_the_first_gpu_may_be_the_divided_one() -> None:
+    with far_shell("well", FAKE_MIG_0="Enabled") as far:
+        status = far.status_when(lambda status: status.gpu.gpus and status.gpu.gpus[0].mig_instances)
+    assert [one.mig_enabled for one in status.gpu.gpus] == [True, False]
+
+
+def test_a_list_with_words_in_it_is_read() -> None:
+    rows = f"{DEAD}\n{GPU_1}, 4242, [Not Supported], /opt/not supported/python3"
+    with far_shell("well", FAKE_APPS=rows) as far:
+        status = far.status_when(lambda status: status.gpu.gpus and status.gpu.gpus[1].processes)
+    assert status.gpu.gpus[0].processes == ()
+    assert [one.pid for one in status.gpu.gpus[1].processes] == [4242]
+
+
+def test_a_list_that_failed_leaves_unknown_who_uses_the_others() -> None:
+    with far_shell("well", FAKE_APPS=f"{GPU_1}, 4242, 10, python3", FAKE_APPS_EXIT="15") as far:
+        status = far.status_when(lambda status: status.gpu.gpus and status.gpu.gpus[1].processes)
+    assert status.gpu.gpus[0].absent["processes"] is Absence.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("printed", "uuid"),
+    [("[N/A]", "index:0"), ("e0f12a34-1111-2222-3333-444455556666", "e0f12a34-1111-2222-3333-444455556666")],
+)
+def test_a_gpu_may_have_any_name_or_none(printed, uuid) -> None:
+    with far_shell("well", FAKE_UUID=printed) as far:
+        status = far.status_when(lambda status: len(status.gpu.gpus) == 2)
+    assert [one.uuid for one in status.gpu.gpus] == [uuid, GPU_1]
 
 
 def test_one_that_takes_long_is_waited_for() -> None:

@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -85,6 +86,51 @@ def test_the_busiest_processes_are_listed(shell) -> None:
     assert by_pid[busy.pid].rss_bytes > 0
     assert len(sample.top_processes) <= 10
     assert not any(one.of_run for one in sample.top_processes)
+
+
+@every_shell
+def test_a_line_break_in_a_process_name_hides_no_process(shell) -> None:
+    renamed = (
+        "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'two\\n) R 1', 0, 0, 0); print(flush=True); input()"
+    )
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", renamed], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process,
+        FarShell(shell, script=script_with(SLOW_S=1, MOST_TOP=100000)) as far,
+    ):
+        process.stdout.readline()
+        assert "two\n" in Path(f"/proc/{process.pid}/stat").read_text()
+        far.request(Tier.SLOW, Tier.PROCESSES)
+        far.read()
+        rows = far.frame_with("top").sections["top"]
+        process.stdin.close()
+    names = {row.split("\t")[0]: row.split("\t")[5] for row in rows[1:]}
+    assert names[str(process.pid)] == "two?) R 1"
+    assert str(os.getpid()) in names
+
+
+@every_shell
+def test_a_card_behind_another_is_not_physical(shell, tmp_path) -> None:
+    for name in ("eth0/device", "enP1/device", "enP1/master/device", "lo"):
+        (tmp_path / "class/net" / name).mkdir(parents=True)
+    with FarShell(shell, script=script_with(SYS=tmp_path)) as far:
+        devices = far.frame(Tier.SLOW).sections["devices"]
+    assert set(devices) == {"net eth0 1", "net enP1 0", "net lo 0"}
+
+
+def test_a_list_of_processes_whose_maker_ends_starts_again() -> None:
+    # The first maker ends as a shell does that meets a wrong number.
+    script = script_with(SLOW_S=1).replace(
+        b"while read -r key value unit", b'[ -n "$retry" ] || exit 2\nwhile read -r key value unit', 1
+    )
+    script = script.replace(b'("$@")\n', b'("$@")\nretry=1\n', 1)
+    assert b"retry=1" in script
+    assert b"exit 2\n" in script
+    with FarShell(script=script) as far:
+        far.request(Tier.SLOW, Tier.PROCESSES)
+        far.read()
+        assert len(far.frame_with("top").sections["top"]) > 1
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ FIELDS = (
     ",clocks_event_reasons.active,mig.mode.current"
 )
 APPS = (
-    "at 101.0",
+    "at 101.0 0",
     f"1000\talice\tpython3\t{GPU}, 7, 30, python3",
     f"mig\tGPU 0: NVIDIA A100 (UUID: {GPU})",
     "mig\t  MIG 3g.20gb     Device  0: (UUID: MIG-11111111-aaaa-bbbb-cccc-dddddddddddd)",

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon.monitor.remote.far import far_script
+from pylon.monitor.remote.far.gpu_users import gpu_process
 from pylon.monitor.remote.far.sections import MalformedError
 from pylon.monitor.remote.far.smi import (
     SMI_FIELDS,
     absence_of,
     gpu_figures,
-    gpu_process,
     mig_instances,
 )
 from pylon.monitor.status import Absence
@@ -102,6 +102,16 @@ def test_the_far_script_queries_exactly_what_can_be_read_here() -> None:
 def test_the_far_script_has_no_gap_left() -> None:
     assert re.findall("@[A-Z_]+@", far_script().decode()) == []
     assert f"\nMOST_TOP={MOST_PROCESSES}\n" in far_script().decode()
+
+
+@pytest.mark.parametrize(
+    ("word", "mode"),
+    [("Prohibited", "prohibited"), ("Exclusive_Process", "exclusive_process"), ("[N/A]", None), ("?", None)],
+)
+def test_the_compute_mode_is_named_as_on_this_machine(word, mode) -> None:
+    figures = gpu_figures(("index", "uuid", "compute_mode"), f"0, {GPU}, {word}")
+    assert figures.values.get("compute_mode") == mode
+    assert (mode is None) is ("compute_mode" in figures.absent)
 
 
 def test_driver_550_reports_the_memory_temperature_of_hbm() -> None:

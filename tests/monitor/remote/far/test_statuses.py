@@ -1,6 +1,9 @@
 """Frames made by hand, as statuses: rates of the far clock, reasons for absence, and restarts."""
 
+import gc
 import math
+import time
+import types
 
 import pytest
 from hypothesis import given
@@ -89,6 +92,28 @@ def test_without_real_devices_others_stand_in() -> None:
     assert sample.absent["disk_read_bytes_per_s"] is Absence.UNSUPPORTED
 
 
+def test_paths_to_a_disk_are_not_counted_again() -> None:
+    statuses = RemoteStatuses(3)
+    devices = ("disk nvme0n1 1", "disk nvme0c0n1 1")
+    for uptime_s, sectors in ((100.0, 10), (101.0, 18)):
+        counts = f"1 0 {sectors} 5 1 0 {sectors} 5 0 5 5"
+        disks = (f"nvme0n1 {counts}", f"nvme0c0n1 {counts}")
+        sample = statuses.build(frame(uptime_s, devices=devices, disk=disks), uptime_s).cpu.sample
+    assert sample.disk_read_bytes_per_s == 8 * 512
+
+
+def test_a_clock_that_stands_still_gives_no_rates_and_is_a_reason() -> None:
+    statuses = RemoteStatuses(3)
+    for received_s in (0.0, 1.0, 2.0):
+        status = statuses.build(gpu_frame(0.0, FIELDS, line(0.0), devices=DEVICES), received_s)
+    assert status.far_uptime_s is None
+    for name in ("cpu_percent", "net_sent_bytes_per_s", "disk_read_bytes_per_s"):
+        assert status.cpu.sample.absent[name] is Absence.UNSUPPORTED
+    assert status.gpu.absence is Absence.UNSUPPORTED
+    status = statuses.build(frame(5.0), 3.0)
+    assert status.far_uptime_s == 5.0
+
+
 def test_a_counter_that_went_back_starts_again() -> None:
     statuses = RemoteStatuses(3)
     statuses.build(frame(100.0, devices=DEVICES, net=net(1000, 1000)), 0.0)
@@ -131,8 +156,9 @@ def test_a_section_that_makes_no_sense_costs_its_own_fields() -> None:
     assert sample.absent["cpu_percent"] is Absence.STARTING
     old = frame(meminfo=("MemTotal: 5 kB", "SwapTotal: 1 kB", "SwapFree: 1 kB"))
     sample = RemoteStatuses(3).build(old, 0.0).cpu.sample
-    assert sample.absent["memory_used_bytes"] is Absence.UNSUPPORTED
-    assert sample.swap_used_bytes == 0
+    for name in ("memory_used_bytes", "memory_available_bytes"):
+        assert (getattr(sample, name), sample.absent[name]) == (None, Absence.UNSUPPORTED)
+    assert (sample.memory_total_bytes, sample.swap_used_bytes) == (5 * 1024, 0)
 
 
 def test_the_clock_offset_is_taken_in_the_middle_of_the_round_trip() -> None:
@@ -253,13 +279,57 @@ def test_no_driver_after_there_was_one_is_a_loss() -> None:
 
 def test_processes_that_are_told_rarely_stay_until_they_are_old() -> None:
     statuses = RemoteStatuses(3)
-    apps = ("at 99.0", f"0\troot\tpython\t{GPU}, 7, 30, python")
+    apps = ("at 99.0 0", f"0\troot\tpython\t{GPU}, 7, 30, python")
     statuses.build(gpu_frame(100.0, FIELDS, line(99.9), apps=apps), 0.0)
     sample = statuses.build(gpu_frame(110.0, line(109.9)), 1.0).gpu.gpus[0]
     assert [one.pid for one in sample.processes] == [7]
     assert sample.others_memory_used_bytes == 30 * 2**20
     sample = statuses.build(gpu_frame(300.0, line(299.9)), 2.0).gpu.gpus[0]
     assert sample.absent["processes"] is Absence.HUNG
+
+
+def test_names_that_change_in_each_frame_are_not_kept() -> None:
+    statuses = RemoteStatuses(3)
+    kept: list[int] = []
+    for number in range(20):
+        first, uptime_s = number * 100, 100.0 + number
+        lines = [line(uptime_s, f"GPU-{first + one:08}", one) for one in range(100)]
+        names = [f"name{number}-{one} value{number}-{one}" for one in range(100)]
+        system = ("hostname far", "kernel " + "k" * 9999, *names)
+        status = statuses.build(gpu_frame(uptime_s, FIELDS, *lines, system=system), number)
+        assert len(status.gpu.gpus) <= 64
+        kept.append(objects_below(statuses))
+    assert kept[-1] - kept[9] < 100, f"objects after each frame: {kept}"
+    assert (status.hostname, len(status.kernel)) == ("far", 255)
+
+
+def test_a_gpu_that_is_gone_stays_while_there_is_room() -> None:
+    statuses = RemoteStatuses(3)
+    statuses.build(gpu_frame(100.0, FIELDS, line(99.9), line(99.9, OTHER, 1)), 0.0)
+    full = [line(109.9, f"GPU-{one:08}", one) for one in range(63)]
+    gpu = statuses.build(gpu_frame(110.0, FIELDS, *full), 1.0).gpu
+    assert len(gpu.gpus) == 64
+    assert (gpu.gpus[-1].uuid, gpu.gpus[-1].absent["power_w"]) == (OTHER, Absence.LOST)
+
+
+def test_a_control_group_of_many_lines_takes_no_long_time() -> None:
+    lines = ("version 2", "memory.current 1000", *("cpu.stat usage_usec 1" for _ in range(80_000)))
+    begun_s = time.process_time()
+    sample = RemoteStatuses(3).build(frame(cgroup=lines), 0.0).cpu.sample
+    assert time.process_time() - begun_s < 0.5
+    assert sample.cgroup.memory_used_bytes == 1000
+
+
+def objects_below(holder: object) -> int:
+    """How many objects it keeps, itself and all that it refers to."""
+    seen: dict[int, object] = {}
+    left = [holder]
+    while left:
+        one = left.pop()
+        if id(one) not in seen and not isinstance(one, type | types.ModuleType):
+            seen[id(one)] = one
+            left += gc.get_referents(one)
+    return len(seen)
 
 
 def test_every_field_has_a_value_or_a_reason() -> None:
@@ -307,7 +377,7 @@ def test_one_changed_character_costs_one_section_at_most(name, number, place, ch
     good = gpu_frame(
         *(100.0, FIELDS, line(99.9)),
         devices=DEVICES,
-        apps=("at 99.0", f"0\troot\tpython\t{GPU}, 7, 30, python"),
+        apps=("at 99.0 0", f"0\troot\tpython\t{GPU}, 7, 30, python"),
     )
     lines = list(good.sections.get(name, ("",)))
     text = lines[number % len(lines)]
