@@ -20,6 +20,7 @@ import torch
 from pylon.metrics.directions import Direction, is_better
 from pylon.runners.errors import RunDirectoryError
 from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.run_directory.plain import plain_state, recorded
 from pylon.storage import DamagedFileError, atomic_path, describe_file, verify_manifest, write_manifest
 
 _FORMAT = 2
@@ -87,6 +88,7 @@ class Progress:
 
     def judge(self, score: float | None, direction: Direction) -> bool:
         """Note the running epoch if its validation score is the best so far, or the first; whether it is."""
+        score = recorded(score)
         is_best = self.best_epoch is None or is_better(direction, score, self.best_score)
         if is_best:
             self.best_epoch, self.best_score = self.epoch, score
@@ -100,17 +102,24 @@ class Progress:
         """
         position = {"epoch": self.epoch, "global_step": self.global_step}
         time_s = {"training_time_s": round(self.training_time_s, 3)}
-        self.history.append(position | record | time_s)
+        self.history.append(recorded(position | record | time_s))
         self.epoch += 1
         self.step, self.losses, self.trained, self.training_time_s = 0, [], False, 0.0
 
 
 def content_of(parts: dict[str, Stateful | None], progress: Progress) -> dict[str, Any]:
-    """What a checkpoint of these parts holds. Its tensors are the parts' own."""
+    """What a checkpoint of these parts holds. Its tensors are the parts' own.
+
+    Raises:
+        TrainingError: the state of a part could be written and never read back.
+    """
     return {
         "format": _FORMAT,
         "progress": asdict(progress),
-        "parts": {name: None if part is None else part.state_dict() for name, part in parts.items()},
+        "parts": {
+            name: None if part is None else plain_state(name, part, part.state_dict())
+            for name, part in parts.items()
+        },
     }
 
 

@@ -30,7 +30,10 @@ def resume(
 
     Raises:
         RunDirectoryError: the checkpoint is of other parts, or of another number of processes.
+        TrainingError: a checkpoint of these parts could not be read back.
     """
+    # Tried before the first step: at the first save an epoch of work would be lost.
+    checkpoint.content_of(parts, Progress())
     found = world.on_writer(lambda: checkpoint.find_newest(directory))
     if found is None:
         begin()

@@ -10,6 +10,7 @@ import torch
 
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.run_directory.plain import recorded
 from pylon.storage import atomic_path, write_json
 
 
@@ -75,7 +76,7 @@ def capture(
 ) -> Snapshot:
     """A snapshot whose tensors are still the run's own: write or detach it before training continues."""
     own = copy.deepcopy(progress)
-    return Snapshot(own, checkpoint.content_of(parts, own), losses, scores)
+    return Snapshot(own, checkpoint.content_of(parts, own), losses, recorded(scores))
 
 
 def copied(value: Any) -> Any:  # noqa: ANN401 - any state_dict
