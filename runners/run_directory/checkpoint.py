@@ -9,7 +9,6 @@ states are part of the checkpoint, and the loader continues with the first batch
 """
 
 import logging
-import pickle
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,11 +20,10 @@ from pylon.metrics.directions import Direction, is_better
 from pylon.runners.errors import RunDirectoryError
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.plain import plain_state, recorded
-from pylon.storage import DamagedFileError, atomic_path, describe_file, verify_manifest, write_manifest
+from pylon.runners.run_directory.reading import UnreadableError, manifest_of, read_content
+from pylon.storage import atomic_path, describe_file, write_manifest
 
 _FORMAT = 2
-# Format 1 knew no manifest; its content is read as it is.
-_READABLE = frozenset({1, 2})
 _PARTS_OF_FORMAT_1 = frozenset({"model", "optimizer", "scheduler"})
 
 logger = logging.getLogger(__name__)
@@ -147,11 +145,6 @@ def write(path: Path, content: dict[str, Any], companions: Sequence[Path] = ()) 
         write_manifest(manifest_of(path), {path.name: describe_file(temporary), **files})
 
 
-def manifest_of(path: Path) -> Path:
-    """The file of a checkpoint's manifest."""
-    return path.with_suffix(".manifest.json")
-
-
 def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
     """Load a checkpoint into `parts` and return the progress it was saved at.
 
@@ -173,9 +166,12 @@ def evaluated_state(path: Path) -> dict[str, Any]:
     """
     parts = read(path)["parts"]
     average = parts.get("average")
-    state: dict[str, Any] = (
-        parts["model"] if average is None or not average["evaluated"] else average["model"]
-    )
+    try:
+        state = parts["model"] if average is None or not average["evaluated"] else average["model"]
+    except (KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{path}: holds no weights of a model: {error!r}.") from error
+    if not isinstance(state, dict):
+        raise RunDirectoryError(f"{path}: its model's weights are a {type(state).__name__}, expected a dict.")
     return state
 
 
@@ -184,10 +180,15 @@ def find_newest(directory: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
 
     A damaged one is named in the log and kept aside as `checkpoint.damaged`. A sound one counts only
     together with the best epoch's checkpoint that it refers to: the run's result is that epoch's.
+
+    Raises:
+        UnreadableError: one that fits its manifest cannot be read; no older one takes its place.
     """
     for path in directory.resumable():
         try:
-            content = _read(path)
+            content = read_content(path)
+        except UnreadableError:
+            raise  # it is sound: what is in the way is not the file
         except RunDirectoryError as error:
             _set_aside(path, error)
             continue
@@ -209,7 +210,9 @@ def _set_aside(path: Path, error: RunDirectoryError) -> None:
 
 def _is_sound(path: Path) -> bool:
     try:
-        _read(path)
+        read_content(path)
+    except UnreadableError:
+        raise
     except RunDirectoryError:
         return False
     return True
@@ -228,36 +231,13 @@ def remove(path: Path) -> None:
     manifest_of(path).unlink(missing_ok=True)
 
 
-def _read(path: Path, only: str | None = None) -> dict[str, Any]:
-    # The links next to the epochs carry no manifest: the file that they lead to does.
-    path = path.resolve()
-    try:
-        verify_manifest(manifest_of(path), only)
-    except FileNotFoundError:
-        # Of format 1, or copied somewhere alone: only torch's own checks are left.
-        logger.debug("%s has no manifest", path)
-    except DamagedFileError as error:
-        raise RunDirectoryError(f"{path}: is damaged: {error}") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # its text advises to execute what the file brings
-        raise RunDirectoryError(f"{path}: is damaged or no checkpoint: it holds other than values") from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise RunDirectoryError(f"{path}: is damaged or no checkpoint: {error}") from error
-    if not isinstance(content, dict) or content.get("format") not in _READABLE or "parts" not in content:
-        raise RunDirectoryError(
-            f"{path}: is no checkpoint of the formats that this version reads: {sorted(_READABLE)}."
-        )
-    return content
-
-
 def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, for `restore`.
 
     Raises:
         RunDirectoryError: the file is damaged, or of another format.
     """
-    return _read(path, only=path.resolve().name)
+    return read_content(path, only=path.resolve().name)
 
 
 def restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | None]) -> Progress:
@@ -277,7 +257,7 @@ def restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | Non
                 continue
             part.load_state_dict(content["parts"][name])
         return Progress(**content["progress"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise RunDirectoryError(
             f"{path}: does not fit the configured model, optimizer or scheduler: {error}. "
             "Use the configuration it was trained with, or start over with --fresh."
