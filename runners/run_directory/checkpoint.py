@@ -54,6 +54,7 @@ class Progress:
         trained: all steps of that epoch are taken, what is left is its validation.
         training_time_s: spent on these steps.
         ranks: how many processes share each step.
+        data: fingerprint of each split's dataset; of a run that an earlier version began, {}.
     """
 
     epoch: int = 0
@@ -66,6 +67,7 @@ class Progress:
     trained: bool = False
     training_time_s: float = 0.0
     ranks: int = 1
+    data: dict[str, str] = field(default_factory=dict)
 
     @property
     def position(self) -> tuple[int, int, bool]:

@@ -29,6 +29,7 @@ _PROGRESS: dict[str, tuple[type, ...]] = {
     "trained": (bool,),
     "training_time_s": _NUMBER,
     "ranks": (int,),
+    "data": (dict,),
 }
 _NEEDED = frozenset({"epoch", "global_step", "best_epoch", "best_score", "history"})
 
