@@ -52,7 +52,7 @@ class Snapshot:
             self.content = copied(self.content)
 
     def write(self, directory: RunDirectory) -> None:
-        """Write everything it stands for, the checkpoint last: its presence says that the rest is there.
+        """Write all of it, the checkpoint last: its presence says that the rest is there.
 
         Raises:
             OSError: the disk refuses; nothing half is left, and it can be written again as a whole.
