@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, get_worker_info
 from pylon.data.cache import Arrays, SharedImageCache
 from pylon.data.datapoint import Datapoint
 from pylon.data.errors import DataError, DatasetContractError, TransformError
+from pylon.data.fingerprint import fingerprint
 from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
 from pylon.data.transforms.transform import Transform
 from pylon.data.worker_failure import WorkerFailure
@@ -85,6 +86,10 @@ class BaseDataset(Dataset[Datapoint], ABC):
     def __len__(self) -> int:
         """Number of datapoints."""
         return len(self._datapoints)
+
+    def fingerprint(self) -> str:
+        """What the dataset lists, in one short text that is the same as long as the list is."""
+        return fingerprint(self._datapoints, self.data_root)
 
     def __getitem__(self, index: int | SeededIndex) -> Datapoint:
         """One datapoint, loaded, checked and transformed.

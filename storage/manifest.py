@@ -56,9 +56,9 @@ def verify_manifest(manifest: str | os.PathLike[str], only: str | None = None) -
     try:
         content = json.loads(text)
         version, files = content["format"], dict(content["files"])
-        expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
+        expected = {_own_name(name): (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
         expected = expected if only is None else {only: expected[only]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(f"{manifest}: is no manifest: {error!r}") from error
     if version != _FORMAT:
         raise DamagedFileError(f"{manifest}: is of format {version!r}, this version reads {_FORMAT}")
@@ -74,3 +74,10 @@ def verify_manifest(manifest: str | os.PathLike[str], only: str | None = None) -
             raise DamagedFileError(f"{path}: has {seen_size} bytes, its manifest has {size}")
         if seen != digest:
             raise DamagedFileError(f"{path}: its SHA-256 is {seen}, its manifest has {digest}")
+
+
+def _own_name(name: str) -> str:
+    """The name of a file in the manifest's own folder. Raises ValueError if it would lead out of it."""
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} is not the name of a file in this folder")
+    return name

@@ -31,7 +31,8 @@ _BASES: dict[str, type] = {
     **{f"{split}_dataset": BaseDataset for split in ("train", "val", "test")},
     **{f"{split}_dataloader": DataLoader for split in ("train", "val", "test")},
 }
-_PLAIN = (type(None), bool, int, str, Path)
+# Exactly these: `config.json` would give back an enumeration's member, say, as a plain number.
+_PLAIN = frozenset({type(None), bool, int, str})
 _SEED_LIMIT = 2**63
 
 
@@ -160,13 +161,29 @@ def _node_problems(
             yield from _node_problems(element, f"{key_path}.args.{key}")
     elif must_be_node:
         yield ConfigProblem(key_path, shown(value), "expected {'class': X, 'args': {...}}")
-    elif isinstance(value, dict | list | tuple):
+    elif type(value) in {dict, list, tuple}:
+        if isinstance(value, dict):
+            yield from _dict_key_problems(value, key_path)
         for key, element in children(value):
             yield from _node_problems(element, f"{key_path}.{key}")
-    elif not isinstance(value, _PLAIN) and not (isinstance(value, float) and math.isfinite(value)):
+    elif not _is_plain(value):
         yield ConfigProblem(
             key_path, shown(value), "expected a number, text, list or dict, or {'class': X, 'args': {...}}"
         )
+
+
+def _dict_key_problems(value: dict[Any, Any], key_path: str) -> Iterator[ConfigProblem]:
+    for key in [key for key in value if type(key) is not str]:
+        yield ConfigProblem(
+            f"{key_path}.{key}",
+            None,
+            f"has the {type(key).__name__} {shown(key)} as its key, expected text: `config.json` would give "
+            "it back as text. Use text, or a list in place of the dict",
+        )
+
+
+def _is_plain(value: object) -> bool:
+    return type(value) in _PLAIN or isinstance(value, Path) or (type(value) is float and math.isfinite(value))
 
 
 def _shape_problems(node: dict[str, Any], key_path: str) -> Iterator[ConfigProblem]:

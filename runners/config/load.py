@@ -84,5 +84,5 @@ def _is_next_to(file: str, path: Path) -> bool:
 def _read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(path, [ConfigProblem("file", None, f"is not JSON: {error}")]) from error

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
+import numpy as np
+
 Node = dict[str, Any]
 
 
@@ -20,13 +22,16 @@ def children(value: object) -> Iterator[tuple[str | int, Any]]:
 
 
 def unshared(value: Any) -> Any:  # noqa: ANN401 - any configuration value
-    """A copy in which no dict or list occurs twice.
+    """A copy in which no dict or list occurs twice, and NumPy's scalars are Python values.
 
     A file may use one dict for two entries; changing it in one place must not change the other,
-    and `copy.deepcopy` would keep them one.
+    and `copy.deepcopy` would keep them one. NumPy's scalars come back from `config.json` as Python values:
+    with them, the first launch and a resumed one would not compute with the same.
     """
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, dict):
-        return {key: unshared(element) for key, element in value.items()}
-    if isinstance(value, list | tuple):
+        return {unshared(key): unshared(element) for key, element in value.items()}
+    if type(value) in {list, tuple}:
         return type(value)(unshared(element) for element in value)
     return value

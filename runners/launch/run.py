@@ -213,9 +213,7 @@ def _begin(
     """Check that the directory is this run's and note the launch; the result if the run is finished."""
     with _usable(directory):
         _refuse_other_config(directory, config)
-        state = directory.read_json(directory.state) or {}
-        if state.get("state") == "finished":
-            result: dict[str, Any] = state["result"]
+        if (result := directory.finished_result()) is not None:
             logger.info(
                 "%s: this run is finished (%s); --fresh starts over next to it",
                 directory.root,
@@ -243,8 +241,14 @@ def _run_in(context: RunContext) -> dict[str, Any]:
 
 
 def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> None:
-    former = directory.read_json(directory.config)
-    changed = [] if former is None else differences(with_present_names(former), to_json(config))
+    former = directory.read_object(directory.config)
+    try:
+        changed = [] if former is None else differences(with_present_names(former), to_json(config))
+    except RecursionError as error:
+        raise RunDirectoryError(
+            f"{directory.config}: is nested too deeply for a configuration. Restore it, or start over with "
+            "--fresh."
+        ) from error
     if changed and not directory.has_results():
         # Such as after an error that the changed value fixes: there is nothing to mix results up with.
         paths = ", ".join(path for path, _, _ in changed)
@@ -259,7 +263,7 @@ def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> Non
 
 def _warn_of_changed_files(directory: RunDirectory) -> None:
     launches = directory.launches()
-    former = launches[-1].get("configuration_files", {}) if launches else {}
+    former = (launches[-1].get("configuration_files") if launches else None) or {}
     changed = [path for path, digest in file_digests().items() if former.get(path, digest) != digest]
     if changed and directory.has_results():
         logger.warning(

@@ -9,7 +9,6 @@ states are part of the checkpoint, and the loader continues with the first batch
 """
 
 import logging
-import pickle
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,11 +19,11 @@ import torch
 from pylon.metrics.directions import Direction, is_better
 from pylon.runners.errors import RunDirectoryError
 from pylon.runners.run_directory.directory import RunDirectory
-from pylon.storage import DamagedFileError, atomic_path, describe_file, verify_manifest, write_manifest
+from pylon.runners.run_directory.plain import plain_state, recorded
+from pylon.runners.run_directory.reading import UnreadableError, manifest_of, read_content
+from pylon.storage import atomic_path, describe_file, write_manifest
 
 _FORMAT = 2
-# Format 1 knew no manifest; its content is read as it is.
-_READABLE = frozenset({1, 2})
 _PARTS_OF_FORMAT_1 = frozenset({"model", "optimizer", "scheduler"})
 
 logger = logging.getLogger(__name__)
@@ -55,6 +54,7 @@ class Progress:
         trained: all steps of that epoch are taken, what is left is its validation.
         training_time_s: spent on these steps.
         ranks: how many processes share each step.
+        data: fingerprint of each split's dataset; of a run that an earlier version began, {}.
     """
 
     epoch: int = 0
@@ -67,6 +67,7 @@ class Progress:
     trained: bool = False
     training_time_s: float = 0.0
     ranks: int = 1
+    data: dict[str, str] = field(default_factory=dict)
 
     @property
     def position(self) -> tuple[int, int, bool]:
@@ -87,6 +88,7 @@ class Progress:
 
     def judge(self, score: float | None, direction: Direction) -> bool:
         """Note the running epoch if its validation score is the best so far, or the first; whether it is."""
+        score = recorded(score)
         is_best = self.best_epoch is None or is_better(direction, score, self.best_score)
         if is_best:
             self.best_epoch, self.best_score = self.epoch, score
@@ -100,17 +102,24 @@ class Progress:
         """
         position = {"epoch": self.epoch, "global_step": self.global_step}
         time_s = {"training_time_s": round(self.training_time_s, 3)}
-        self.history.append(position | record | time_s)
+        self.history.append(recorded(position | record | time_s))
         self.epoch += 1
         self.step, self.losses, self.trained, self.training_time_s = 0, [], False, 0.0
 
 
 def content_of(parts: dict[str, Stateful | None], progress: Progress) -> dict[str, Any]:
-    """What a checkpoint of these parts holds. Its tensors are the parts' own."""
+    """What a checkpoint of these parts holds. Its tensors are the parts' own.
+
+    Raises:
+        TrainingError: the state of a part could be written and never read back.
+    """
     return {
         "format": _FORMAT,
         "progress": asdict(progress),
-        "parts": {name: None if part is None else part.state_dict() for name, part in parts.items()},
+        "parts": {
+            name: None if part is None else plain_state(name, part, part.state_dict())
+            for name, part in parts.items()
+        },
     }
 
 
@@ -138,11 +147,6 @@ def write(path: Path, content: dict[str, Any], companions: Sequence[Path] = ()) 
         write_manifest(manifest_of(path), {path.name: describe_file(temporary), **files})
 
 
-def manifest_of(path: Path) -> Path:
-    """The file of a checkpoint's manifest."""
-    return path.with_suffix(".manifest.json")
-
-
 def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
     """Load a checkpoint into `parts` and return the progress it was saved at.
 
@@ -164,9 +168,12 @@ def evaluated_state(path: Path) -> dict[str, Any]:
     """
     parts = read(path)["parts"]
     average = parts.get("average")
-    state: dict[str, Any] = (
-        parts["model"] if average is None or not average["evaluated"] else average["model"]
-    )
+    try:
+        state = parts["model"] if average is None or not average["evaluated"] else average["model"]
+    except (KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{path}: holds no weights of a model: {error!r}.") from error
+    if not isinstance(state, dict):
+        raise RunDirectoryError(f"{path}: its model's weights are a {type(state).__name__}, expected a dict.")
     return state
 
 
@@ -175,10 +182,15 @@ def find_newest(directory: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
 
     A damaged one is named in the log and kept aside as `checkpoint.damaged`. A sound one counts only
     together with the best epoch's checkpoint that it refers to: the run's result is that epoch's.
+
+    Raises:
+        UnreadableError: one that fits its manifest cannot be read; no older one takes its place.
     """
     for path in directory.resumable():
         try:
-            content = _read(path)
+            content = read_content(path)
+        except UnreadableError:
+            raise  # it is sound: what is in the way is not the file
         except RunDirectoryError as error:
             _set_aside(path, error)
             continue
@@ -200,7 +212,9 @@ def _set_aside(path: Path, error: RunDirectoryError) -> None:
 
 def _is_sound(path: Path) -> bool:
     try:
-        _read(path)
+        read_content(path)
+    except UnreadableError:
+        raise
     except RunDirectoryError:
         return False
     return True
@@ -219,36 +233,13 @@ def remove(path: Path) -> None:
     manifest_of(path).unlink(missing_ok=True)
 
 
-def _read(path: Path, only: str | None = None) -> dict[str, Any]:
-    # The links next to the epochs carry no manifest: the file that they lead to does.
-    path = path.resolve()
-    try:
-        verify_manifest(manifest_of(path), only)
-    except FileNotFoundError:
-        # Of format 1, or copied somewhere alone: only torch's own checks are left.
-        logger.debug("%s has no manifest", path)
-    except DamagedFileError as error:
-        raise RunDirectoryError(f"{path}: is damaged: {error}") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # its text advises to execute what the file brings
-        raise RunDirectoryError(f"{path}: is damaged or no checkpoint: it holds other than values") from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise RunDirectoryError(f"{path}: is damaged or no checkpoint: {error}") from error
-    if not isinstance(content, dict) or content.get("format") not in _READABLE or "parts" not in content:
-        raise RunDirectoryError(
-            f"{path}: is no checkpoint of the formats that this version reads: {sorted(_READABLE)}."
-        )
-    return content
-
-
 def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, for `restore`.
 
     Raises:
         RunDirectoryError: the file is damaged, or of another format.
     """
-    return _read(path, only=path.resolve().name)
+    return read_content(path, only=path.resolve().name)
 
 
 def restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | None]) -> Progress:
@@ -268,7 +259,7 @@ def restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | Non
                 continue
             part.load_state_dict(content["parts"][name])
         return Progress(**content["progress"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise RunDirectoryError(
             f"{path}: does not fit the configured model, optimizer or scheduler: {error}. "
             "Use the configuration it was trained with, or start over with --fresh."

@@ -172,17 +172,39 @@ class RunDirectory:
 
     def read_state(self) -> str | None:
         """'running', 'preempted', 'failed' or 'finished'; None if no run has begun."""
-        content = self.read_json(self.state)
+        content = self.read_object(self.state)
         return None if content is None else str(content.get("state"))
+
+    def finished_result(self) -> dict[str, Any] | None:
+        """The result of a run that is finished, None if it is not.
+
+        Raises:
+            RunDirectoryError: see `read_object`; or there is no result.
+        """
+        content = self.read_object(self.state) or {}
+        if content.get("state") != "finished":
+            return None
+        result: dict[str, Any] = self._of_kind(self.state, "result", content.get("result"), dict)
+        for split in ("validation", "test"):
+            scores = self._of_kind(self.state, f"result.{split}", result.get(split) or {}, dict)
+            for name, score in scores.items():
+                self._of_kind(self.state, f"result.{split}.{name}", score, (int, float, type(None)))
+        return result
 
     def launches(self) -> list[dict[str, Any]]:
         """What `environment.json` holds of each launch, the newest last.
 
         Raises:
-            RunDirectoryError: see `read_json`.
+            RunDirectoryError: see `read_object`; or it holds no list of launches.
         """
-        content = self.read_json(self.environment)
-        launches: list[dict[str, Any]] = [] if content is None else content["launches"]
+        content = self.read_object(self.environment)
+        if content is None:
+            return []
+        launches: list[dict[str, Any]] = self._of_kind(
+            self.environment, "launches", content.get("launches"), list
+        )
+        for number, launch in enumerate(launches):
+            self._of_kind(self.environment, f"launches.{number}", launch, dict)
         return launches
 
     def write_state(self, state: str, **details: object) -> None:
@@ -199,10 +221,32 @@ class RunDirectory:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunDirectoryError(
                 f"{path}: cannot be read as JSON ({error}). Restore it, or start over with --fresh."
             ) from error
+
+    def read_object(self, path: Path) -> dict[str, Any] | None:
+        """The content of one of the run's JSON files that holds a JSON object, None if it is absent.
+
+        Raises:
+            RunDirectoryError: the file is not JSON, or holds something else.
+        """
+        content = self.read_json(path)
+        if content is not None or path.exists():
+            self._of_kind(path, "content", content, dict)
+        found: dict[str, Any] | None = content
+        return found
+
+    @staticmethod
+    def _of_kind(path: Path, key: str, value: Any, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401 - JSON
+        """The value, which one of the run's JSON files holds, if it is of a kind that the run writes."""
+        if isinstance(value, kind):
+            return value
+        raise RunDirectoryError(
+            f"{path}: {key} is {value!r:.60}, which no run writes. Restore the file, or start over with "
+            "--fresh."
+        )
 
     def start_debug_over(self) -> None:
         """Empty the directory of a former `--debug` run: the artefacts it made, nothing else.

@@ -15,7 +15,11 @@ logger = logging.getLogger(__name__)
 
 
 def resume(
-    directory: RunDirectory, world: World, parts: dict[str, Stateful | None], begin: Callable[[], None]
+    directory: RunDirectory,
+    world: World,
+    parts: dict[str, Stateful | None],
+    data: dict[str, str],
+    begin: Callable[[], None],
 ) -> Progress | None:
     """Load the newest sound checkpoint of the run, and remove from its files what came after that moment.
 
@@ -23,21 +27,27 @@ def resume(
         directory: of the run.
         world: the ranks of this launch.
         parts: what to load into, on every rank.
+        data: fingerprint of the dataset of each split.
         begin: called if there is no checkpoint.
 
     Returns:
         How far the run had come, None if it begins.
 
     Raises:
-        RunDirectoryError: the checkpoint is of other parts, or of another number of processes.
+        RunDirectoryError: the checkpoint is of other parts, of another number of processes, or of other data.
+        TrainingError: a checkpoint of these parts could not be read back.
     """
+    # Tried before the first step: at the first save an epoch of work would be lost.
+    checkpoint.content_of(parts, Progress())
     found = world.on_writer(lambda: checkpoint.find_newest(directory))
     if found is None:
         begin()
         world.on_writer(lambda: drop_unfinished_epochs(directory.metrics, 0))
         return None
     _refuse_other_ranks(directory, world, found[1]["progress"].get("ranks", 1))
+    _refuse_other_data(directory, found[1]["progress"].get("data", {}), data)
     progress = checkpoint.restore(*found, parts)
+    progress.data = data
     within = f" and {progress.step} steps" if progress.step else ""
     logger.info("resuming after %d finished epochs%s", progress.epoch, within)
 
@@ -55,4 +65,28 @@ def _refuse_other_ranks(directory: RunDirectory, world: World, ranks: int) -> No
             f"{directory.root}: holds a run of {ranks} processes, and this launch has "
             f"{world.size}: each step would take another number of batches. Start it with torchrun "
             f"--nproc-per-node so that they are {ranks}, or start over with --fresh."
+        )
+
+
+def _refuse_other_data(directory: RunDirectory, former: dict[str, str], current: dict[str, str]) -> None:
+    changed = {
+        split: f"{split}_dataset: was {former[split]}, now {current.get(split, 'absent')}"
+        for split in former
+        if former[split] != current.get(split)
+    }
+    if "test" in changed:
+        logger.warning(
+            "%s: the test data have changed since the last launch: %s", directory.root, changed["test"]
+        )
+    rows = [f"  {row}" for split, row in changed.items() if split != "test"]
+    if rows:
+        raise RunDirectoryError(
+            "\n".join(
+                [
+                    f"{directory.root}: holds a run on other data:",
+                    *rows,
+                    "An epoch would go over some datapoints twice, and scores could not be compared. Restore "
+                    "the data set, start over next to it with --fresh, or give another --work-dir.",
+                ]
+            )
         )

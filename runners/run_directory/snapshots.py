@@ -10,6 +10,7 @@ import torch
 
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.run_directory.plain import recorded
 from pylon.storage import atomic_path, write_json
 
 
@@ -51,7 +52,7 @@ class Snapshot:
             self.content = copied(self.content)
 
     def write(self, directory: RunDirectory) -> None:
-        """Write everything it stands for, the checkpoint last: its presence says that the rest is there.
+        """Write all of it, the checkpoint last: its presence says that the rest is there.
 
         Raises:
             OSError: the disk refuses; nothing half is left, and it can be written again as a whole.
@@ -75,7 +76,7 @@ def capture(
 ) -> Snapshot:
     """A snapshot whose tensors are still the run's own: write or detach it before training continues."""
     own = copy.deepcopy(progress)
-    return Snapshot(own, checkpoint.content_of(parts, own), losses, scores)
+    return Snapshot(own, checkpoint.content_of(parts, own), losses, recorded(scores))
 
 
 def copied(value: Any) -> Any:  # noqa: ANN401 - any state_dict

@@ -168,7 +168,7 @@ def warn_of_other_checkpoint(config: dict[str, Any], directory: RunDirectory) ->
         directory: of the run.
     """
     value = config["runner"]["args"].get("checkpoint")
-    tested = (directory.read_json(directory.test_results) or {}).get("checkpoint")
+    tested = (directory.read_object(directory.test_results) or {}).get("checkpoint")
     if not isinstance(value, str) or tested is None:
         return
     try:

@@ -13,6 +13,7 @@ from pylon.runners.config import build
 from pylon.runners.config.contracts import check_score
 from pylon.runners.outputs.report import report_scores
 from pylon.runners.randomness import seed_all
+from pylon.runners.run_directory.plain import recorded
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.evaluation import Task
 from pylon.runners.training.passes import EvaluationPass, run_pass
@@ -117,7 +118,9 @@ class BaseRunner(ABC):
             loader.close()
         summary, baselines = metric.summarize(), metric.baselines()
         time_s = round(time.monotonic() - started, 3)
-        results = {"checkpoint": checkpoint, "time_s": time_s, **summary, "baselines": baselines}
+        results: dict[str, Any] = recorded(
+            {"checkpoint": checkpoint, "time_s": time_s, **summary, "baselines": baselines}
+        )
         if self.context.world.writes:
             write_json(self.context.directory.test_results, results)
         report_scores("test", self.score, summary["aggregated"], baselines)

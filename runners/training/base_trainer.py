@@ -136,8 +136,9 @@ class BaseTrainer(BaseRunner):
         for loader in loaders:
             stack.callback(loader.close)
         report_start(parts.model, device, loaders.train, loaders.val)
-        resumed = resume(context.directory, world, parts.of_a_checkpoint(), lambda: self._begin(parts))
-        progress = resumed or Progress(ranks=world.size)
+        data = loaders.fingerprints()
+        resumed = resume(context.directory, world, parts.of_a_checkpoint(), data, lambda: self._begin(parts))
+        progress = resumed or Progress(ranks=world.size, data=data)
         if world.writes:
             stack.callback(draw_curves, context.directory.curves, progress.history, self.score)
         machines = OtherMachines(world, lambda: None if watch.monitor is None else watch.monitor.latest())

@@ -56,7 +56,7 @@ class EarlyStopping:
                 "is 'error'. Look at the epoch's predictions, or let it count as 'worst'."
             )
         if is_better(direction, score, self._bar(direction)):
-            self._best, self._epochs_without = score, 0
+            self._best, self._epochs_without = None if score is None else float(score), 0
         else:
             self._epochs_without += 1
 

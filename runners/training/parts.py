@@ -148,6 +148,12 @@ class Loaders:
         """Those that are there."""
         return (loader for loader in (self.train, self.val, self.test) if loader is not None)
 
+    def fingerprints(self) -> dict[str, str]:
+        """What the dataset of each split lists."""
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        datasets = {split: loader.dataset for split, loader in splits.items() if loader is not None}
+        return {split: dataset.fingerprint() for split, dataset in datasets.items()}
+
 
 def build_loaders(build_loader: Callable[[str], DataLoader | None], device: torch.device) -> Loaders:
     """The loaders of training, validation and test.

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from pylon.data import BaseDataset, DataLoader
 from pylon.data.transforms import Compose, RandomFlip
 from pylon.metrics import SemanticSegmentationMetric
-from pylon.runners import Checkpointing, SupervisedSingleTaskTrainer  # noqa: F401 - for `import *`
+from pylon.runners import Checkpointing, EarlyStopping, SupervisedSingleTaskTrainer  # noqa: F401 - for `import *`
 
 
 class ToyDataset(BaseDataset):
@@ -80,6 +82,34 @@ class ToyCriterion(nn.Module):
             raise RuntimeError("the criterion broke")
         hurt(self.what)
         return loss
+
+
+class CountingCriterion(ToyCriterion):
+    """Its state holds an array of NumPy."""
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"counts": [np.arange(2)]}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None: ...
+
+
+class NumPyCosine(LRScheduler):
+    """Its learning rates are NumPy's numbers."""
+
+    def get_lr(self) -> list[Any]:
+        return [rate * 0.5 * (1 + np.cos(np.pi * self.last_epoch / 3)) for rate in self.base_lrs]
+
+
+class NumPyMetric(SemanticSegmentationMetric):
+    """Its aggregated scores are NumPy's numbers."""
+
+    def summarize(self) -> Any:
+        summary = super().summarize()
+        scores = {
+            name: np.float32(value) if isinstance(value, float) else value
+            for name, value in summary["aggregated"].items()
+        }
+        return {**summary, "aggregated": scores}
 
 
 def hurt(what: str) -> None:

@@ -44,7 +44,14 @@ def test_damaged_file_is_named(manifest: Path, name: str, hurt: Callable[[Path],
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"format": 1, "files": {"a": 3}}', '{"format": 9, "files": {}}']
+    "text",
+    [
+        *("", "{", "[]", "{}", '{"format": 1, "files": {"a": 3}}', '{"format": 9, "files": {}}', "[" * 10**5),
+        *(
+            f'{{"format": 1, "files": {{"{name}": {{"bytes": 1, "sha256": "a"}}}}}}'
+            for name in ("../a.pt", "", "..", "/etc/passwd", "a\\u0000b")
+        ),
+    ],
 )
 def test_manifest_that_is_none_is_damage_not_a_crash(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.manifest.json"

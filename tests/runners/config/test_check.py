@@ -1,14 +1,18 @@
 """A configuration is checked whole before anything is built: each problem with place, value, expectation."""
 
+import collections
+import enum
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from pylon.metrics import BaseMetric
 from pylon.runners.config import check_config
+from pylon.runners.config.node import unshared
 from pylon.runners.errors import ConfigError
 from tests.runners.toy import ToyCriterion, ToyDataset, ToyModel, toy_config
 
@@ -188,3 +192,44 @@ def test_list_stands_for_a_tuple_and_an_int_for_a_float() -> None:
     assert accepts(bool | None, True)
     assert not accepts(float | None, True)
     assert accepts(Callable[..., Any], print)
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+class Rate(float):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "key_path", "words"),
+    [
+        ({0: 1.0}, "what.0", ["the int 0 as its key", "expected text"]),
+        ([{"a": {(1, 2): 1.0}}], "what.0.a.(1, 2)", ["the tuple (1, 2) as its key"]),
+        ({"a": {True: 1}}, "what.a.True", ["the bool True as its key"]),
+        (Colour.RED, "what", ["Colour.RED", "expected a number"]),
+        (Rate(1.0), "what", ["1.0"]),
+        ({1, 2}, "what", ["{1, 2}"]),
+        (b"a", "what", ["b'a'"]),
+        (len, "what", ["built-in function len"]),
+        ([float("inf")], "what.0", ["inf"]),
+        (collections.OrderedDict(a=float("nan")), "what.a", ["nan"]),
+        (np.arange(2), "what", ["array"]),
+        (1j, "what", ["1j"]),
+        (collections.namedtuple("Size", "width height")(1, 2), "what", ["Size(width=1, height=2)"]),
+    ],
+)
+def test_value_that_the_recorded_configuration_would_not_give_back_is_refused(
+    value: object, key_path: str, words: Sequence[str]
+) -> None:
+    config = toy_config(Path("run"), criterion={"class": Untyped, "args": {"what": value}})
+    found = problems_of(unshared(config))[f"criterion.args.{key_path}"]
+    for word in words:
+        assert word in found
+
+
+class Untyped(torch.nn.Module):
+    def __init__(self, what: Any) -> None:
+        super().__init__()
+        self.what = what

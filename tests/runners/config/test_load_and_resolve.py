@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from pylon.runners.config import apply_overrides, build, debug_config, differences, load_config, to_json
+from pylon.runners.config import (
+    apply_overrides,
+    build,
+    check_config,
+    debug_config,
+    differences,
+    load_config,
+    to_json,
+)
 from pylon.runners.config.build import BuildError
 from pylon.runners.config.overrides import parse_value
 from pylon.runners.errors import ConfigError
@@ -173,7 +181,7 @@ def test_debug_cuts_listed_seeds_with_the_epochs() -> None:
     assert (short["epochs"], short["train_seeds"], len(config["train_seeds"])) == (3, [1, 2, 3], 5)
 
 
-def test_derived_seeds_are_the_same_for_ever_and_do_not_depend_on_the_number_of_epochs() -> None:
+def test_derived_seeds_are_always_the_same_and_do_not_depend_on_the_number_of_epochs() -> None:
     assert [derive_seed(0, "init"), derive_seed(0, "train", 0), derive_seed(1, "train", 7)] == PINNED
     short, long = (resolve_seeds(toy_config(Path("x"), epochs=epochs)) for epochs in (2, 9))
     assert long.train[:2] == short.train
@@ -182,3 +190,26 @@ def test_derived_seeds_are_the_same_for_ever_and_do_not_depend_on_the_number_of_
 
 
 PINNED = [1773167294, 746405699, 1694192112]
+
+
+def test_recorded_configuration_gives_the_same_values_again(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "import numpy as np\nfrom pathlib import Path\n"
+        "from tests.runners.toy import *\n"
+        "config = toy_config('run')\n"
+        "config['optimizer']['args']['lr'] = 0.1 * np.sqrt(0.5)\n"
+        "config['scheduler']['args']['step_size'] = np.int64(2)\n"
+        "config['criterion']['args'] = {'what': np.str_('nan'), 'at_call': int(2**60)}\n"
+        "config['val_dataloader']['args'] = {'batch_size': np.int32(4), 'drop_last': np.bool_(False)}\n"
+        "config['test_dataset']['args']['indices'] = list(np.arange(3))\n",
+    )
+    config = load_config(path)
+    check_config(config, source=path)
+    (tmp_path / "config.json").write_text(json.dumps(to_json(config)))
+    again = load_config(tmp_path / "config.json")
+    del config["seed"]
+    assert {key: again[key] for key in config} == config
+    rate = config["optimizer"]["args"]["lr"]
+    assert type(rate) is float, "a NumPy number would compute in another way than the recorded one"
+    assert rate == 0.1 * 0.5**0.5

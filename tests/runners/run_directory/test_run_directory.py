@@ -115,3 +115,29 @@ def test_run_directory_under_a_file_is_refused_by_name(tmp_path: Path) -> None:
         RunDirectory(tmp_path / "logs" / "run").opened(),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1]", r"content is \[1\]"),
+        ("null", "content is None"),
+        ("[" * 10**5, "cannot be read as JSON"),
+        ('{"state": "finished"}', "result is None"),
+        ('{"state": "finished", "result": {"test": [1]}}', r"result\.test is \[1\]"),
+        ('{"state": "finished", "result": {"test": {"f1": "high"}}}', r"result\.test\.f1 is 'high'"),
+    ],
+)
+def test_state_that_no_run_writes_is_named_with_its_fix(tmp_path: Path, text: str, words: str) -> None:
+    directory = RunDirectory(tmp_path)
+    directory.state.write_text(text)
+    with pytest.raises(RunDirectoryError, match=rf"state\.json: {words}.*--fresh"):
+        directory.finished_result()
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", '{"launches": {}}', '{"launches": [1]}', "[" * 10**5])
+def test_launches_that_no_run_writes_are_named_with_their_fix(tmp_path: Path, text: str) -> None:
+    directory = RunDirectory(tmp_path)
+    directory.environment.write_text(text)
+    with pytest.raises(RunDirectoryError, match=r"environment\.json: .*--fresh"):
+        directory.launches()
