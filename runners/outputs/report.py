@@ -46,8 +46,9 @@ def report_scores(split: str, score: str, scores: Scores, baselines: dict[str, S
 
 def report_epoch(record: dict[str, Any], epochs: int, score: str, *, is_best: bool) -> None:
     """Log a finished epoch's record from the history: loss, leading score, time."""
+    skipped = record.get("skipped_steps")
     logger.info(
-        "epoch %d/%d: loss %s, validation %s %s%s, %.1f s",
+        "epoch %d/%d: loss %s, validation %s %s%s, %.1f s%s",
         record["epoch"] + 1,
         epochs,
         _text(record["training_loss"]),
@@ -55,11 +56,12 @@ def report_epoch(record: dict[str, Any], epochs: int, score: str, *, is_best: bo
         _text(record["validation"][score]),
         " (best)" if is_best else "",
         record["training_time_s"] + record["validation_time_s"],
+        f"; {skipped} of its steps left out, as a number was NaN or infinite" if skipped else "",
     )
 
 
 def mean_of_finite(losses: Sequence[float]) -> float | None:
-    """The mean loss of an epoch's steps, without those that were left out; None if all were."""
+    """The mean of those losses of an epoch's steps that are finite; None if none is."""
     finite = [loss for loss in losses if math.isfinite(loss)]
     return sum(finite) / len(finite) if finite else None
 

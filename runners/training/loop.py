@@ -57,7 +57,7 @@ def train_epoch(training: Training) -> None:
         step_time_s, started = ended - started, ended
         step = Step(progress.epoch, number, progress.global_step, loss, rate, step_time_s, skipped)
         training.note(step, share.steps)
-        progress.count_step(step_time_s, last=number + 1 == share.steps)
+        progress.count_step(step_time_s, last=number + 1 == share.steps, skipped=skipped)
         if progress.trained:
             training.advance_scheduler("epoch")
         boundary.end_step(training)
@@ -66,7 +66,7 @@ def train_epoch(training: Training) -> None:
 def train_step(training: Training, batches: list[Batch], weight: float) -> tuple[torch.Tensor, bool]:
     """Take one step with this rank's batches; the ranks' mean loss, and whether the step was left out."""
     try:
-        loss, skipped = training.parts.stepper.step(batches, weight, training.dump)
+        loss, skipped = training.parts.stepper.step(batches, weight, training.dump, training.place)
     except NonFiniteError:
         if training.stepping.non_finite == "stop":
             boundary.save_now(training)
@@ -75,7 +75,8 @@ def train_step(training: Training, batches: list[Batch], weight: float) -> tuple
         if not is_out_of_memory(error):
             raise
         raise out_of_memory(error, training.watch.monitor, training.context.device) from error
-    training.advance_scheduler("step")
+    if not skipped:
+        training.advance_scheduler("step")
     return loss, skipped
 
 
@@ -101,10 +102,12 @@ def finish_epoch(training: Training, validation: dict[str, Any], validation_time
     if parts.early_stopping is not None:
         parts.early_stopping.judge(progress.epoch, score, direction)
     is_best = progress.judge(score, direction)
+    skipped = {"skipped_steps": progress.skipped} if progress.skipped else {}
     progress.finish_epoch(
         {
             "training_loss": mean_of_finite(losses),
             "learning_rate": parts.optimizer.param_groups[0]["lr"],
+            **skipped,
             "validation_time_s": round(validation_time_s, 3),
             "validation": validation["aggregated"],
             "baselines": training.metric.baselines(),

@@ -113,6 +113,11 @@ class Training:
         """The state of this moment; with `losses` and `scores`, of the epoch that has just ended."""
         return capture(self.progress, self.parts.of_a_checkpoint(), losses, scores)
 
+    @property
+    def place(self) -> str:
+        """The running step, for a message."""
+        return f"epoch {self.progress.epoch}, step {self.progress.step}"
+
     def dump(self, content: dict[str, Any]) -> str:
         """Write what reproduces the running step; return which step it is, and the file."""
         epoch, step = self.progress.epoch, self.progress.step
@@ -121,4 +126,4 @@ class Training:
         if self.context.world.writes:
             with atomic_path(path) as temporary:
                 torch.save(content | place, temporary)
-        return f"epoch {epoch}, step {step}: {path}"
+        return f"{self.place}: {path}"
