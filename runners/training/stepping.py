@@ -18,7 +18,7 @@ from pylon.runners.errors import TrainingError
 from pylon.runners.randomness import RandomState
 from pylon.runners.training.averaging import WeightAverage
 from pylon.runners.training.evaluation import Batch, Task
-from pylon.runners.training.rank_means import average_buffers
+from pylon.runners.training.rank_means import average_buffers, average_gradients
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,8 @@ class Stepper:
         task: gives the loss of a batch.
         modules: the model, then everything else whose buffers a forward pass may change.
         replica: the model as `task` calls it.
-        optimizer: of the model's parameters.
+        learnt: parameters that are trained besides the model's.
+        optimizer: of the model's parameters and of these.
         average: takes in the weights after each step; None: no average.
         random: the generators, noted before each step if a dump may need them.
         device: of the model.
@@ -111,6 +112,7 @@ class Stepper:
         task: Task,
         modules: Sequence[torch.nn.Module],
         replica: torch.nn.Module,
+        learnt: Sequence[torch.nn.Parameter] = (),
         optimizer: torch.optim.Optimizer,
         average: WeightAverage | None,
         random: RandomState,
@@ -121,6 +123,8 @@ class Stepper:
         self._task = task
         self._modules = modules
         self._replica = replica
+        self._learnt = learnt
+        self._trained = [*modules[0].parameters(), *learnt]
         self._optimizer = optimizer
         self._average = average
         self._random = random
@@ -154,6 +158,7 @@ class Stepper:
             for number, batch in enumerate(batches, start=1)
         ]
         loss = self._world.add_up(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+        average_gradients(self._world, self._learnt)
         average_buffers(self._world, self._modules, weight * len(batches))
         if self._scaler is not None:
             self._scaler.unscale_(self._optimizer)
@@ -161,7 +166,7 @@ class Stepper:
             self._leave_out(batches, weight, loss, before, dump)
             return loss, True
         if self._options.clip_norm is not None:
-            clip_grad_norm_(self._modules[0].parameters(), self._options.clip_norm)
+            clip_grad_norm_(self._trained, self._options.clip_norm)
         if not self._update_weights():
             self._count_overflow(loss, place)
             return loss, True
@@ -233,7 +238,7 @@ class Stepper:
             return False
         if self._scaler is not None:
             return True  # an overflow of scaled gradients is found by the scaler, and expected
-        gradients = [one.grad for one in self._modules[0].parameters() if one.grad is not None]
+        gradients = [one.grad for one in self._trained if one.grad is not None]
         return bool(torch.isfinite(get_total_norm(gradients)))
 
     def _before(self) -> tuple[dict[str, Any], list[list[torch.Tensor]]]:
