@@ -198,12 +198,15 @@ class BaseTrainer(BaseRunner):
         checkpoint.restore(path, content, {"model": parts.model, "average": parts.average})
         best = progress.best_epoch
         record = next(record for record in progress.history if record["epoch"] == best)
-        report_scores("validation", self.score, record["validation"], record["baselines"])
+        better = report_scores(
+            "validation", self.score, record["validation"], record["baselines"], training.direction
+        )
         watch, loader = training.watch, training.loaders.test
         results = self.test(parts.evaluated, parts.task, metric, watch, loader, checkpoint=f"epoch_{best}")
         return {
             "epochs": progress.epoch,
             "best_epoch": best,
             "validation": {self.score: progress.best_score},
-            "test": None if results is None else {self.score: results["aggregated"][self.score]},
+            "validation_better_than_baselines": better,
+            **self.result_of_test(results),
         }
