@@ -147,6 +147,7 @@ class BaseTrainer(BaseRunner):
                 self.log_every_steps,
                 progress.losses,
                 machines.figures,
+                lambda step: training.advice(step),  # noqa: PLW0108 - `training` is made below
             )
         )
         saver = Saver(

@@ -18,6 +18,7 @@ from pylon.runners.errors import TrainingError
 from pylon.runners.randomness import RandomState
 from pylon.runners.training.averaging import WeightAverage
 from pylon.runners.training.evaluation import Batch, Task
+from pylon.runners.training.non_finite import advice, non_finite_inputs
 from pylon.runners.training.rank_means import average_buffers, average_gradients
 
 logger = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ class Stepper:
         if self._options.clip_norm is not None:
             clip_grad_norm_(self._trained, self._options.clip_norm)
         if not self._update_weights():
-            self._count_overflow(loss, place)
+            self._count_overflow(batches, loss, place)
             return loss, True
         self._skipped_in_a_row = 0
         if self._average is not None:
@@ -211,12 +212,11 @@ class Stepper:
         # The scale falls after a step in which a gradient overflowed, and after no other.
         return self._scaler.get_scale() >= scale
 
-    def _count_overflow(self, loss: torch.Tensor, place: str) -> None:
+    def _count_overflow(self, batches: list[Batch], loss: torch.Tensor, place: str) -> None:
         if not bool(torch.isfinite(loss)):
             # No scale makes it finite. Without a policy, the step was not looked at before.
-            raise NonFiniteError(
-                f"{place}: the loss is {float(loss)}. Lower the learning rate, or look at the batch."
-            )
+            found = [name for names in self._world.gather(non_finite_inputs(batches)) for name in names]
+            raise NonFiniteError(f"{place}: the loss is {float(loss)}. {advice(found)}")
         if self._skipped_in_a_row < self._options.skip_in_a_row:
             self._skipped_in_a_row += 1
             return
@@ -262,10 +262,14 @@ class Stepper:
         self._optimizer.zero_grad(set_to_none=True)
         if self._scaler is not None:
             self._scaler.update()
-        seen = self._world.gather({"batches": batches, "weight": weight, "random": generators})
+        seen: list[dict[str, Any]] = self._world.gather(
+            {"batches": batches, "weight": weight, "random": generators}
+        )
         place = dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]})
+        found = non_finite_inputs(batch for rank in seen for batch in rank["batches"])
         if self._world.writes:
-            logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s", place)
+            cause = f". {advice(found)}" if found else ""
+            logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s%s", place, cause)
         self._skipped_in_a_row += 1
         if self._options.non_finite == "skip" and self._skipped_in_a_row <= self._options.skip_in_a_row:
             return
@@ -273,10 +277,7 @@ class Stepper:
             self._random.load_state_dict(generators)
             self._skipped_in_a_row -= 1
         what = "a gradient is NaN or infinite" if bool(torch.isfinite(loss)) else f"the loss is {float(loss)}"
-        raise NonFiniteError(
-            f"{place} reproduces a step in which {what}. Lower the learning rate, clip gradients "
-            "(stepping.args.clip_norm), or look at the batch."
-        )
+        raise NonFiniteError(f"{place} reproduces a step in which {what}. {advice(found)}")
 
 
 def replay(

@@ -18,6 +18,7 @@ from pylon.runners.run_directory.snapshots import Snapshot, capture
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.early_stopping import EarlyStopping
 from pylon.runners.training.evaluation import Batch, count_batches
+from pylon.runners.training.non_finite import advice_of_data
 from pylon.runners.training.parts import Loaders, TrainingParts
 from pylon.runners.training.passes import EvaluationPass
 from pylon.runners.training.stepping import Stepping
@@ -87,6 +88,11 @@ class Training:
             seed_all(rank_seed(seed, self.context.world.rank))
         self.loaders.train.set_epoch_seed(seed, self.share.numbers(step))
         return iter(self.loaders.train)
+
+    def advice(self, step: Step) -> str:
+        """What to do about the non-finite loss of a step that was taken before; every rank must ask."""
+        loader, seed = self.loaders.train, self.context.seeds.train[step.epoch]
+        return advice_of_data(self.context.world, loader, seed, list(self.share.of_step(step.step)))
 
     def validation(self) -> EvaluationPass:
         """The validation of the running epoch."""

@@ -271,6 +271,42 @@ def test_non_finite_gradient_is_seen_behind_a_finite_loss(toy: Toy) -> None:
         run_again(path)
 
 
+HOLE = """
+class Holed(ToyDataset):
+    def _load_datapoint(self, annotation):
+        inputs, labels, meta_info = super()._load_datapoint(annotation)
+        if self.split == 'train' and annotation == 7:
+            inputs['img_2'][0, 3, 3] = float('nan')
+        return inputs, labels, meta_info
+
+config['train_dataset']['class'] = Holed
+"""
+
+
+@pytest.mark.parametrize(
+    "stepping",
+    ["{}", "{'non_finite': 'raise'}", "{'precision': 'float16'}"],
+    ids=["log", "policy", "float16"],
+)
+def test_non_finite_input_is_named_with_its_datapoint(toy: Toy, stepping: str) -> None:
+    path = configured(toy, stepping)
+    path.write_text(path.read_text() + HOLE)
+    with pytest.raises(TrainingError, match="epoch 0, step") as caught:
+        run_again(path)
+    assert "the loss is nan" in str(caught.value)
+    assert "inputs['img_2'] of datapoint idx=7. Repair" in str(caught.value)
+    assert "learning rate" not in str(caught.value)
+
+
+def test_learning_rate_that_is_too_high_is_named_and_no_checkpoint_claimed(toy: Toy) -> None:
+    sgd = "scheduler=None, optimizer={'class': torch.optim.SGD, 'args': {'lr': 1e30}}"
+    with pytest.raises(TrainingError, match=r"epoch 0, step \d: the loss is (nan|inf)") as caught:
+        run_again(configured(toy, "{}", sgd))
+    assert not list(toy.work_dir.glob("epoch_*/*.pt"))
+    assert "checkpoint" not in str(caught.value)
+    assert "The inputs of this step are finite. Lower the learning rate" in str(caught.value)
+
+
 def test_out_of_memory_is_explained_with_the_monitors_figures() -> None:
     class Monitor:
         def latest(self) -> "Monitor":
