@@ -148,8 +148,7 @@ class Stepper:
             The mean loss of all ranks' batches, on its device, and whether the step was left out.
 
         Raises:
-            NonFiniteError: the policy for non-finite numbers ends the run, or too many steps in a row were
-                left out; the state is as before the step.
+            NonFiniteError: the policy ends the run, or too many steps were left out; all is as before it.
             TrainingError: the ranks' gradients could not be averaged.
         """
         before = self._before() if self._options.non_finite else None
