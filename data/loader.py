@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from pylon.data.collate import collate
+from pylon.data.datapoint import Datapoint
 from pylon.data.dataset import BaseDataset
 from pylon.data.errors import LoaderWorkerError
 from pylon.data.hand_over import HandOver, advice
@@ -116,6 +117,18 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         self._epoch_sampler.set_epoch_seed(
             seed, [range(number * size, min((number + 1) * size, count)) for number in batches]
         )
+
+    def read_again(self, seed: int, batches: Sequence[int]) -> Iterator[Datapoint]:
+        """The datapoints of some batches of an epoch, read in this process, for a look at them.
+
+        Args:
+            seed, batches: see `set_epoch_seed`, which the next iteration needs again.
+
+        Raises:
+            DataError: a datapoint cannot be read.
+        """
+        self.set_epoch_seed(seed, batches)
+        return (self.dataset[index] for index in self._epoch_sampler)
 
     def end_when(self, asked: Callable[[], bool], end: Callable[[], None]) -> None:
         """Stop waiting for a worker's batch as soon as the end is requested.

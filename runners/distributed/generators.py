@@ -1,5 +1,7 @@
 """The random generators of all ranks, as one part of a checkpoint."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from pylon.data.seeding import datapoint_seed
@@ -26,9 +28,21 @@ class AllGenerators:
     def __init__(self, own: RandomState, world: World) -> None:
         self._own = own
         self._world = world
+        self._held: dict[str, Any] | None = None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let `state_dict` give the state of now throughout the block, without a meeting of the ranks."""
+        self._held = self.state_dict()
+        try:
+            yield
+        finally:
+            self._held = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of all ranks' generators; each rank must ask at the same time."""
+        """The state of all ranks' generators; each rank must ask at the same time, unless it is `held`."""
+        if self._held is not None:
+            return self._held
         if self._world.size == 1:
             return self._own.state_dict()
         return {"ranks": self._world.gather(self._own.state_dict())}

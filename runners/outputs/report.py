@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from pylon.data import DataLoader
+from pylon.metrics.directions import Direction, is_better
 
 logger = logging.getLogger(__name__)
 
@@ -28,26 +29,49 @@ def report_start(
     )
 
 
-def report_scores(split: str, score: str, scores: Scores, baselines: dict[str, Scores]) -> None:
+def report_scores(
+    split: str, score: str, scores: Scores, baselines: dict[str, Scores], direction: Direction
+) -> bool | None:
     """Log the leading score of `split` next to the same score of each baseline, then the other scores.
+
+    A score that is not better than the best baseline is a warning: such a model has learnt nothing of use.
 
     Args:
         split: 'validation' or 'test'.
         score: the leading score's name.
         scores: all aggregated scores, None if undefined.
         baselines: per baseline the same scores.
+        direction: which way the leading score is better.
+
+    Returns:
+        Whether the leading score is better than that of every baseline; None if no baseline has one.
     """
     compared = ", ".join(f"{name} {_text(values.get(score))}" for name, values in baselines.items())
     logger.info("%s %s: %s (baselines: %s)", split, score, _text(scores.get(score)), compared or "none")
     others = ", ".join(f"{name} {_text(value)}" for name, value in scores.items() if name != score)
     if others:
         logger.info("%s, other scores: %s", split, others)
+    known = {name: value for name, values in baselines.items() if (value := values.get(score)) is not None}
+    if not known:
+        return None
+    unbeaten = [name for name, value in known.items() if not is_better(direction, scores.get(score), value)]
+    if unbeaten:
+        logger.warning(
+            "%s %s: %s is not better than predictions that look at no input: %s. Look at the loss in "
+            "curves.png, the learning rate, and the labels.",
+            split,
+            score,
+            _text(scores.get(score)),
+            ", ".join(f"{name} ({_text(known[name])})" for name in unbeaten),
+        )
+    return not unbeaten
 
 
 def report_epoch(record: dict[str, Any], epochs: int, score: str, *, is_best: bool) -> None:
     """Log a finished epoch's record from the history: loss, leading score, time."""
+    skipped = record.get("skipped_steps")
     logger.info(
-        "epoch %d/%d: loss %s, validation %s %s%s, %.1f s",
+        "epoch %d/%d: loss %s, validation %s %s%s, %.1f s%s",
         record["epoch"] + 1,
         epochs,
         _text(record["training_loss"]),
@@ -55,11 +79,12 @@ def report_epoch(record: dict[str, Any], epochs: int, score: str, *, is_best: bo
         _text(record["validation"][score]),
         " (best)" if is_best else "",
         record["training_time_s"] + record["validation_time_s"],
+        f"; {skipped} of its steps left out, as a number was NaN or infinite" if skipped else "",
     )
 
 
 def mean_of_finite(losses: Sequence[float]) -> float | None:
-    """The mean loss of an epoch's steps, without those that were left out; None if all were."""
+    """The mean of those losses of an epoch's steps that are finite; None if none is."""
     finite = [loss for loss in losses if math.isfinite(loss)]
     return sum(finite) / len(finite) if finite else None
 

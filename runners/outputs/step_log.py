@@ -49,6 +49,7 @@ class StepLog:
         flush_every_steps: how many steps make a group.
         losses: of the steps that the running epoch has done before, if a run resumes in its middle.
         machines: asked once per group for the figures of the other machines' monitors.
+        advise: what to do about the non-finite loss of a step.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class StepLog:
         flush_every_steps: int,
         losses: Sequence[float] = (),
         machines: Callable[[], list[dict[str, Any]]] = list,
+        advise: Callable[[Step], str] | None = None,
     ) -> None:
         self._file = NoFile() if path is None else LineFile(path)
         self._flush_every_steps = flush_every_steps
         self._pending: list[tuple[Step, dict[str, Any] | None]] = []
         self._sequence = -1
         self._machines = machines
+        self._advise = advise
         self._losses: list[float] = list(losses)
 
     def __enter__(self) -> Self:
@@ -103,11 +106,8 @@ class StepLog:
         for (step, figures), loss in zip(pending, losses, strict=True):
             if not math.isfinite(loss) and not step.skipped:
                 self._file.append(lines)
-                raise TrainingError(
-                    f"epoch {step.epoch}, step {step.step}: the loss is {loss}. The last finished epoch's "
-                    "checkpoint is sound. Lower the learning rate, or look at the batch of this step: "
-                    "its datapoints follow from the epoch's seed in config.json."
-                )
+                advice = "" if self._advise is None else f" {self._advise(step)}"
+                raise TrainingError(f"epoch {step.epoch}, step {step.step}: the loss is {loss}.{advice}")
             self._losses.append(loss)
             lines += _line(step, loss, figures, machines if step is pending[-1][0] else [])
         self._file.append(lines)

@@ -45,13 +45,14 @@ class Progress:
 
     Attributes:
         epoch: number of finished epochs, and so the index of the next one.
-        global_step: optimizer steps taken.
+        global_step: steps done, with those that were left out.
         best_epoch: epoch with the best validation score, None before the first.
         best_score: that score, None if it was undefined.
         history: one JSON-ready record per finished epoch.
-        step: steps taken in the epoch that is not finished.
+        step: steps done in the epoch that is not finished.
         losses: of these steps.
-        trained: all steps of that epoch are taken, what is left is its validation.
+        skipped: how many of these steps were left out, because a number was not finite.
+        trained: all steps of that epoch are done, what is left is its validation.
         training_time_s: spent on these steps.
         ranks: how many processes share each step.
         data: fingerprint of each split's dataset; of a run that an earlier version began, {}.
@@ -64,6 +65,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     step: int = 0
     losses: list[float] = field(default_factory=list)
+    skipped: int = 0
     trained: bool = False
     training_time_s: float = 0.0
     ranks: int = 1
@@ -74,15 +76,17 @@ class Progress:
         """The moment of the run: epoch, steps done in it, and whether these are all."""
         return self.epoch, self.step, self.trained
 
-    def count_step(self, time_s: float, *, last: bool) -> None:
-        """Count a step as taken.
+    def count_step(self, time_s: float, *, last: bool, skipped: bool = False) -> None:
+        """Count a step as done.
 
         Args:
             time_s: spent on it.
             last: it is the epoch's last one.
+            skipped: it was left out.
         """
         self.step += 1
         self.global_step += 1
+        self.skipped += skipped
         self.training_time_s += time_s
         self.trained = last
 
@@ -104,7 +108,7 @@ class Progress:
         time_s = {"training_time_s": round(self.training_time_s, 3)}
         self.history.append(recorded(position | record | time_s))
         self.epoch += 1
-        self.step, self.losses, self.trained, self.training_time_s = 0, [], False, 0.0
+        self.step, self.losses, self.skipped, self.trained, self.training_time_s = 0, [], 0, False, 0.0
 
 
 def content_of(parts: dict[str, Stateful | None], progress: Progress) -> dict[str, Any]:

@@ -72,4 +72,4 @@ class BaseEvaluator(BaseRunner):
             )
             loader = self.build_loader("test")
             results = self.test(model, task, metric, watch, loader, checkpoint=str(path.resolve()))
-        return {"test": None if results is None else {self.score: results["aggregated"][self.score]}}
+        return self.result_of_test(results)

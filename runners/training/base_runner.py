@@ -118,10 +118,27 @@ class BaseRunner(ABC):
             loader.close()
         summary, baselines = metric.summarize(), metric.baselines()
         time_s = round(time.monotonic() - started, 3)
+        better = report_scores(
+            "test", self.score, summary["aggregated"], baselines, metric.direction(self.score)
+        )
         results: dict[str, Any] = recorded(
-            {"checkpoint": checkpoint, "time_s": time_s, **summary, "baselines": baselines}
+            {
+                "checkpoint": checkpoint,
+                "time_s": time_s,
+                **summary,
+                "baselines": baselines,
+                "better_than_baselines": better,
+            }
         )
         if self.context.world.writes:
             write_json(self.context.directory.test_results, results)
-        report_scores("test", self.score, summary["aggregated"], baselines)
         return results
+
+    def result_of_test(self, results: dict[str, Any] | None) -> dict[str, Any]:
+        """What the run's result holds of the test; `results` are those that `test` gave."""
+        if results is None:
+            return {"test": None, "test_better_than_baselines": None}
+        return {
+            "test": {self.score: results["aggregated"][self.score]},
+            "test_better_than_baselines": results["better_than_baselines"],
+        }

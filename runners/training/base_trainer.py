@@ -148,6 +148,7 @@ class BaseTrainer(BaseRunner):
                 self.log_every_steps,
                 progress.losses,
                 machines.figures,
+                lambda step: training.advice(step),  # noqa: PLW0108 - `training` is made below
             )
         )
         saver = Saver(
@@ -199,12 +200,15 @@ class BaseTrainer(BaseRunner):
         checkpoint.restore(path, content, {"model": parts.model, "average": parts.average})
         best = progress.best_epoch
         record = next(record for record in progress.history if record["epoch"] == best)
-        report_scores("validation", self.score, record["validation"], record["baselines"])
+        better = report_scores(
+            "validation", self.score, record["validation"], record["baselines"], training.direction
+        )
         watch, loader = training.watch, training.loaders.test
         results = self.test(parts.evaluated, parts.task, metric, watch, loader, checkpoint=f"epoch_{best}")
         return {
             "epochs": progress.epoch,
             "best_epoch": best,
             "validation": {self.score: progress.best_score},
-            "test": None if results is None else {self.score: results["aggregated"][self.score]},
+            "validation_better_than_baselines": better,
+            **self.result_of_test(results),
         }

@@ -45,12 +45,28 @@ def save_last(training: Training) -> None:
     One of several ranks that ends alone cannot save: the others' generators are part of the state.
     """
     stop = training.context.stop
-    if not (stop.agreed or stop.is_alone):
-        return
+    if stop.agreed or stop.is_alone:
+        _save_or_log(training)
+
+
+def save_trained(training: Training) -> None:
+    """Save the trained epoch as this launch's last act; a rank that ends alone can, with generators held."""
+    if _save_or_log(training):
+        logger.info(
+            "epoch %d/%d is trained and saved: the same command resumes with its validation",
+            training.progress.epoch + 1,
+            training.epochs,
+        )
+
+
+def _save_or_log(training: Training) -> bool:
+    """Save; whether the disk has taken it."""
     try:
         save_now(training)
     except OSError as error:
         logger.error("this launch's newest steps are lost, the disk refuses them: %s", error)
+        return False
+    return True
 
 
 def save_now(training: Training) -> None:

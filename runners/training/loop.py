@@ -7,12 +7,11 @@ train ── train_epoch ── train_step ──> boundary.end_step: save, stop
 import itertools
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from pylon.data import LoaderWorkerError
-from pylon.runners.errors import RunStopped
 from pylon.runners.memory import is_out_of_memory, out_of_memory
 from pylon.runners.outputs.report import mean_of_finite, report_epoch
 from pylon.runners.outputs.step_log import Step
@@ -23,6 +22,23 @@ from pylon.runners.training.stepping import NonFiniteError
 from pylon.runners.training.training import Training
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What an epoch's validation gave.
+
+    Attributes:
+        summary: the metric's.
+        score: the one that epochs are judged by.
+        baselines: the metric's.
+        time_s: spent on it.
+    """
+
+    summary: dict[str, Any]
+    score: float | None
+    baselines: dict[str, dict[str, float | None]]
+    time_s: float
 
 
 def train(training: Training) -> None:
@@ -37,7 +53,7 @@ def train(training: Training) -> None:
         boundary.stop_if_signalled(training)
         if not training.progress.trained:
             train_epoch(training)
-        finish_epoch(training, *validate(training))
+        finish_epoch(training, validate(training))
     if (stopping := training.stopped_early_by) is not None:
         logger.info("stopped early: %s has not improved for %d epochs", training.score, stopping.patience)
     training.saver.finish()
@@ -57,7 +73,7 @@ def train_epoch(training: Training) -> None:
         step_time_s, started = ended - started, ended
         step = Step(progress.epoch, number, progress.global_step, loss, rate, step_time_s, skipped)
         training.note(step, share.steps)
-        progress.count_step(step_time_s, last=number + 1 == share.steps)
+        progress.count_step(step_time_s, last=number + 1 == share.steps, skipped=skipped)
         if progress.trained:
             training.advance_scheduler("epoch")
         boundary.end_step(training)
@@ -66,7 +82,7 @@ def train_epoch(training: Training) -> None:
 def train_step(training: Training, batches: list[Batch], weight: float) -> tuple[torch.Tensor, bool]:
     """Take one step with this rank's batches; the ranks' mean loss, and whether the step was left out."""
     try:
-        loss, skipped = training.parts.stepper.step(batches, weight, training.dump)
+        loss, skipped = training.parts.stepper.step(batches, weight, training.dump, training.place)
     except NonFiniteError:
         if training.stepping.non_finite == "stop":
             boundary.save_now(training)
@@ -75,40 +91,46 @@ def train_step(training: Training, batches: list[Batch], weight: float) -> tuple
         if not is_out_of_memory(error):
             raise
         raise out_of_memory(error, training.watch.monitor, training.context.device) from error
-    training.advance_scheduler("step")
+    if not skipped:
+        training.advance_scheduler("step")
     return loss, skipped
 
 
-def validate(training: Training) -> tuple[dict[str, Any], float]:
-    """Validate the running epoch; the metric's summary, and how many seconds it took."""
+def validate(training: Training) -> Validation:
+    """Validate the running epoch. Whatever that raises, the trained epoch is saved."""
     started, parts, metric = time.monotonic(), training.parts, training.metric
-    generators = parts.random.state_dict()
     plan, context, watch = training.validation(), training.context, training.watch
-    try:
-        run_pass(plan, parts.evaluated, parts.task, metric, context=context, watch=watch)
-    except (RunStopped, LoaderWorkerError):
-        # The next launch validates from the beginning: the state that is saved is as before.
-        parts.random.load_state_dict(generators)
-        boundary.save_last(training)
-        raise
-    return {**metric.summarize()}, time.monotonic() - started
+    # Later, a rank that ends alone could not: the other machines' figures are part of the lines.
+    training.step_log.flush()
+    # The next launch validates from the beginning: the generators that are saved are those of now.
+    with parts.generators.held():
+        try:
+            run_pass(plan, parts.evaluated, parts.task, metric, context=context, watch=watch)
+            summary: dict[str, Any] = {**metric.summarize()}
+            score = summary["aggregated"][training.score]
+            return Validation(summary, score, metric.baselines(), time.monotonic() - started)
+        except Exception:
+            boundary.save_trained(training)
+            raise
 
 
-def finish_epoch(training: Training, validation: dict[str, Any], validation_time_s: float) -> None:
+def finish_epoch(training: Training, validation: Validation) -> None:
     """Judge the validated epoch, count it, and save it."""
     progress, parts, losses = training.progress, training.parts, training.step_log.end_epoch()
-    score, direction = validation["aggregated"][training.score], training.direction
+    score, direction = validation.score, training.direction
     if parts.early_stopping is not None:
         parts.early_stopping.judge(progress.epoch, score, direction)
     is_best = progress.judge(score, direction)
+    skipped = {"skipped_steps": progress.skipped} if progress.skipped else {}
     progress.finish_epoch(
         {
             "training_loss": mean_of_finite(losses),
             "learning_rate": parts.optimizer.param_groups[0]["lr"],
-            "validation_time_s": round(validation_time_s, 3),
-            "validation": validation["aggregated"],
-            "baselines": training.metric.baselines(),
+            **skipped,
+            "validation_time_s": round(validation.time_s, 3),
+            "validation": validation.summary["aggregated"],
+            "baselines": validation.baselines,
         }
     )
-    training.saver.save(training.snapshot(losses, validation))
+    training.saver.save(training.snapshot(losses, validation.summary))
     report_epoch(progress.history[-1], training.epochs, training.score, is_best=is_best)

@@ -15,6 +15,7 @@ from pylon.runners.run_directory.checkpoint import Stateful
 from pylon.runners.training.averaging import WeightAverage
 from pylon.runners.training.early_stopping import EarlyStopping
 from pylon.runners.training.evaluation import Task
+from pylon.runners.training.rank_means import same_on_all
 from pylon.runners.training.stepping import Stepper, Stepping
 
 
@@ -24,12 +25,12 @@ class TrainingParts:
 
     Attributes:
         model: what is trained, as it is saved.
-        criterion: its loss.
+        criterion: its loss, whose parameters are trained too.
         average: of the model's weights, None without one.
         evaluated: the model that is validated and tested: the average's, or `model` itself.
         task: predicts with `evaluated`.
-        optimizer: of the model's parameters.
-        scheduler: of its learning rate, None without one.
+        optimizer: of the model's parameters, and in a second group of the criterion's if it has any.
+        scheduler: of its learning rates, None without one.
         stepper: takes the steps.
         random: the generators of this process.
         generators: those of all ranks.
@@ -92,7 +93,10 @@ def build_parts(
     if stepping.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types no 4-D case
     criterion = build("criterion").to(device)
-    optimizer = build("optimizer", params=model.parameters())
+    learnt = [parameter for parameter in criterion.parameters() if parameter.requires_grad]
+    same_on_all(world, learnt)
+    groups = [{"params": list(model.parameters())}, {"params": learnt}]
+    optimizer = build("optimizer", params=groups if learnt else model.parameters())
     random = RandomState(device)
     # After its first step, torch groups the gradients again, in the order in which they came: a resumed
     # launch would add up some of them in another order than the launch before. With two summands there is
@@ -110,6 +114,7 @@ def build_parts(
         task=task_of(compiled),
         modules=[model, criterion],
         replica=replica,
+        learnt=learnt,
         average=average,
         optimizer=optimizer,
         random=random,

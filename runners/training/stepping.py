@@ -18,6 +18,8 @@ from pylon.runners.errors import TrainingError
 from pylon.runners.randomness import RandomState
 from pylon.runners.training.averaging import WeightAverage
 from pylon.runners.training.evaluation import Batch, Task
+from pylon.runners.training.non_finite import advice, non_finite_inputs
+from pylon.runners.training.rank_means import average_buffers, average_gradients
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +40,8 @@ class Stepping:
             same; the last step of an epoch may have fewer.
         clip_norm: gradients longer than this (L2 norm over all parameters) are shortened to it; None: not.
         precision: of the forward pass in training, by torch.autocast. Weights, optimizer and evaluation
-            stay float32. 'float16' scales the loss (torch.amp.GradScaler), and leaves out the steps in
-            which that overflows.
+            stay float32. 'float16' scales the loss (torch.amp.GradScaler), and leaves out the steps whose
+            scaled gradients overflow.
         ema_decay: keep an exponential moving average of the weights with this decay, 0..1; None: none.
         evaluate_ema: validate and test the average, if there is one.
         channels_last: keep 4-D weights in channels-last order.
@@ -48,7 +50,8 @@ class Stepping:
             makes an accelerator wait; None looks at the losses alone, when they are logged.
             'raise' ends the run, 'stop' saves the state before the step and ends it, 'skip' leaves the
             step out; all write a dump that reproduces it.
-        skip_in_a_row: so many steps in a row may be left out by 'skip', one more ends the run.
+        skip_in_a_row: so many steps in a row may be left out, by 'skip' or by 'float16'; one more ends the
+            run.
         find_unused_parameters: on many devices, the model may have parameters without a gradient in some
             step. Each step then looks for them.
     """
@@ -95,7 +98,8 @@ class Stepper:
         task: gives the loss of a batch.
         modules: the model, then everything else whose buffers a forward pass may change.
         replica: the model as `task` calls it.
-        optimizer: of the model's parameters.
+        learnt: parameters that are trained besides the model's.
+        optimizer: of the model's parameters and of these.
         average: takes in the weights after each step; None: no average.
         random: the generators, noted before each step if a dump may need them.
         device: of the model.
@@ -109,6 +113,7 @@ class Stepper:
         task: Task,
         modules: Sequence[torch.nn.Module],
         replica: torch.nn.Module,
+        learnt: Sequence[torch.nn.Parameter] = (),
         optimizer: torch.optim.Optimizer,
         average: WeightAverage | None,
         random: RandomState,
@@ -119,6 +124,8 @@ class Stepper:
         self._task = task
         self._modules = modules
         self._replica = replica
+        self._learnt = learnt
+        self._trained = [*modules[0].parameters(), *learnt]
         self._optimizer = optimizer
         self._average = average
         self._random = random
@@ -128,19 +135,20 @@ class Stepper:
         self._scaler = torch.amp.GradScaler(device.type) if scaled else None
         self._skipped_in_a_row = 0
 
-    def step(self, batches: list[Batch], weight: float, dump: Dump) -> tuple[torch.Tensor, bool]:
+    def step(self, batches: list[Batch], weight: float, dump: Dump, place: str) -> tuple[torch.Tensor, bool]:
         """Take one step.
 
         Args:
             batches: this rank's.
             weight: the share of each of them in the step's mean loss, 0..1.
             dump: writes what reproduces a step with a non-finite number; returns which step, and the file.
+            place: which step, for an error.
 
         Returns:
             The mean loss of all ranks' batches, on its device, and whether the step was left out.
 
         Raises:
-            NonFiniteError: the policy for non-finite numbers ends the run; the state is as before the step.
+            NonFiniteError: the policy ends the run, or too many steps were left out; all is as before it.
             TrainingError: the ranks' gradients could not be averaged.
         """
         before = self._before() if self._options.non_finite else None
@@ -150,20 +158,19 @@ class Stepper:
             for number, batch in enumerate(batches, start=1)
         ]
         loss = self._world.add_up(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
-        self._average_buffers(weight * len(batches))
+        average_gradients(self._world, self._learnt)
+        average_buffers(self._world, self._modules, weight * len(batches))
         if self._scaler is not None:
             self._scaler.unscale_(self._optimizer)
         if before is not None and not self._is_finite(loss):
             self._leave_out(batches, weight, loss, before, dump)
             return loss, True
-        self._skipped_in_a_row = 0
         if self._options.clip_norm is not None:
-            clip_grad_norm_(self._modules[0].parameters(), self._options.clip_norm)
-        if self._scaler is None:
-            self._optimizer.step()
-        else:
-            self._scaler.step(self._optimizer)
-            self._scaler.update()
+            clip_grad_norm_(self._trained, self._options.clip_norm)
+        if not self._update_weights():
+            self._count_overflow(batches, loss, place)
+            return loss, True
+        self._skipped_in_a_row = 0
         if self._average is not None:
             self._average.update(self._modules[0])
         return loss, False
@@ -193,35 +200,32 @@ class Stepper:
             check_averaged(self._replica)
         return loss.detach() if weight == 1 else loss.detach() * weight
 
-    def _average_buffers(self, share: float) -> None:
-        """Let running statistics be those of all ranks' batches, and counters the first rank's, everywhere.
+    def _update_weights(self) -> bool:
+        """Let the optimizer take the step; whether it did."""
+        if self._scaler is None:
+            self._optimizer.step()
+            return True
+        scale = self._scaler.get_scale()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        # The scale falls after a step in which a gradient overflowed, and after no other.
+        return self._scaler.get_scale() >= scale
 
-        Args:
-            share: of this rank's batches in the step, 0..1.
-        """
-        if self._world.size == 1:
+    def _count_overflow(self, batches: list[Batch], loss: torch.Tensor, place: str) -> None:
+        if not bool(torch.isfinite(loss)):
+            # No scale makes it finite. Without a policy, the step was not looked at before.
+            found = [name for names in self._world.gather(non_finite_inputs(batches)) for name in names]
+            raise NonFiniteError(f"{place}: the loss is {float(loss)}. {advice(found)}")
+        if self._skipped_in_a_row < self._options.skip_in_a_row:
+            self._skipped_in_a_row += 1
             return
-        buffers = [
-            buffer
-            for module in self._modules
-            for buffer in module.buffers()
-            if buffer.numel() and not buffer.is_complex()
-        ]
-        if not buffers:
-            return
-        first = float(self._world.writes)
-        # float64 holds counters exactly. Zeros of their own: 0 times a NaN would be NaN.
-        parts = [
-            buffer.detach().flatten().double() * weight
-            if weight
-            else buffer.new_zeros(buffer.numel()).double()
-            for buffer in buffers
-            for weight in [share if buffer.is_floating_point() else first]
-        ]
-        flat = self._world.add_up(torch.cat(parts))
-        means = torch.split(flat, [one.numel() for one in buffers])
-        for buffer, mean in zip(buffers, means, strict=True):
-            buffer.copy_(mean.view_as(buffer))
+        scale = 0.0 if self._scaler is None else self._scaler.get_scale()
+        raise NonFiniteError(
+            f"{place}: float16 gradients are NaN or infinite, as in the {self._skipped_in_a_row} steps "
+            f"before it, although the loss scale has fallen to {scale:g}; none of these steps has "
+            "changed the weights. Use stepping.args.precision='bfloat16' or 'float32', shrink the loss, "
+            "or allow more such steps (stepping.args.skip_in_a_row)."
+        )
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self._options.precision == "float32":
@@ -233,7 +237,7 @@ class Stepper:
             return False
         if self._scaler is not None:
             return True  # an overflow of scaled gradients is found by the scaler, and expected
-        gradients = [one.grad for one in self._modules[0].parameters() if one.grad is not None]
+        gradients = [one.grad for one in self._trained if one.grad is not None]
         return bool(torch.isfinite(get_total_norm(gradients)))
 
     def _before(self) -> tuple[dict[str, Any], list[list[torch.Tensor]]]:
@@ -257,10 +261,14 @@ class Stepper:
         self._optimizer.zero_grad(set_to_none=True)
         if self._scaler is not None:
             self._scaler.update()
-        seen = self._world.gather({"batches": batches, "weight": weight, "random": generators})
+        seen: list[dict[str, Any]] = self._world.gather(
+            {"batches": batches, "weight": weight, "random": generators}
+        )
         place = dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]})
+        found = non_finite_inputs(batch for rank in seen for batch in rank["batches"])
         if self._world.writes:
-            logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s", place)
+            cause = f". {advice(found)}" if found else ""
+            logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s%s", place, cause)
         self._skipped_in_a_row += 1
         if self._options.non_finite == "skip" and self._skipped_in_a_row <= self._options.skip_in_a_row:
             return
@@ -268,10 +276,7 @@ class Stepper:
             self._random.load_state_dict(generators)
             self._skipped_in_a_row -= 1
         what = "a gradient is NaN or infinite" if bool(torch.isfinite(loss)) else f"the loss is {float(loss)}"
-        raise NonFiniteError(
-            f"{place} reproduces a step in which {what}. Lower the learning rate, clip gradients "
-            "(stepping.args.clip_norm), or look at the batch."
-        )
+        raise NonFiniteError(f"{place} reproduces a step in which {what}. {advice(found)}")
 
 
 def replay(

@@ -18,6 +18,7 @@ from pylon.runners.run_directory.snapshots import Snapshot, capture
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.early_stopping import EarlyStopping
 from pylon.runners.training.evaluation import Batch, count_batches
+from pylon.runners.training.non_finite import advice_of_data
 from pylon.runners.training.parts import Loaders, TrainingParts
 from pylon.runners.training.passes import EvaluationPass
 from pylon.runners.training.stepping import Stepping
@@ -88,6 +89,11 @@ class Training:
         self.loaders.train.set_epoch_seed(seed, self.share.numbers(step))
         return iter(self.loaders.train)
 
+    def advice(self, step: Step) -> str:
+        """What to do about the non-finite loss of a step that was taken before; every rank must ask."""
+        loader, seed = self.loaders.train, self.context.seeds.train[step.epoch]
+        return advice_of_data(self.context.world, loader, seed, list(self.share.of_step(step.step)))
+
     def validation(self) -> EvaluationPass:
         """The validation of the running epoch."""
         epoch = self.progress.epoch
@@ -113,6 +119,11 @@ class Training:
         """The state of this moment; with `losses` and `scores`, of the epoch that has just ended."""
         return capture(self.progress, self.parts.of_a_checkpoint(), losses, scores)
 
+    @property
+    def place(self) -> str:
+        """The running step, for a message."""
+        return f"epoch {self.progress.epoch}, step {self.progress.step}"
+
     def dump(self, content: dict[str, Any]) -> str:
         """Write what reproduces the running step; return which step it is, and the file."""
         epoch, step = self.progress.epoch, self.progress.step
@@ -121,4 +132,4 @@ class Training:
         if self.context.world.writes:
             with atomic_path(path) as temporary:
                 torch.save(content | place, temporary)
-        return f"epoch {epoch}, step {step}: {path}"
+        return f"{self.place}: {path}"

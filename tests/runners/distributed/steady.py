@@ -22,6 +22,7 @@ from tests.runners.toy import ToyDataset, ToyModel, toy_config
 
 __all__ = [
     "DataLoader",
+    "Learnt",
     "Partial",
     "Steady",
     "Stepping",
@@ -74,6 +75,20 @@ class Acting(nn.Module):
             return loss * float("nan")
         os.kill(os.getpid(), signal.Signals[what])
         return loss
+
+
+class Learnt(nn.Module):
+    """A criterion with a temperature to learn, that begins with other numbers on each rank."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_variance = nn.Parameter(torch.tensor(0.1 * int(os.environ.get("RANK", "0"))))
+        self.unused = nn.Parameter(torch.ones(2))
+        self.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss = nn.functional.cross_entropy(logits, target)
+        return loss * torch.exp(-self.log_variance) + 0.5 * self.log_variance
 
 
 class LargerDataset(ToyDataset):

@@ -69,6 +69,25 @@ def test_two_ranks_give_the_bits_of_one_process(lab: Lab) -> None:
     )
 
 
+def test_parameters_of_the_criterion_are_those_of_one_process(lab: Lab) -> None:
+    learnt = (
+        "criterion={'class': Learnt, 'args': {}}, optimizer={'class': torch.optim.SGD, 'args': "
+        "{'lr': 0.5, 'weight_decay': 0.1}}"
+    )
+    assert lab.run("together", 2, f"{learnt}, {stepping(clip_norm=0.5)}").codes == [0, 0]
+    assert lab.run("alone", 1, f"{learnt}, {stepping(accumulate_batches=2, clip_norm=0.5)}").codes == [0]
+    first, second = (
+        torch.load(lab.directory(name) / "checkpoint_latest.pt", weights_only=True)["parts"]["criterion"]
+        for name in ("together", "alone")
+    )
+    assert abs(float(second["log_variance"])) > 0.05, "it is trained"
+    assert torch.allclose(first["log_variance"], second["log_variance"], rtol=1e-5, atol=0)
+    assert torch.equal(first["unused"], torch.ones(2)), "without a gradient there is no weight decay either"
+    assert torch.allclose(
+        losses(lab.directory("together")), losses(lab.directory("alone")), rtol=2e-6, atol=0
+    )
+
+
 def test_evaluation_shared_by_ranks_gives_the_bits_of_one_process(lab: Lab) -> None:
     assert lab.run("trained", 1).codes == [0]
     results = []

@@ -105,6 +105,8 @@ def test_damaged_datapoint_of_one_rank_is_told_once(lab: Lab) -> None:
     assert ended.codes == [1, 3]
     assert "rank 1 ended: 5 is damaged" in ended.said[0]
     assert ended.said[1] == ""
+    saved = lab.directory("damaged") / "epoch_0" / "trained.pt"
+    assert len(torch.load(saved, weights_only=True)["parts"]["random"]["ranks"]) == 2, "the epoch is kept"
 
 
 def test_lost_loader_worker_is_not_taken_for_a_lost_rank(lab: Lab) -> None:

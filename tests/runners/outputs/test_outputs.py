@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from pylon.metrics.directions import Direction
 from pylon.runners.logs import console_handler
 from pylon.runners.outputs.curves import draw_curves
 from pylon.runners.outputs.display import Status, opened_display
@@ -120,13 +121,34 @@ def test_output_that_is_no_terminal_gets_plain_lines(caplog: pytest.LogCaptureFi
     assert "epoch 2/4 train 5/10  loss 0.2500" in caplog.text
 
 
-def test_leading_score_stands_beside_the_baselines(caplog: pytest.LogCaptureFixture) -> None:
+def test_leading_score_is_logged_next_to_the_baselines(caplog: pytest.LogCaptureFixture) -> None:
+    scores = {"f1": 0.5, "iou": None}
+    baselines: dict[str, dict[str, float | None]] = {"random": {"f1": 0.1}, "all background": {"f1": None}}
     with caplog.at_level(logging.INFO):
-        report_scores(
-            "test", "f1", {"f1": 0.5, "iou": None}, {"random": {"f1": 0.1}, "all background": {"f1": None}}
-        )
+        assert report_scores("test", "f1", scores, baselines, "higher") is True
     assert "test f1: 0.5000 (baselines: random 0.1000, all background undefined)" in caplog.text
     assert "iou undefined" in caplog.text
+    assert all(record.levelno == logging.INFO for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("own", "direction", "better"),
+    [(0.4, "higher", False), (0.5, "higher", False), (0.6, "higher", True), (0.6, "lower", False),
+     (0.1, "lower", True), (None, "higher", False)],
+)  # fmt: skip
+def test_score_that_is_not_better_than_the_best_baseline_is_a_warning(
+    caplog: pytest.LogCaptureFixture, own: float | None, direction: Direction, better: bool
+) -> None:
+    baselines: dict[str, dict[str, float | None]] = {"a": {"f1": 0.5}, "b": {"f1": 0.2}, "c": {"f1": None}}
+    assert report_scores("test", "f1", {"f1": own}, baselines, direction) is better
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == (not better)
+    assert all("a (0.5000)" in text and "undefined)" not in text for text in warnings)
+
+
+def test_without_a_baseline_nothing_is_known_of_them(caplog: pytest.LogCaptureFixture) -> None:
+    assert report_scores("test", "f1", {"f1": 0.1}, {"a": {"f1": None}}, "higher") is None
+    assert not [record for record in caplog.records if record.levelno == logging.WARNING]
 
 
 def test_reader_of_the_console_who_goes_away_costs_nothing_but_the_lines(

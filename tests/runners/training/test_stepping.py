@@ -1,4 +1,4 @@
-"""Steps: accumulation, clipping, precision, averaging, and numbers that are none."""
+"""Steps: accumulation, clipping, precision, averaging, and non-finite numbers."""
 
 import json
 from collections.abc import Callable
@@ -98,7 +98,7 @@ def test_accumulated_gradient_is_the_mean_of_the_batches_gradients() -> None:
         Stepper(
             Stepping(), task=Mean(), modules=[model], replica=model, optimizer=optimizer, average=None,
             random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
-        ).step(batches, weight=1 / len(batches), dump=lambda content: "")  # fmt: skip
+        ).step(batches, weight=1 / len(batches), dump=lambda content: "", place="")  # fmt: skip
         assert model.weight.grad is not None
         return model.weight.grad
 
@@ -188,6 +188,63 @@ def test_dump_reproduces_the_step(toy: Toy, policy: str) -> None:
     assert found["sound"] == found["again"], "dropout and all"
 
 
+OVERFLOW = """
+class Large(ToyCriterion):
+    # Its scaled gradients overflow until the loss scale has fallen far enough.
+    def forward(self, logits, target):
+        return {factor} * super().forward(logits, target)
+
+config['criterion']['class'] = Large
+config['runner']['args']['scheduler_interval'] = 'step'
+config['scheduler'] = {{'class': torch.optim.lr_scheduler.LinearLR, 'args': {{'total_iters': 8}}}}
+config['optimizer'] = {{'class': torch.optim.Adam, 'args': {{'lr': 1e-5}}}}
+"""
+
+
+def overflowing(toy: Toy, factor: float, stepping: str) -> Path:
+    path = configured(toy, f"{{'precision': 'float16', {stepping}}}")
+    path.write_text(path.read_text() + OVERFLOW.format(factor=factor))
+    return path
+
+
+def test_step_whose_float16_gradients_overflow_is_no_step_of_schedule_and_average(toy: Toy) -> None:
+    run_again(overflowing(toy, 50, "'ema_decay': 0.5, 'skip_in_a_row': 20"))
+    lines = [json.loads(line) for line in (toy.work_dir / "metrics.jsonl").read_text().splitlines()]
+    skipped = [bool(line.get("skipped")) for line in lines]
+    assert 2 < sum(skipped) < 9, "the test needs steps that overflow, and others"
+    assert skipped == sorted(skipped, reverse=True), "the scale falls until no step overflows"
+    saved = parts(toy)
+    taken = len(lines) - sum(skipped)
+    assert saved["scheduler"]["last_epoch"] == taken
+    assert {float(state["step"]) for state in saved["optimizer"]["state"].values()} == {float(taken)}
+    assert {line["learning_rate"] for line in lines[: sum(skipped) + 1]} == {lines[0]["learning_rate"]}
+    history = json.loads((toy.work_dir / "history.json").read_text())
+    assert sum(record.get("skipped_steps", 0) for record in history) == sum(skipped)
+    assert "3 of its steps left out" in (toy.work_dir / "train.log").read_text()
+
+
+def test_average_does_not_move_while_float16_steps_are_left_out(toy: Toy) -> None:
+    path = overflowing(toy, 1e30, "'ema_decay': 0.5, 'skip_in_a_row': 20")
+    path.write_text(path.read_text() + "config['epochs'] = 1\n")
+    run_again(path)
+    saved = parts(toy)
+    assert saved["stepping"]["skipped_in_a_row"] == 3
+    assert saved["optimizer"]["state"] == {}
+    assert float(saved["average"]["model"]["layers.3.num_batches_tracked"]) == 0
+
+
+def test_too_many_float16_overflows_in_a_row_end_the_run(toy: Toy) -> None:
+    with pytest.raises(
+        NonFiniteError, match=r"epoch 0, step 2: float16 gradients .* 2 steps before it.*skip_in_a_row"
+    ):
+        run_again(overflowing(toy, 1e30, "'skip_in_a_row': 2"))
+
+
+def test_float16_loss_that_is_not_finite_ends_the_run_and_is_no_overflow(toy: Toy) -> None:
+    with pytest.raises(TrainingError, match="epoch 0, step 0: the loss is inf"):
+        run_again(overflowing(toy, 1e39, ""))
+
+
 def test_too_many_skipped_in_a_row_end_the_run(toy: Toy) -> None:
     path = configured(toy, "{'non_finite': 'skip', 'skip_in_a_row': 2}")
     path.write_text(
@@ -201,7 +258,7 @@ def test_too_many_skipped_in_a_row_end_the_run(toy: Toy) -> None:
         run_again(path)
 
 
-def test_gradient_that_is_none_is_seen_behind_a_finite_loss(toy: Toy) -> None:
+def test_non_finite_gradient_is_seen_behind_a_finite_loss(toy: Toy) -> None:
     path = configured(toy, "{'non_finite': 'raise'}")
     path.write_text(
         path.read_text()
@@ -212,6 +269,42 @@ def test_gradient_that_is_none_is_seen_behind_a_finite_loss(toy: Toy) -> None:
     )
     with pytest.raises(NonFiniteError, match="a gradient is NaN or infinite"):
         run_again(path)
+
+
+HOLE = """
+class Holed(ToyDataset):
+    def _load_datapoint(self, annotation):
+        inputs, labels, meta_info = super()._load_datapoint(annotation)
+        if self.split == 'train' and annotation == 7:
+            inputs['img_2'][0, 3, 3] = float('nan')
+        return inputs, labels, meta_info
+
+config['train_dataset']['class'] = Holed
+"""
+
+
+@pytest.mark.parametrize(
+    "stepping",
+    ["{}", "{'non_finite': 'raise'}", "{'precision': 'float16'}"],
+    ids=["log", "policy", "float16"],
+)
+def test_non_finite_input_is_named_with_its_datapoint(toy: Toy, stepping: str) -> None:
+    path = configured(toy, stepping)
+    path.write_text(path.read_text() + HOLE)
+    with pytest.raises(TrainingError, match="epoch 0, step") as caught:
+        run_again(path)
+    assert "the loss is nan" in str(caught.value)
+    assert "inputs['img_2'] of datapoint idx=7. Repair" in str(caught.value)
+    assert "learning rate" not in str(caught.value)
+
+
+def test_learning_rate_that_is_too_high_is_named_and_no_checkpoint_claimed(toy: Toy) -> None:
+    sgd = "scheduler=None, optimizer={'class': torch.optim.SGD, 'args': {'lr': 1e30}}"
+    with pytest.raises(TrainingError, match=r"epoch 0, step \d: the loss is (nan|inf)") as caught:
+        run_again(configured(toy, "{}", sgd))
+    assert not list(toy.work_dir.glob("epoch_*/*.pt"))
+    assert "checkpoint" not in str(caught.value)
+    assert "The inputs of this step are finite. Lower the learning rate" in str(caught.value)
 
 
 def test_out_of_memory_is_explained_with_the_monitors_figures() -> None:

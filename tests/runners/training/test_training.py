@@ -1,6 +1,7 @@
 import io
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,18 @@ def test_run_directory_holds_everything_a_reader_looks_for(toy: Toy) -> None:
         assert picture.size[0] > 5 * 8
     assert len(list((root / "predictions").iterdir())) == 5
     assert read(root / "state.json")["state"] == "finished"
+
+
+def test_score_below_the_baselines_is_in_log_and_results(toy: Toy) -> None:
+    outcome = toy.run("optimizer={'class': torch.optim.SGD, 'args': {'lr': 1e-9}}")
+    assert outcome.result["validation_better_than_baselines"] is False
+    assert read(toy.work_dir / "state.json")["result"]["test_better_than_baselines"] is False
+    assert read(toy.work_dir / "test" / "test_results.json")["better_than_baselines"] is False
+    log = (toy.work_dir / "train.log").read_text()
+    assert re.search(
+        r"WARNING.* validation f1_changed: [\d.]+ is not better than predictions .*all_changed", log
+    )
+    assert re.search(r"WARNING.* test f1_changed: [\d.]+ is not better than predictions .*all_changed", log)
 
 
 def test_only_latest_and_best_checkpoints_are_kept(toy: Toy) -> None:

@@ -1,4 +1,4 @@
-"""A run that is killed or stopped in validation: the next launch validates anew, to the same bits."""
+"""A run that is killed or stopped in validation: the next launch validates again, to the same bits."""
 
 import json
 from collections.abc import Callable
@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from pylon.runners.errors import TrainingError
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_disk import assert_nothing_half, runner
 from tests.runners.run_directory.test_interrupted import let_it_go_on, numbers
+from tests.runners.run_directory.test_retention import run_again
 from tests.runners.training.test_workers import loader, metric
 
 pytestmark = pytest.mark.slow
@@ -82,3 +84,55 @@ def hurts_and_goes_on(make_toy: Callable[[str], Toy], changes: str, name: str, u
     let_it_go_on(hurt)
     hurt.run(f"{metric(0, '')}, {changes}")
     assert everything(hurt.work_dir) == everything(whole.work_dir)
+
+
+BROKEN = """
+from pathlib import Path
+
+class Broken(SemanticSegmentationMetric):
+    # Breaks in one of its methods in the second validation, as long as a file is there.
+    validations = 0
+
+    def reset(self):
+        super().reset()
+        Broken.validations += 1
+
+    def fail(self, method):
+        if method == {method!r} and Broken.validations == 2 and Path({bug!r}).exists():
+            torch.rand(3)
+            raise IndexError("a bug of the user's")
+
+    def update(self, outputs, target, idx):
+        self.fail("update")
+        super().update(outputs, target, idx)
+
+    def summarize(self, *arguments, **options):
+        self.fail("summarize")
+        return super().summarize(*arguments, **options)
+
+    def baselines(self, *arguments):
+        self.fail("baselines")
+        return super().baselines(*arguments)
+
+config["metric"]["class"] = Broken
+"""
+
+
+@pytest.mark.parametrize("method", ["update", "summarize", "baselines"])
+def test_trained_epoch_is_kept_when_the_metric_raises(make_toy: Callable[[str], Toy], method: str) -> None:
+    whole, broken = make_toy("whole"), make_toy("broken")
+    whole.run()
+    bug = broken.folder / "bug"
+    bug.touch()
+    path = broken.write()
+    path.write_text(path.read_text() + BROKEN.format(method=method, bug=str(bug)))
+    with pytest.raises(TrainingError, match="IndexError: a bug of the user"):
+        run_again(path)
+    saved = broken.work_dir / "epoch_1" / "trained.pt"
+    assert saved.exists()
+    assert "epoch 2/3 is trained and saved: the same command" in (broken.work_dir / "train.log").read_text()
+    bug.unlink()
+    run_again(path)
+    assert "resuming after 1 finished epochs and 3 steps" in (broken.work_dir / "train.log").read_text()
+    assert numbers(broken.work_dir) == numbers(whole.work_dir)
+    assert not saved.exists()
