@@ -25,6 +25,7 @@ _PROGRESS: dict[str, tuple[type, ...]] = {
     "best_score": (*_NUMBER, type(None)),
     "history": (list,),
     "step": (int,),
+    "skipped": (int,),
     "losses": (list,),
     "trained": (bool,),
     "training_time_s": _NUMBER,

@@ -1,5 +1,6 @@
 """A checkpoint that fits its manifest is never set aside, and one of any made-up form is named."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from pylon.runners.errors import RunDirectoryError, TrainingError
-from pylon.runners.run_directory import checkpoint
+from pylon.runners.run_directory import checkpoint, reading
+from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.reading import UnreadableError
 from pylon.storage import describe_file, write_manifest
@@ -149,3 +151,7 @@ def test_run_with_a_made_up_file_ends_with_its_name(toy: Toy, name: str) -> None
         (toy.work_dir / name).write_text(json.dumps(made_up))
         with pytest.raises(RunDirectoryError, match=name):
             toy.run()
+
+
+def test_every_field_of_the_progress_is_known_when_it_is_read() -> None:
+    assert set(reading._PROGRESS) == {field.name for field in dataclasses.fields(Progress)}
