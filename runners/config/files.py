@@ -14,9 +14,9 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from pylon.runners.config import folders
 
@@ -68,6 +68,19 @@ def forget(path: Path) -> None:
     sys.modules.pop(module_name(path), None)
 
 
+class _SourceLoader(SourceFileLoader):
+    """Compiles the file as it is now, and leaves no `__pycache__` next to it.
+
+    Compiled files are matched by size and by the second of the last change: a script that writes `lr = 1` and
+    then `lr = 2` into one file could run the former.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        """See importlib."""
+        path = self.get_filename(fullname)
+        return compile(self.get_data(path), path, "exec", dont_inherit=True)
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds the modules below this package, and nothing else."""
 
@@ -76,10 +89,11 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> ModuleSpec | None:
         """See importlib."""
         del path, target
-        return (
-            importlib.util.spec_from_file_location(fullname, path_of(fullname))
-            if is_config_module(fullname)
-            else None
+        if not is_config_module(fullname):
+            return None
+        path_text = str(path_of(fullname))
+        return importlib.util.spec_from_file_location(
+            fullname, path_text, loader=_SourceLoader(fullname, path_text)
         )
 
 

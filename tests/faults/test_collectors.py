@@ -181,11 +181,11 @@ def test_collector_that_allocates_without_end_is_stopped_before_the_machine_is_f
 def test_process_over_its_cpu_limit_reads_less_often_and_then_is_replaced(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monitor = scene.start(limits=ResourceLimits(cpu_share=0.1))
+    monitor = scene.start(limits=ResourceLimits(cpu_share=0.05))
     scene.well()
     scene.say("burn")
     wait_until(lambda: monitor.health().slowdown > 1, 20, "it is slowed down")
-    assert "of a core, limit 0.1" in str(monitor.health().slowed_because)
+    assert "of a core, limit 0.05" in str(monitor.health().slowed_because)
     wait_until(lambda: monitor.health().restarts > 0, 20, "it is replaced")
     error = monitor.health().last_error
     assert error is not None

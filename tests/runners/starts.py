@@ -7,6 +7,7 @@ already. So a test of the start itself, of terminals or of signals before the fi
 """
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -60,8 +62,9 @@ class Starter:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._server = subprocess.Popen(
             [sys.executable, "-c", _SERVER], cwd=REPOSITORY, env=dict(environment),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
         )  # fmt: skip
+        self._read = b""
         atexit.register(self.close)
 
     def run(
@@ -83,14 +86,32 @@ class Starter:
 
     def _status(self, request: str, timeout_s: float) -> int:
         assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.write(request + "\n")
-        pid = int(self._server.stdout.readline())
-        if not select.select([self._server.stdout], [], [], timeout_s)[0]:
-            os.killpg(pid, signal.SIGKILL)
-            self._server.stdout.readline()
+        self._server.stdin.write(request.encode() + b"\n")
+        pid = self._answer(None)
+        assert pid is not None
+        status = self._answer(timeout_s)
+        if status is None:
+            # It may end in this moment; its status comes either way.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            self._answer(None)
             raise subprocess.TimeoutExpired(request, timeout_s)
-        return int(self._server.stdout.readline())
+        return status
+
+    def _answer(self, timeout_s: float | None) -> int | None:
+        """The next line of the server as a number; None if it does not come in time."""
+        assert self._server.stdout is not None
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        # Both lines of a short run may arrive at once: what is read beyond the first is kept here.
+        while b"\n" not in self._read:
+            left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
+            if not select.select([self._server.stdout], [], [], left_s)[0]:
+                return None
+            piece = os.read(self._server.stdout.fileno(), 4096)
+            assert piece, "the server has ended"
+            self._read += piece
+        line, _, self._read = self._read.partition(b"\n")
+        return int(line)
 
     def close(self) -> None:
         """End the server."""

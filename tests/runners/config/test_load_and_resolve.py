@@ -1,4 +1,5 @@
 import json
+import os
 import random
 from pathlib import Path
 
@@ -213,3 +214,12 @@ def test_recorded_configuration_gives_the_same_values_again(tmp_path: Path) -> N
     rate = config["optimizer"]["args"]["lr"]
     assert type(rate) is float, "a NumPy number would compute in another way than the recorded one"
     assert rate == 0.1 * 0.5**0.5
+
+
+def test_file_that_changes_within_a_second_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "quick.py"
+    for number in range(3):
+        path.write_text(f"config = {{'epochs': {number}}}\n")
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        assert load_config(path) == {"epochs": number}
+    assert not (tmp_path / "__pycache__").exists()

@@ -187,7 +187,7 @@ def test_stage_run_alone_without_the_one_before_it_says_what_is_missing(
     config["work_dir"] = str(tmp_path / "alone" / "second")
     path = tmp_path / "second.json"
     path.write_text(json.dumps(config))
-    with pytest.raises(RunDirectoryError, match=r"first/checkpoint_best\.pt is no file.*beside.*give a path"):
+    with pytest.raises(RunDirectoryError, match=r"first/checkpoint_best\.pt is no file.*next to.*a path"):
         whole.run(path)
 
 
