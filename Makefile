@@ -1,6 +1,6 @@
 # The two commands of README: make run, make test. PYTHON=... names the interpreter for .venv.
 #   make quick         the tests that are not marked slow, about a minute
-#   make test T=path   one file, folder or test
+#   make test T=path   one file, folder or test; T=tests/packaging installs the wheel into fresh environments
 PYLON_DATASETS ?= datasets
 export PYLON_DATASETS
 # Most tests wait for processes, not for processors; the quick ones do not.
@@ -16,7 +16,7 @@ run:
 
 test:
 	@scripts/environment.sh test
-	.venv/bin/python -m pytest $(if $(T),$(T),$(IN_PARALLEL))
+	.venv/bin/python -m pytest $(if $(T),$(T),$(IN_PARALLEL) --ignore=tests/packaging)
 
 quick:
 	@scripts/environment.sh test
