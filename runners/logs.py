@@ -81,10 +81,13 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
 def warnings_of_rank(rank: int) -> Iterator[None]:
     """Send the warnings of a rank that writes no files to standard error inside the block.
 
-    Python's own are left out: the first rank has them too, and every rank would repeat them.
+    Python's own, and those that all ranks have (`of_all_ranks`), are left out: the first rank has them too,
+    and every rank would repeat them.
     """
     to_stderr = logging.StreamHandler()
-    to_stderr.addFilter(lambda record: record.name != "py.warnings")
+    to_stderr.addFilter(
+        lambda record: record.name != "py.warnings" and not getattr(record, "of_all_ranks", False)
+    )
     to_stderr.setFormatter(
         logging.Formatter(f"%(asctime)s %(levelname)s rank {rank}: %(message)s", "%H:%M:%S")
     )

@@ -63,6 +63,7 @@ def report_scores(
             score,
             _text(scores.get(score)),
             ", ".join(f"{name} ({_text(known[name])})" for name in unbeaten),
+            extra={"of_all_ranks": True},
         )
     return not unbeaten
 

@@ -328,7 +328,12 @@ def test_slow_fsync_beside_the_training_holds_no_step(make_toy: Callable[[str], 
         def begin() -> None:
             disk.on_fsync = slow
 
-        with at_steps({4: begin, 9: gate.set}):
+        def open_gate() -> None:
+            # The thread that writes may be slower than five steps of a toy.
+            wait_until(lambda: threads, 20, "a checkpoint is being written")
+            gate.set()
+
+        with at_steps({4: begin, 9: open_gate}):
             hurt.run(options)
     assert threads == {"checkpoint"}
     assert opened == [True], "four steps were taken while one fsync hung"
