@@ -25,8 +25,14 @@ from pylon.monitor.process.relay import relay
 from pylon.monitor.process.worker import WorkerContext
 
 address, notices, stop = ManagerAddress.new(), Notices(), threading.Event()
-serve = "import sys; from pylon.monitor.process.manager import *; serve_reports(ManagerAddress(%r, %r))"
-serving = [sys.executable, "-c", serve % (address.socket, address.key)]
+serve = '''
+import signal
+from pylon.monitor.process.manager import *
+from pylon.monitor.process.parent_death import die_with_parent
+die_with_parent(%d, signal.SIGKILL)
+serve_reports(ManagerAddress(%r, %r))
+'''
+serving = [sys.executable, "-c", serve % (os.getpid(), address.socket, address.key)]
 manager = subprocess.Popen(serving, stdin=subprocess.DEVNULL)
 
 def follow():
