@@ -11,8 +11,9 @@ import pytest
 from tests.faults.harness import Trainer, wait_until
 from tests.monitor.nvml_stand_in import StandIn
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.parametrize(
     ("ending", "code"), [("normal", 0), ("exception", 1), ("sys.exit", 3), ("os._exit", 4), ("unstopped", 0)]
 )
@@ -60,7 +61,6 @@ def test_training_killed_while_monitors_start_leaves_no_process(tmp_path: Path) 
         assert trainer.left_over_after() == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["CPUMonitor", "GPUMonitor", "manager", "host"])
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSTOP"])
 def test_monitor_process_that_dies_or_stops_is_replaced(tmp_path: Path, victim: str, name: str) -> None:
@@ -77,7 +77,6 @@ def test_monitor_process_that_dies_or_stops_is_replaced(tmp_path: Path, victim: 
         assert "Traceback" not in trainer.stderr.read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["CPUMonitor", "manager", "host"])
 def test_stopped_process_does_not_hold_the_exit(tmp_path: Path, victim: str) -> None:
     with Trainer(tmp_path) as trainer:
@@ -102,7 +101,6 @@ def test_pause_and_continuation_of_the_training_process(tmp_path: Path) -> None:
         assert trainer.stderr.read_text() == ""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("call", ["nvmlInitWithFlags", "nvmlDeviceGetUtilizationRates", "nvmlShutdown"])
 def test_hung_driver_neither_delays_a_look_nor_the_exit(tmp_path: Path, call: str) -> None:
     stand_in = StandIn(tmp_path)
@@ -125,7 +123,6 @@ def test_hung_driver_neither_delays_a_look_nor_the_exit(tmp_path: Path, call: st
         assert complaints(trainer) == []
 
 
-@pytest.mark.slow
 def test_driver_that_hangs_and_recovers_is_shown_again(tmp_path: Path) -> None:
     stand_in = StandIn(tmp_path)
     stand_in.behave("gpus 1")

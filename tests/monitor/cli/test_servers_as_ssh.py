@@ -11,6 +11,8 @@ import pytest
 from tests.faults.harness import REPOSITORY
 from tests.monitor.ssh.sshd import Sshd
 
+pytestmark = pytest.mark.slow
+
 
 def once(*arguments: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -14,6 +14,8 @@ from pylon.monitor.process.heartbeat import Heartbeat
 from pylon.monitor.process.resources import _LOOK_EVERY_S, _SLOWED_FOR_S, _STRIKES, LimitWatch, _use
 from tests.faults.harness import wait_until
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 MIB = 1 << 20
 # The clock that is given to LimitWatch runs ahead of the real one, so that a test need not wait. A

@@ -24,6 +24,8 @@ from pylon.monitor.ssh.known_hosts import HostKey, known_keys, note, pattern_lis
 from tests.monitor.ssh.helpers import failure, nothing_left, settings_for
 from tests.monitor.ssh.sshd import Sshd, make_key, public_line, require_sshd
 
+pytestmark = pytest.mark.slow
+
 ACCEPT_NEW = HostKeyPolicy.ACCEPT_NEW
 
 
@@ -195,7 +197,6 @@ def test_key_noted_by_another_process_meanwhile_is_looked_at(keys, tmp_path) -> 
     assert len(known.read_text().splitlines()) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["symlink", "fifo", "world writable", "world writable folder", "locked"])
 def test_is_not_noted_in_a_place_that_is_not_ours(kind, keys, tmp_path) -> None:
     import fcntl
@@ -251,7 +252,6 @@ def _note_all(known: Path, key: HostKey, first: int) -> None:
             HostKeyCheck(settings(known, name), ACCEPT_NEW).check(key)
 
 
-@pytest.mark.slow
 def test_many_processes_note_at_once(keys, tmp_path) -> None:
     known = tmp_path / "known"
     context = multiprocessing.get_context("spawn")

@@ -33,6 +33,8 @@ from tests.faults.harness import wait_until
 from tests.runners.conftest import REPOSITORY, Toy
 from tests.runners.run_directory.test_interrupted import numbers
 
+pytestmark = pytest.mark.slow
+
 
 def runner(**checkpointing: Any) -> str:
     """A runner with these arguments of Checkpointing."""
@@ -55,7 +57,6 @@ def at_steps(actions: dict[int, Callable[[], None]]) -> Iterator[None]:
         yield
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["at once", "in a thread"])
 @pytest.mark.parametrize(
     ("number", "after"),
@@ -95,7 +96,6 @@ def test_disk_that_refuses_for_a_while_costs_no_number(
     assert not list(hurt.work_dir.glob("epoch_*/step_*"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("after", "number"),
     [*((after, errno.ENOSPC) for after in range(0, 40, 6)), (0, errno.EDQUOT), (0, errno.EROFS)],
@@ -122,7 +122,6 @@ def test_disk_that_stays_full_is_exit_code_4_and_the_run_goes_on_later(
     assert not list(hurt.work_dir.rglob("*.damaged")), "what was written before is sound"
 
 
-@pytest.mark.slow
 def test_stop_on_a_full_disk_still_stops_and_says_what_is_lost(
     make_toy: Callable[[str], Toy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +207,6 @@ def test_what_the_disk_refused_is_tried_again_before_the_next_save(
         assert disk.calls == calls, "nothing is left to be tried"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["epoch_0", ".", ".lock", "metrics.jsonl"])
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["at once", "in a thread"])
 def test_directory_that_is_removed_in_the_middle_is_made_again(
@@ -249,7 +247,6 @@ def try_to_open(root: Path) -> str:
     ).stdout.strip()  # fmt: skip
 
 
-@pytest.mark.slow
 def test_directory_that_cannot_be_made_again_for_a_while_costs_no_number(
     make_toy: Callable[[str], Toy],
 ) -> None:
@@ -269,7 +266,6 @@ def test_directory_that_cannot_be_made_again_for_a_while_costs_no_number(
     assert "everything that had waited is written" in log
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("signal_name", "code", "words"), [
     ("", 4, "Not a directory"), ("SIGTERM", 75, "newest steps are lost"),
 ])  # fmt: skip
@@ -340,7 +336,6 @@ def test_slow_fsync_beside_the_training_holds_no_step(make_toy: Callable[[str], 
     assert numbers(hurt.work_dir) == numbers(whole.work_dir)
 
 
-@pytest.mark.slow
 def test_sigterm_in_a_slow_fsync_ends_with_a_whole_checkpoint_of_the_step(
     make_toy: Callable[[str], Toy],
 ) -> None:

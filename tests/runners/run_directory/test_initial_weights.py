@@ -12,6 +12,8 @@ from pylon.runners.errors import ConfigError, RunDirectoryError, RunStopped
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
 
+pytestmark = pytest.mark.slow
+
 # A step so small that the weights stay what they were.
 STILL = "epochs=1, optimizer={'class': torch.optim.SGD, 'args': {'lr': 1e-30}}, scheduler=None"
 
@@ -42,7 +44,6 @@ def test_training_starts_with_the_weights_of_the_checkpoint(make_toy: Callable[[
     assert f"starting with the weights of {best.resolve()}" in log
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("evaluated", [True, False])
 def test_average_is_taken_where_it_was_evaluated_and_begins_there(
     make_toy: Callable[[str], Toy], evaluated: bool
@@ -82,7 +83,6 @@ def write(toy: Toy, changes: str) -> None:
     run_file(path, Options(device="cpu"), Console(file=io.StringIO()))
 
 
-@pytest.mark.slow
 def test_checkpoint_is_read_at_the_start_alone(make_toy: Callable[[str], Toy]) -> None:
     first, whole, stopped = make_toy("first"), make_toy("whole"), make_toy("stopped")
     first.run()
@@ -97,7 +97,6 @@ def test_checkpoint_is_read_at_the_start_alone(make_toy: Callable[[str], Toy]) -
     assert numbers(stopped.work_dir) == numbers(whole.work_dir)
 
 
-@pytest.mark.slow
 def test_other_weights_make_another_run(make_toy: Callable[[str], Toy]) -> None:
     first, plain, begun = make_toy("first"), make_toy("plain"), make_toy("begun")
     first.run()
@@ -106,7 +105,6 @@ def test_other_weights_make_another_run(make_toy: Callable[[str], Toy]) -> None:
     assert numbers(plain.work_dir)["losses"] != numbers(begun.work_dir)["losses"]
 
 
-@pytest.mark.slow
 def test_prefixes_take_over_a_part_and_leave_the_rest(make_toy: Callable[[str], Toy]) -> None:
     first, plain, second = make_toy("first"), make_toy("plain"), make_toy("second")
     first.run()
@@ -194,7 +192,6 @@ UNUSABLE = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("make", "words"), UNUSABLE)
 def test_file_that_cannot_be_used_is_exit_code_4_and_one_message(
     toy: Toy,
@@ -216,7 +213,6 @@ def test_file_that_cannot_be_used_is_exit_code_4_and_one_message(
     assert json.loads((toy.work_dir / "state.json").read_text())["state"] == "failed"
 
 
-@pytest.mark.slow
 def test_mended_path_goes_on_in_the_same_directory(toy: Toy, trained: Path) -> None:
     with pytest.raises(RunDirectoryError):
         toy.run(start_with(trained / "absent.pt"))

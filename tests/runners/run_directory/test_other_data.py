@@ -14,6 +14,8 @@ from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
 from tests.runners.toy import ToyDataset
 
+pytestmark = pytest.mark.slow
+
 Lists = Callable[[str, Sequence[int]], None]
 
 
@@ -64,7 +66,6 @@ def test_other_test_data_are_a_warning(toy: Toy, lists: Lists) -> None:
     assert "the test data have changed" in (toy.work_dir / "train.log").read_text()
 
 
-@pytest.mark.slow
 def test_run_of_an_earlier_version_is_resumed_and_its_data_are_noted(make_toy: Callable[[str], Toy]) -> None:
     whole, old = make_toy("whole"), make_toy("old")
     whole.run()

@@ -18,6 +18,8 @@ from pylon.storage import describe_file, write_manifest
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on
 
+pytestmark = pytest.mark.slow
+
 
 def stopped_with(toy: Toy, change: Any) -> Path:
     """A run of two finished epochs; `change` is done to its newest checkpoint, whose manifest fits it."""

@@ -15,6 +15,8 @@ from tests.runners.run_directory.test_interrupted import let_it_go_on, numbers
 from tests.runners.run_directory.test_retention import run_again
 from tests.shutdown.compare_runs import unequal
 
+pytestmark = pytest.mark.slow
+
 LEARNT = """
 from pylon.runners import Stepping
 

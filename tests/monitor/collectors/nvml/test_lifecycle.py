@@ -6,6 +6,8 @@ from pylon.monitor.status import Absence
 from tests.monitor.nvml_stand_in import StandIn
 from tests.monitor.nvml_stand_in.reader import Reader
 
+pytestmark = pytest.mark.slow
+
 UNINITIALIZED, INVALID_ARGUMENT, NO_PERMISSION, DRIVER_NOT_LOADED = 1, 2, 4, 9
 GPU_IS_LOST, RESET_REQUIRED, MISMATCH, UNKNOWN = 15, 16, 18, 999
 INIT = "nvmlInitWithFlags"

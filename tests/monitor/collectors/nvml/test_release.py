@@ -9,6 +9,8 @@ from pylon.monitor.status import Absence, GPUStatus
 from tests.monitor.nvml_stand_in import StandIn
 from tests.monitor.nvml_stand_in.reader import Reader
 
+pytestmark = pytest.mark.slow
+
 INIT = "nvmlInitWithFlags"
 
 

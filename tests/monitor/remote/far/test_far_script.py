@@ -16,6 +16,8 @@ from pylon.monitor.remote.far import FAR_COMMAND, HEARTBEAT, Tier, far_script
 from pylon.monitor.status import Absence
 from tests.monitor.remote.far.far_shell import SHELLS, FarShell, script_with
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 every_shell = pytest.mark.parametrize("shell", SHELLS)
 
@@ -39,7 +41,6 @@ def test_tells_what_a_local_reader_would(shell) -> None:
     assert status.gpu.absence is Absence.UNSUPPORTED
 
 
-@pytest.mark.slow
 @every_shell
 def test_a_fast_tick_starts_no_process(shell, tmp_path) -> None:
     if shutil.which("strace") is None:
@@ -62,7 +63,6 @@ def test_a_fast_tick_starts_no_process(shell, tmp_path) -> None:
     assert [line for line in log.read_text().splitlines() if "SIG" not in line and "exit" not in line] == []
 
 
-@pytest.mark.slow
 @every_shell
 def test_the_busiest_processes_are_listed(shell) -> None:
     script = script_with(SLOW_S=1, TOP_SHARE=0)
@@ -133,7 +133,6 @@ def test_a_list_of_processes_whose_maker_ends_starts_again() -> None:
         assert len(far.frame_with("top").sections["top"]) > 1
 
 
-@pytest.mark.slow
 @every_shell
 def test_end_of_input_leaves_nothing(shell) -> None:
     with FarShell(shell, path=HERE) as far:
@@ -143,7 +142,6 @@ def test_end_of_input_leaves_nothing(shell) -> None:
         assert far.wait_until_gone(5) < 4
 
 
-@pytest.mark.slow
 @every_shell
 def test_a_failed_write_leaves_nothing(shell) -> None:
     with FarShell(shell, path=HERE) as far:
@@ -153,7 +151,6 @@ def test_a_failed_write_leaves_nothing(shell) -> None:
         far.wait_until_gone(5)
 
 
-@pytest.mark.slow
 @every_shell
 def test_without_a_heartbeat_nothing_is_left(shell) -> None:
     with FarShell(shell, script=script_with(PATIENCE_S=2), path=HERE) as far:
@@ -161,7 +158,6 @@ def test_without_a_heartbeat_nothing_is_left(shell) -> None:
         far.wait_until_gone(8)
 
 
-@pytest.mark.slow
 def test_a_heartbeat_keeps_it_alive() -> None:
     with FarShell(script=script_with(PATIENCE_S=2)) as far:
         for _ in range(6):
@@ -170,7 +166,6 @@ def test_a_heartbeat_keeps_it_alive() -> None:
         far.frame()
 
 
-@pytest.mark.slow
 def test_who_asks_and_does_not_read_is_left() -> None:
     with FarShell(script=script_with(PATIENCE_S=2)) as far:
         for _ in range(200):
@@ -178,7 +173,6 @@ def test_who_asks_and_does_not_read_is_left() -> None:
         far.wait_until_gone(20)
 
 
-@pytest.mark.slow
 @every_shell
 @pytest.mark.parametrize("victim", ["first", "all but one"])
 def test_killed_in_part_the_rest_ends(shell, victim) -> None:
