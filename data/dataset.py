@@ -16,6 +16,7 @@ from pylon.data.fingerprint import fingerprint
 from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
 from pylon.data.transforms.transform import Transform
 from pylon.data.worker_failure import WorkerFailure
+from pylon.storage import with_home
 
 _INPUT = (torch.float32, 3, "(C, H, W)")
 _LABEL = (torch.int64, 2, "(H, W)")
@@ -64,7 +65,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
             )
         if split not in self.SPLITS:
             raise ValueError(f"split: {split!r}, but {type(self).__name__} has {', '.join(self.SPLITS)}.")
-        self.data_root = Path(data_root).expanduser()
+        self.data_root = with_home(data_root)
         self.split = split
         self.transforms = transforms
         self.seed = seed

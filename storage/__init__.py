@@ -11,6 +11,7 @@ from pylon.storage.atomic import (
     write_text,
 )
 from pylon.storage.features import missing_features
+from pylon.storage.home import with_home
 from pylon.storage.manifest import DamagedFileError, describe_file, verify_manifest, write_manifest
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "remove_unfinished",
     "replace_link",
     "verify_manifest",
+    "with_home",
     "write_bytes",
     "write_json",
     "write_manifest",

@@ -26,7 +26,7 @@ _ALL_AIR_CHANGE_BYTES = 64 * 2**20
 
 def dataset_root(name: str) -> str:
     """Folder of data set `name`: under $PYLON_DATASETS, or under `datasets/` of the working directory."""
-    return str(Path(os.environ.get("PYLON_DATASETS", "datasets")).expanduser() / name)
+    return str(Path(os.environ.get("PYLON_DATASETS", "datasets")) / name)
 
 
 def air_change(root: str, crops_per_image: int = 312, crop_size: int = 112) -> Node:

@@ -25,6 +25,7 @@ from pylon.data.change_detection.air_change_files import CASES, find_files
 from pylon.data.change_detection.image_files import check_size, read_triple, to_change_map, to_image
 from pylon.data.dataset import BaseDataset
 from pylon.data.transforms.transform import Transform
+from pylon.storage import with_home
 
 
 class AirChangeDataset(BaseDataset):
@@ -82,7 +83,7 @@ class AirChangeDataset(BaseDataset):
         self.crop_size = crop_size
         self.holdout_corner = holdout_corner
         self.crop_seed = crop_seed
-        data_root = Path(data_root).expanduser()
+        data_root = with_home(data_root)
         self._files = find_files(data_root)
         for path in (path for triple in self._files for path in triple):
             check_size(path, (IMAGE_WIDTH, IMAGE_HEIGHT))

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +38,7 @@ from pylon.runners.run_directory.weights import warn_of_other_checkpoint
 from pylon.runners.seeds import resolve_seeds
 from pylon.runners.signals import StopFlag
 from pylon.runners.training.context import RunContext
-from pylon.storage import write_json
+from pylon.storage import with_home, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -120,8 +119,7 @@ def with_work_dir(config: dict[str, Any], instead: Path | None) -> dict[str, Any
     given = config.get("work_dir") if instead is None else instead
     if not isinstance(given, str | Path):
         return config
-    # Without such a user the text stays as it is; Path.expanduser would raise.
-    return {**config, "work_dir": os.path.expanduser(given)}  # noqa: PTH111
+    return {**config, "work_dir": str(with_home(given))}
 
 
 def prepared_config(loaded: dict[str, Any], path: Path, options: Options) -> dict[str, Any]:
