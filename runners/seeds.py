@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SEED_KEYS = ("init_seed", "train_seeds", "val_seeds", "test_seed")
-
 
 @dataclass(frozen=True)
 class Seeds:

@@ -14,7 +14,7 @@ from pylon.runners.config.names import with_present_names
 from pylon.runners.config.node import Node, children, is_node
 from pylon.runners.config.overrides import apply_overrides
 from pylon.runners.config.resolve import differences, to_json
-from pylon.runners.config.signatures import HandedOn, defaults_of, shown, unknown_name
+from pylon.runners.config.signatures import HandedOn, defaults_of, shown
 
 __all__ = [
     "HandedOn",
@@ -34,6 +34,5 @@ __all__ = [
     "refusal",
     "shown",
     "to_json",
-    "unknown_name",
     "with_present_names",
 ]

@@ -11,9 +11,9 @@ import torch
 from pylon.data import BaseDataset, DataLoader
 from pylon.metrics import BaseMetric
 from pylon.runners.config.node import children
-from pylon.runners.config.signatures import argument_problems, shown, unknown_name
+from pylon.runners.config.signatures import argument_problems, shown
 from pylon.runners.errors import ConfigError, ConfigProblem
-from pylon.runners.seeds import SEED_KEYS
+from pylon.runners.keys import COMMON_KEYS, SEED_KEYS, unknown_name
 
 # What the runner gives to a class besides its configured arguments, by top-level key.
 _INJECTED = {
@@ -99,7 +99,7 @@ def _key_problems(
                 "runner", shown(config["runner"]), "expected {'class': a trainer or evaluator, 'args': {...}}"
             )
         return
-    accepted = {"runner", "work_dir", "seed", *SEED_KEYS} | required | optional
+    accepted = COMMON_KEYS | required | optional
     for key in [key for key in config if key not in accepted]:
         yield ConfigProblem(
             str(key), shown(config[key]), unknown_name("the configuration", str(key), sorted(accepted))

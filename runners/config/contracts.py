@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import torch
 
 from pylon.metrics import BaseMetric
-from pylon.runners.config import unknown_name
 from pylon.runners.errors import ConfigError, ConfigProblem, TrainingError
+from pylon.runners.keys import unknown_name
 
 T = TypeVar("T")
 

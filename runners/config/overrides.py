@@ -1,7 +1,6 @@
 """`--set key.path=value`: change values of a loaded configuration."""
 
 import ast
-import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pylon.runners.config.names import find_class
 from pylon.runners.config.node import is_node, unshared
 from pylon.runners.config.resolve import with_classes
 from pylon.runners.errors import ConfigError, ConfigProblem
+from pylon.runners.keys import absent_name, malformed_override, split_override
 
 
 def apply_overrides(config: dict[str, Any], overrides: Sequence[str], source: Path | str) -> dict[str, Any]:
@@ -26,10 +26,11 @@ def apply_overrides(config: dict[str, Any], overrides: Sequence[str], source: Pa
     changed: dict[str, Any] = unshared(config)
     problems: list[ConfigProblem] = []
     for override in overrides:
-        key_path, equals, text = override.partition("=")
-        if not equals or not key_path:
-            problems.append(ConfigProblem("--set", repr(override), "expected KEY.PATH=VALUE"))
+        parts = split_override(override)
+        if parts is None:
+            problems.append(malformed_override(override))
             continue
+        key_path, text = parts
         problem = _set(changed, key_path, text)
         if problem is not None:
             problems.append(ConfigProblem(f"--set {key_path}", None, problem))
@@ -90,6 +91,4 @@ def _unknown(container: object, key: str, walked: Sequence[str]) -> str:
         return f"{place} is a list: expected a position from 0 to {last}, not {key!r}"
     if not isinstance(container, dict):
         return f"{place} is {container!r} and has no {key!r} in it"
-    near = difflib.get_close_matches(key, map(str, container), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {sorted(map(str, container))}"
-    return f"{place} has no {key!r}; {hint}"
+    return absent_name(place, key, [str(name) for name in container])

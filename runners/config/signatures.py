@@ -1,7 +1,6 @@
 """Arguments of one class against its constructor: names, missing ones, types."""
 
 import collections.abc
-import difflib
 import inspect
 import types
 import typing
@@ -13,6 +12,7 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 from pylon.runners.config.former import former_argument
 from pylon.runners.config.node import children, is_node
 from pylon.runners.errors import ConfigProblem
+from pylon.runners.keys import unknown_name
 
 # As in `**others: HandedOn`: what a constructor takes so is handed on to the inherited one as it is, none
 # of it left out or given by the class itself.
@@ -85,13 +85,6 @@ def type_problem(value: Any, annotation: Any) -> str | None:  # noqa: ANN401 - a
             continue
         return None
     return f"expected {_name(annotation)}"
-
-
-def unknown_name(owner: str, name: str, accepted: typing.Sequence[str]) -> str:
-    """The advice for a name that `owner` does not take: the nearest right one, else all of them."""
-    near = difflib.get_close_matches(name, accepted, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(sorted(accepted))}"
-    return f"{owner} does not take it; {hint}"
 
 
 def shown(value: object) -> str:

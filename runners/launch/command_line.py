@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         from pylon.runners.source import check_source
 
         try:
-            check_source(options.config_filepath[0])
+            check_source(options.config_filepath[0], options.overrides)
         except ConfigError as error:
             sys.stderr.write(f"{error}\n")
             return error.exit_code

@@ -7,6 +7,7 @@ import torch
 
 from pylon.runners.config import HandedOn
 from pylon.runners.config.contracts import checked_task
+from pylon.runners.keys import EVALUATOR_KEYS, OPTIONAL_EVALUATOR_KEYS
 from pylon.runners.randomness import deterministic_kernels, seed_all
 from pylon.runners.run_directory.weights import load_weights, read_weights, warn_of_unfinished
 from pylon.runners.training.base_runner import BaseRunner
@@ -26,10 +27,8 @@ class BaseEvaluator(BaseRunner):
         others: see BaseRunner.
     """
 
-    REQUIRED_KEYS: ClassVar[frozenset[str]] = frozenset(
-        {"model", "metric", "test_dataset", "test_dataloader"}
-    )
-    OPTIONAL_KEYS: ClassVar[frozenset[str]] = frozenset({"monitor"})
+    REQUIRED_KEYS: ClassVar[frozenset[str]] = EVALUATOR_KEYS
+    OPTIONAL_KEYS: ClassVar[frozenset[str]] = OPTIONAL_EVALUATOR_KEYS
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import torch
 
 from pylon.runners.config import HandedOn
 from pylon.runners.distributed import OtherMachines
+from pylon.runners.keys import OPTIONAL_TRAINER_KEYS, TRAINER_KEYS
 from pylon.runners.outputs.curves import draw_curves
 from pylon.runners.outputs.report import report_scores, report_start
 from pylon.runners.outputs.step_log import StepLog
@@ -30,10 +31,6 @@ from pylon.runners.training.parts import TrainingParts, build_loaders, build_par
 from pylon.runners.training.stepping import Stepping
 from pylon.runners.training.training import Training
 
-_TRAINING_KEYS = frozenset(
-    {"epochs", "criterion", "optimizer", "train_dataset", "train_dataloader", "val_dataset", "val_dataloader"}
-)
-
 
 class BaseTrainer(BaseRunner):
     """Trains for the configured epochs and tests the best. A subclass defines what is learnt: `make_task`.
@@ -54,10 +51,8 @@ class BaseTrainer(BaseRunner):
         others: see BaseRunner.
     """
 
-    REQUIRED_KEYS: ClassVar[frozenset[str]] = _TRAINING_KEYS | {"model", "metric"}
-    OPTIONAL_KEYS: ClassVar[frozenset[str]] = frozenset(
-        {"scheduler", "test_dataset", "test_dataloader", "monitor"}
-    )
+    REQUIRED_KEYS: ClassVar[frozenset[str]] = TRAINER_KEYS
+    OPTIONAL_KEYS: ClassVar[frozenset[str]] = OPTIONAL_TRAINER_KEYS
     # Of version 0.1: the argument that replaces each, and which argument of its class.
     FORMER_ARGUMENTS: ClassVar[dict[str, tuple[str, type, str]]] = {
         "checkpoint_every_steps": ("checkpointing", Checkpointing, "every_steps"),
