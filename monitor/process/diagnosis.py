@@ -42,7 +42,8 @@ def blame(manager: Child, clients: Sequence[Child], now: float, timeout_s: float
     """Who is to be replaced because a call to the Manager takes longer than `timeout_s`; None: no process.
 
     The Manager, unless it has answered another process since that call began: then the caller itself
-    does not come round.
+    does not come round. A Manager may serve the connections that it has and accept no other: so for a
+    caller that is not connected yet, only a connection that was accepted since is an answer.
     """
     if not manager.running:
         return None
@@ -50,6 +51,8 @@ def blame(manager: Child, clients: Sequence[Child], now: float, timeout_s: float
         since_s = client.heartbeat.waiting_since_s
         if not client.running or not since_s or now - since_s <= timeout_s:
             continue
-        others = (other.heartbeat.answered_s for other in clients if other is not client)
-        return client if max(others, default=0.0) > since_s else manager
+        others = [other.heartbeat for other in clients if other is not client]
+        connected = bool(client.heartbeat.connected_s)
+        answers = (other.answered_s if connected else other.connected_s for other in others)
+        return client if max(answers, default=0.0) > since_s else manager
     return None

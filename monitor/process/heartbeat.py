@@ -50,6 +50,7 @@ class Heartbeat(SharedNumbers):
         busy_since_s: since when the oldest reading under way has taken; 0 between readings.
         success_s: when the newest reading succeeded.
         waiting_since_s: since when it waits for the Manager; 0 while it does not.
+        connected_s: when the Manager had accepted its connection; 0 before.
         answered_s: when the Manager last answered it.
         asked_to_end: written by the supervisor: not 0 once the process shall end.
         slowdown: written by the supervisor: by what the interval is multiplied.
@@ -61,6 +62,7 @@ class Heartbeat(SharedNumbers):
     busy_since_s = _Number()
     success_s = _Number()
     waiting_since_s = _Number()
+    connected_s = _Number()
     answered_s = _Number()
     asked_to_end = _Number()
     slowdown = _Number()

@@ -6,46 +6,46 @@ holds bytes and never imports what they are made of.
 """
 
 import contextlib
-import os
 import secrets
 import time
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from multiprocessing.managers import BaseManager, DictProxy, RemoteError
 
+from pylon.monitor.process.door import SERIALIZER, Door, use_doors
 from pylon.monitor.process.heartbeat import Heartbeat
-
-_CONNECT_WITHIN_S = 5.0
-_RETRY_EVERY_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class ManagerAddress:
-    """Where a Manager listens, and the key that lets in only this supervisor's processes.
+    """How a Manager is reached, and the key that lets in only this supervisor's processes.
 
     Attributes:
-        socket: a name in Linux's abstract namespace: nothing is left on disk, however it ends.
+        door: inherited by the Manager and by all that connect to it; nothing is on disk, however they end.
         key: for multiprocessing's mutual authentication.
     """
 
-    socket: str
+    door: Door
     key: bytes
 
     @classmethod
     def new(cls) -> "ManagerAddress":
         """An address that no other Manager has."""
-        return cls(f"\0pylon-monitor-{os.getpid()}-{secrets.token_hex(8)}", secrets.token_bytes(32))
+        return cls(Door.new(), secrets.token_bytes(32))
 
 
 def serve_reports(address: ManagerAddress) -> None:
     """Be the Manager: hold one dict and serve it until killed."""
     reports: dict[str, bytes] = {}
+    address.door.outside.close()
+    use_doors()
 
     class Serving(BaseManager):
         pass
 
     Serving.register("reports", callable=lambda: reports, proxytype=DictProxy)
-    Serving(address.socket, address.key).get_server().serve_forever()
+    manager = Serving(address.door.inside, address.key, SERIALIZER)  # type: ignore[arg-type]  # see use_doors
+    manager.get_server().serve_forever()
 
 
 class ManagerGoneError(Exception):
@@ -84,6 +84,7 @@ class ManagerReports:
         try:
             if self._proxy is None:
                 self._proxy = _connect(self._address)
+                self._heartbeat.connected_s = time.monotonic()
             yield self._proxy
         except (EOFError, OSError, RemoteError) as error:
             raise ManagerGoneError(f"the Manager is gone: {type(error).__name__}: {error}") from error
@@ -96,15 +97,8 @@ def _connect(address: ManagerAddress) -> MutableMapping[str, bytes]:
         pass
 
     Connecting.register("reports", proxytype=DictProxy)
-    manager = Connecting(address.socket, address.key)
-    give_up_s = time.monotonic() + _CONNECT_WITHIN_S
-    while True:
-        try:
-            manager.connect()
-            break
-        except ConnectionRefusedError:
-            if time.monotonic() > give_up_s:
-                raise
-            time.sleep(_RETRY_EVERY_S)
+    use_doors()
+    manager = Connecting(address.door.outside, address.key, SERIALIZER)  # type: ignore[arg-type]  # see use_doors
+    manager.connect()
     proxy: MutableMapping[str, bytes] = manager.reports()  # type: ignore[attr-defined]
     return proxy

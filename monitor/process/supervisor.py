@@ -123,7 +123,7 @@ class Supervisor:
             # A dead Manager is for good, and so is everybody's connection to it.
             for child in self._clients():
                 child.end(now, ProcessFailure.MANAGER_GONE, f"the Manager: {self._manager.error}")
-            self._address = ManagerAddress.new()
+        self._keep_door()
         for child in self._clients():
             child.step(now, may_start=self._manager.running)
         for child in (self._manager, self._relay):
@@ -131,6 +131,15 @@ class Supervisor:
                 child.move(MonitorState.OK)
         if now >= self._judge_from_s:
             self._judge(now)
+
+    def _keep_door(self) -> None:
+        """Leave the inside of the door to the Manager alone, and have a new door for the next Manager."""
+        if self._manager.running:
+            # When the Manager ends, those that wait to be accepted must notice: no other process holds it.
+            self._address.door.inside.close()
+        elif self._address.door.given_away:
+            self._address.door.close()
+            self._address = ManagerAddress.new()
 
     def _judge(self, now: float) -> None:
         relay_limit_s = max(self._spec.settings.timeout_s, _STALE_INTERVALS * self._spec.settings.interval_s)

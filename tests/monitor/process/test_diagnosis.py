@@ -158,8 +158,22 @@ def test_manager_is_blamed_when_it_answers_nobody(make: Make) -> None:
 
 def test_caller_is_blamed_when_the_manager_has_answered_somebody_else_since(make: Make) -> None:
     now = time.monotonic()
-    stuck = make(waiting_since_s=now - 6)
+    stuck = make(connected_s=now - 60, waiting_since_s=now - 6)
     assert blame(make("manager"), [make(answered_s=now - 1), stuck], now, TIMEOUT_S) is stuck
+
+
+def test_manager_is_blamed_that_answers_its_connections_and_accepts_no_other(make: Make) -> None:
+    now = time.monotonic()
+    manager = make("manager")
+    clients = [make(waiting_since_s=now - 6), make(connected_s=now - 60, answered_s=now - 1)]
+    assert blame(manager, clients, now, TIMEOUT_S) is manager
+
+
+def test_caller_is_blamed_when_the_manager_has_accepted_another_one_since(make: Make) -> None:
+    now = time.monotonic()
+    stuck = make(waiting_since_s=now - 6)
+    clients = [stuck, make(connected_s=now - 1, answered_s=now - 1)]
+    assert blame(make("manager"), clients, now, TIMEOUT_S) is stuck
 
 
 def test_only_client_cannot_clear_the_manager(make: Make) -> None:

@@ -11,7 +11,15 @@ import pytest
 from pylon.monitor.process.heartbeat import Heartbeat, Notices
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-TIMES = ("alive_s", "busy_since_s", "success_s", "waiting_since_s", "answered_s", "asked_to_end")
+TIMES = (
+    "alive_s",
+    "busy_since_s",
+    "success_s",
+    "waiting_since_s",
+    "connected_s",
+    "answered_s",
+    "asked_to_end",
+)
 
 
 def test_new_heartbeat_says_nothing_yet() -> None:

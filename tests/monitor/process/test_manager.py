@@ -11,13 +11,33 @@ from pathlib import Path
 
 import pytest
 
-from pylon.monitor.process import manager as transport
 from pylon.monitor.process.heartbeat import Heartbeat
 from pylon.monitor.process.manager import ManagerAddress, ManagerGoneError, ManagerReports
 from tests.faults.harness import wait_until
+from tests.monitor.process.unix_sockets import sockets_of, unix_sockets
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-SERVE = "import sys; from pylon.monitor.process.manager import *; serve_reports(ManagerAddress({0!r}, {1!r}))"
+SERVE = """
+import socket
+from pylon.monitor.process.door import Door
+from pylon.monitor.process.manager import *
+outside, inside = socket.socketpair()[0], socket.socket(fileno={0})
+serve_reports(ManagerAddress(Door(outside, inside), {1!r}))
+"""
+
+CONNECT = """
+import os, socket
+from pylon.monitor.process.door import Door
+from pylon.monitor.process.heartbeat import Heartbeat
+from pylon.monitor.process.manager import *
+door = Door(socket.socket(fileno={0}), socket.socketpair()[1])
+os.setuid({2})
+try:
+    ManagerReports(ManagerAddress(door, {1!r}), Heartbeat()).copy()
+    print("copied")
+except ManagerGoneError:
+    print("ManagerGoneError")
+"""
 
 
 class Manager:
@@ -25,8 +45,10 @@ class Manager:
 
     def __init__(self) -> None:
         self.address = ManagerAddress.new()
-        code = SERVE.format(self.address.socket, self.address.key)
-        self.process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
+        inside = self.address.door.inside.fileno()
+        code = SERVE.format(inside, self.address.key)
+        self.process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, pass_fds=(inside,))
+        self.address.door.inside.close()
 
     def client(self) -> tuple[ManagerReports, Heartbeat]:
         heartbeat = Heartbeat()
@@ -36,12 +58,16 @@ class Manager:
         self.process.kill()
         self.process.wait(10)
 
+    def close(self) -> None:
+        self.kill()
+        self.address.door.close()
+
 
 @pytest.fixture
 def manager() -> Iterator[Manager]:
     made = Manager()
     yield made
-    made.kill()
+    made.close()
 
 
 def test_what_is_put_is_in_everybodys_copy(manager: Manager) -> None:
@@ -76,31 +102,45 @@ def test_two_managers_do_not_know_each_other(manager: Manager) -> None:
         assert other.client()[0].copy() == {}
         assert other.address.key != manager.address.key
     finally:
-        other.kill()
+        other.close()
 
 
-def test_address_leaves_nothing_on_disk() -> None:
-    assert ManagerAddress.new().socket.startswith("\0"), "Linux's abstract namespace"
+def test_manager_has_no_name_that_another_process_could_connect_to(manager: Manager) -> None:
+    reports, _ = manager.client()
+    reports.put("CPUMonitor", b"report")
+    names = {address for inode, address in unix_sockets() if inode in sockets_of(manager.process.pid)}
+    assert names == {""}
 
 
-def test_heartbeat_says_when_it_was_answered(manager: Manager) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process of another user is made by root alone")
+def test_process_of_another_user_is_not_accepted_even_if_it_has_inherited_the_door(manager: Manager) -> None:
+    def connected_as(user: int) -> str:
+        code = CONNECT.format(manager.address.door.outside.fileno(), manager.address.key, user)
+        door = (manager.address.door.outside.fileno(),)
+        return subprocess.run(  # noqa: PLW1510 - either ending is a result
+            [sys.executable, "-c", code], cwd=REPOSITORY, pass_fds=door, capture_output=True, text=True
+        ).stdout
+
+    assert connected_as(0) == "copied\n"
+    assert connected_as(65534) == "ManagerGoneError\n"
+    assert manager.client()[0].copy() == {}, "and the Manager accepts others as before"
+
+
+def test_heartbeat_says_when_it_was_connected_and_answered(manager: Manager) -> None:
     reports, beat = manager.client()
     before = time.monotonic()
     reports.put("CPUMonitor", b"report")
-    assert before <= beat.answered_s <= time.monotonic()
+    assert before <= beat.connected_s <= beat.answered_s <= time.monotonic()
     assert beat.waiting_since_s == 0.0
 
 
 @pytest.mark.parametrize("connected", [True, False])
-def test_manager_that_was_killed_is_gone_for_good(
-    manager: Manager, monkeypatch: pytest.MonkeyPatch, connected: bool
-) -> None:
+def test_manager_that_was_killed_is_gone_for_good(manager: Manager, connected: bool) -> None:
     reports, beat = manager.client()
     if connected:
         reports.put("CPUMonitor", b"report")
     answered_s = beat.answered_s
     manager.kill()
-    monkeypatch.setattr(transport, "_CONNECT_WITHIN_S", 0.1)
     calls: list[Callable[[], object]] = [lambda: reports.put("CPUMonitor", b"report"), reports.copy]
     for call in calls * 2:
         with pytest.raises(ManagerGoneError, match="the Manager is gone"):
@@ -136,7 +176,7 @@ def test_client_that_comes_before_the_manager_listens_waits_for_it() -> None:
     try:
         assert made.client()[0].copy() == {}
     finally:
-        made.kill()
+        made.close()
 
 
 class Waiter(threading.Thread):

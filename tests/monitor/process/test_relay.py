@@ -26,14 +26,18 @@ from pylon.monitor.process.worker import WorkerContext
 
 address, notices, stop = ManagerAddress.new(), Notices(), threading.Event()
 serve = '''
-import signal
+import signal, socket
+from pylon.monitor.process.door import Door
 from pylon.monitor.process.manager import *
 from pylon.monitor.process.parent_death import die_with_parent
 die_with_parent(%d, signal.SIGKILL)
-serve_reports(ManagerAddress(%r, %r))
+outside, inside = socket.socketpair()[0], socket.socket(fileno=%d)
+serve_reports(ManagerAddress(Door(outside, inside), %r))
 '''
-serving = [sys.executable, "-c", serve % (os.getpid(), address.socket, address.key)]
-manager = subprocess.Popen(serving, stdin=subprocess.DEVNULL)
+inside = address.door.inside.fileno()
+serving = [sys.executable, "-c", serve % (os.getpid(), inside, address.key)]
+manager = subprocess.Popen(serving, stdin=subprocess.DEVNULL, pass_fds=(inside,))
+address.door.inside.close()
 
 def follow():
     reports = ManagerReports(address, Heartbeat())
