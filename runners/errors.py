@@ -6,7 +6,8 @@
     │                                  a checkpoint to start from that is absent, damaged or does not fit
     ├── RunStopped               75    a signal requested it; the same command resumes
     ├── TrainingError             1    the training itself failed
-    │   └── PeerLostError         1    another rank of the run has ended
+    │   ├── PeerLostError         1    another rank of the run has ended
+    │   └── ForeignMessageError   1    what came from a rank was not sent by a rank of this Pylon
     └── EndedByPeerError       its     another rank has failed, and reports why
 
 Exit code 0 is a run that finished (or was finished), 3 missing or damaged data (`data.errors`),
@@ -107,6 +108,22 @@ class PeerLostError(TrainingError):
     def __init__(self, message: str, traceback: str = "") -> None:
         super().__init__(message)
         self.traceback = traceback
+
+
+class ForeignMessageError(TrainingError):
+    """What came from another rank is no message of Pylon. Nothing in it is executed.
+
+    Args:
+        rank: where it came from.
+        what: is wrong with it.
+    """
+
+    def __init__(self, rank: int, what: str) -> None:
+        super().__init__(
+            f"rank {rank} sent what is no message of Pylon ({what[:200]}): another version of Pylon or "
+            "another program takes part in this run. Install one version for all ranks, and let them "
+            "meet at an address that only they can reach (docs/distributed.md)."
+        )
 
 
 class EndedByPeerError(PylonError):

@@ -19,10 +19,18 @@ from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # publi
 from torch.distributed.rendezvous import rendezvous
 
 from pylon.data.errors import DataError, LoaderWorkerError
+from pylon.runners.distributed.launched import launched_as
 from pylon.runners.distributed.meeting import own_store
 from pylon.runners.distributed.reports import Reports
+from pylon.runners.distributed.wire import checked_size, packed, unpacked
 from pylon.runners.distributed.world import World
-from pylon.runners.errors import ConfigError, EndedByPeerError, PeerLostError, PylonError, RunStopped
+from pylon.runners.errors import (
+    EndedByPeerError,
+    ForeignMessageError,
+    PeerLostError,
+    PylonError,
+    RunStopped,
+)
 
 T = TypeVar("T")
 
@@ -31,28 +39,6 @@ _TIMEOUT = datetime.timedelta(minutes=30)
 _AGENT_WITHIN = datetime.timedelta(minutes=1)
 # torch gives most of what gloo raises as a plain RuntimeError, with the place in gloo's sources in front.
 _TRANSPORTS = ("/gloo/", "NCCL")
-
-
-def launched_as() -> tuple[int, int]:
-    """The local rank of this process and the number of ranks, from torchrun's environment variables.
-
-    Raises:
-        ConfigError: a variable is not a number, or does not fit the others.
-    """
-    ranks = _from_environment("WORLD_SIZE", 1, 1, None)
-    if ranks > 1:
-        _from_environment("RANK", 0, 0, ranks - 1)
-    return _from_environment("LOCAL_RANK", 0, 0, ranks - 1), ranks
-
-
-def _from_environment(name: str, default: int, least: int, most: int | None) -> int:
-    text = os.environ.get(name, str(default))
-    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
-        numbers = f"{least} or more" if most is None else f"{least} to {most} (WORLD_SIZE - 1)"
-        raise ConfigError.single(
-            name, text, f"{numbers}, as torchrun sets it; unset it for a run of one process", "environment"
-        )
-    return int(text)
 
 
 @contextlib.contextmanager
@@ -121,22 +107,36 @@ class ProcessGroupWorld(World):
 
     def on_writer(self, action: Callable[[], T]) -> T:
         """See World."""
-        outcome: list[Any] = [None]
-        failure: BaseException | None = None
-        if self.writes:
-            try:
-                outcome = [(0, action())]
-            except Exception as error:  # noqa: BLE001 - raised again below, when the others know of it
-                failure, outcome = error, [(_exit_code(error), None)]
+        if not self.writes:
+            code, result = self._from_writer()
+            if code:
+                raise EndedByPeerError(code)
+            value: T = result
+            return value
+        try:
+            own = action()
+            message = packed([0, own])
+        except Exception as error:
+            self._to_all(packed([_exit_code(error), None]))
+            raise
+        self._to_all(message)
+        return own
+
+    def _to_all(self, message: torch.Tensor) -> None:
         with self._explained():
-            dist.broadcast_object_list(outcome, src=0, group=self._control)
-        if failure is not None:
-            raise failure
-        code, result = outcome[0]
-        if code:
-            raise EndedByPeerError(code)
-        value: T = result
-        return value
+            dist.broadcast(torch.tensor([len(message)]), src=0, group=self._control)
+            dist.broadcast(message, src=0, group=self._control)
+
+    def _from_writer(self) -> tuple[int, Any]:
+        size = torch.zeros(1, dtype=torch.int64)
+        with self._explained():
+            dist.broadcast(size, src=0, group=self._control)
+            message = torch.empty(checked_size(int(size), 0), dtype=torch.uint8)
+            dist.broadcast(message, src=0, group=self._control)
+        found = unpacked(message, 0)
+        if not (isinstance(found, list) and len(found) == 2 and isinstance(found[0], int)):
+            raise ForeignMessageError(0, "it is not the outcome of an action")
+        return found[0], found[1]
 
     def together(self, action: Callable[[], T]) -> T:
         """See World."""
@@ -150,12 +150,21 @@ class ProcessGroupWorld(World):
             raise EndedByPeerError(failed[0])
         return result
 
-    def gather(self, value: T) -> list[T]:
+    def gather(self, value: T, *, others_as_text: bool = False) -> list[T]:
         """See World."""
-        values: list[Any] = [None] * self.size
+        own = packed(value, others_as_text=others_as_text)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
         with self._explained():
-            dist.all_gather_object(values, value, group=self._control)
-        return values
+            dist.all_gather(sizes, torch.tensor([len(own)]), group=self._control)
+            # Each rank finds the same one out of range: no rank waits for another.
+            counts = [checked_size(int(one), rank) for rank, one in enumerate(sizes)]
+            # gloo gathers tensors of one size.
+            messages = list(torch.empty(self.size, max(counts), dtype=torch.uint8))
+            padded = torch.zeros(max(counts), dtype=torch.uint8)
+            padded[: len(own)] = own
+            dist.all_gather(messages, padded, group=self._control)
+        received = zip(messages, counts, strict=True)
+        return [unpacked(one[:count], rank) for rank, (one, count) in enumerate(received)]
 
     def maximum(self, values: list[int]) -> list[int]:
         """See World."""

@@ -15,6 +15,9 @@ from torch.distributed import Store  # type: ignore[attr-defined]  # public, but
 from pylon.runners.errors import PeerLostError
 
 _WITHIN_S = 2.0
+# Of a message or a traceback, in characters; a report of two such texts is smaller than its limit.
+_MOST_TEXT = 100_000
+_MOST_BYTES = 2**21
 _REPORT = "ended/{}"
 _RECEIVED = "received/{}"
 
@@ -38,8 +41,8 @@ class Reports:
     def publish(self, error: BaseException) -> None:
         """Report why this rank ends."""
         report = {
-            "message": str(error),
-            "traceback": "".join(traceback.format_exception(error)),
+            "message": str(error)[:_MOST_TEXT],
+            "traceback": "".join(traceback.format_exception(error))[-_MOST_TEXT:],
             "is_cause": not isinstance(error, PeerLostError),
         }
         self._set(_REPORT.format(self._rank), json.dumps(report))
@@ -59,7 +62,7 @@ class Reports:
         def look() -> bool:
             for rank in ranks:
                 if self._store.check([_REPORT.format(rank)]):
-                    report = json.loads(self._store.get(_REPORT.format(rank)))
+                    report = _read(self._store.get(_REPORT.format(rank)))
                     if report["is_cause"] or not causes:
                         found[rank] = report
             return bool(found)
@@ -96,3 +99,24 @@ class Reports:
             self._store.set(key, value)
         except RuntimeError:
             self._lost = True
+
+
+def _read(content: bytes) -> dict[str, Any]:
+    """A report from the store, to which others may write: in place of one that is none, a remark."""
+    try:
+        report = json.loads(content) if len(content) <= _MOST_BYTES else None
+    except (ValueError, RecursionError):
+        report = None
+    if not isinstance(report, dict):
+        report = {}
+    message, trace = (_printable(report.get(name)) for name in ("message", "traceback"))
+    if message is None or trace is None:
+        return {"message": "its report cannot be read", "traceback": "", "is_cause": True}
+    return {"message": message, "traceback": trace, "is_cause": report.get("is_cause") is True}
+
+
+def _printable(text: object) -> str | None:
+    """A text of several lines without characters that control a terminal; None if it is no text."""
+    if not isinstance(text, str):
+        return None
+    return "".join(one if one.isprintable() or one in "\n\t" else "?" for one in text[:_MOST_TEXT])

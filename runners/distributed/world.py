@@ -44,7 +44,7 @@ class World:
         """Do `action` on the writing rank and return its result on all; what it raises ends all.
 
         Args:
-            action: its result must be picklable.
+            action: its result is of what `wire` sends: plain values, paths and tensors.
         """
         return action()
 
@@ -52,8 +52,14 @@ class World:
         """Do `action` on each rank and return each its own result; what one of them raises ends all."""
         return action()
 
-    def gather(self, value: T) -> list[T]:
-        """Each rank's value, in order, on all. Values must be picklable, tensors on the CPU."""
+    def gather(self, value: T, *, others_as_text: bool = False) -> list[T]:
+        """Each rank's value, in order, on all.
+
+        Args:
+            value: of what `wire` sends: plain values, paths and tensors, which arrive on the CPU.
+            others_as_text: send the text of what cannot be sent itself.
+        """
+        del others_as_text
         return [value]
 
     def maximum(self, values: list[int]) -> list[int]:

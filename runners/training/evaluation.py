@@ -7,6 +7,7 @@ import torch
 
 from pylon.data import DataLoader
 from pylon.metrics import BaseMetric
+from pylon.metrics.base_metric import Part
 from pylon.runners.distributed import AgreedStop, World, evaluation_share
 
 Batch = dict[str, Any]
@@ -83,7 +84,7 @@ def evaluate(
     finally:
         model.train(was_training)
     if world.size > 1:
-        metric.merge(world.gather(metric.part()))
+        metric.merge([Part(**one) for one in world.gather(vars(metric.part()))])
 
 
 def count_batches(loader: DataLoader, max_batches: int | None) -> int:

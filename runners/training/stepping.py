@@ -262,7 +262,7 @@ class Stepper:
         if self._scaler is not None:
             self._scaler.update()
         seen: list[dict[str, Any]] = self._world.gather(
-            {"batches": batches, "weight": weight, "random": generators}
+            {"batches": batches, "weight": weight, "random": generators}, others_as_text=True
         )
         place = dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]})
         found = non_finite_inputs(batch for rank in seen for batch in rank["batches"])

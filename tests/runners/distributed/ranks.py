@@ -43,22 +43,14 @@ class Ranks:
 
     def __init__(self, count: int, config: Path, folder: Path, *arguments: str, nodes: int = 1) -> None:
         command = ["--config-filepath", str(config), "--device", "cpu", *arguments]
-        port = free_port()
+        variables = variables_of(count, free_port(), nodes)
         self.logs = [folder / f"rank_{rank}.log" for rank in range(count)]
         context = multiprocessing.get_context("fork")
         self.processes = [
             context.Process(
                 target=_rank,
                 args=(
-                    {
-                        "RANK": str(rank),
-                        "WORLD_SIZE": str(count),
-                        "LOCAL_RANK": str(rank % (count // nodes)),
-                        "LOCAL_WORLD_SIZE": str(count // nodes),
-                        "MASTER_ADDR": "127.0.0.1",
-                        "MASTER_PORT": str(port),
-                        "OMP_NUM_THREADS": "1",
-                    },
+                    variables[rank],
                     command,
                     self.logs[rank],
                 ),
@@ -93,6 +85,22 @@ class Ranks:
                 process.kill()
                 process.join()
         return Ended(codes, [log.read_text() for log in self.logs])
+
+
+def variables_of(count: int, port: int, nodes: int = 1) -> list[dict[str, str]]:
+    """The environment variables that torchrun gives each rank."""
+    return [
+        {
+            "RANK": str(rank),
+            "WORLD_SIZE": str(count),
+            "LOCAL_RANK": str(rank % (count // nodes)),
+            "LOCAL_WORLD_SIZE": str(count // nodes),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "OMP_NUM_THREADS": "1",
+        }
+        for rank in range(count)
+    ]
 
 
 def free_port() -> int:

@@ -57,3 +57,18 @@ def test_rank_that_has_but_noticed_anothers_end_is_no_cause_of_it() -> None:
         2: "out of memory"
     }
     assert set(first.of([1, 2])) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "content", [b"[1]", b"\x80\x04.", b"{", b'{"message": 3}', b"[" * 100_000, b'"' + b"x" * 2**22 + b'"']
+)
+def test_report_that_is_none_is_named_and_ends_nothing(content: bytes) -> None:
+    store = HashStore()
+    store.set("ended/1", content)
+    assert Reports(store, 0, 2).of([1])[1]["message"] == "its report cannot be read"
+
+
+def test_report_cannot_control_a_terminal() -> None:
+    store = HashStore()
+    Reports(store, 1, 2).publish(TrainingError("two\nlines \x1b[2J"))
+    assert Reports(store, 0, 2).of([1])[1]["message"] == "two\nlines ?[2J"
