@@ -7,6 +7,8 @@ notice at their next step, also while their devices would wait for it without an
 
 import contextlib
 import datetime
+import gc
+import importlib
 import inspect
 import os
 import re
@@ -79,6 +81,8 @@ class ProcessGroupWorld(World):
         self.local_rank = local_rank
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        # DistributedDataParallel imports it, and its functions keep the group of that moment as a default.
+        importlib.import_module("torch.distributed.nn.functional")
         try:
             # Ranks without an agent may come late. torchrun's agent is there, or has died meanwhile.
             shared, self.rank, self.size = next(
@@ -244,6 +248,10 @@ class ProcessGroupWorld(World):
             return  # to leave NCCL properly is to wait for kernels that wait for the ranks that are gone
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
+        # The threads of a group end with the last reference to it. One that is left at the interpreter's end
+        # may abort the process. The replica of the model refers to the group, and to itself.
+        self._control = None
+        gc.collect()
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

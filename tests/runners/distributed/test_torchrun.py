@@ -20,6 +20,18 @@ pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
+# Threads of this process by their names, when its interpreter begins to end.
+NOTE_THREADS = """
+import atexit, os
+from pathlib import Path
+
+def note() -> None:
+    names = [path.read_text() for path in sorted(Path("/proc/self/task").glob("*/comm"))]
+    Path(config["work_dir"], f"threads_{os.environ['RANK']}").write_text("".join(names))
+
+atexit.register(note)
+"""
+
 Torchrun = Callable[..., subprocess.Popen[str]]
 
 
@@ -95,6 +107,15 @@ def test_torchrun_starts_killed_ranks_again_and_they_end_with_the_same_bits(
     assert not (lab.folder / "killed-fresh-1").exists(), "--fresh is for the first launch"
     assert "resuming after 1 finished epochs" in said(lab)
     assert differences(whole, lab.directory("killed")) == []
+
+
+def test_no_thread_of_a_group_is_left_when_a_finished_rank_exits(lab: Lab, torchrun: Torchrun) -> None:
+    path = lab.config("run", "epochs=1")
+    path.write_text(f"{path.read_text()}\n{NOTE_THREADS}")
+    assert torchrun(path).wait(WITHIN_S) == 0, said(lab)
+    for rank in range(2):
+        threads = (lab.directory("run") / f"threads_{rank}").read_text().splitlines()
+        assert threads == [Path(sys.executable).name[:15]]
 
 
 def test_ranks_whose_torchrun_is_killed_save_and_end(lab: Lab, torchrun: Torchrun) -> None:
