@@ -89,6 +89,7 @@ class Child:
             alive_s if overdue else None,
             self.heartbeat.slowdown,
             self._limit_watch.reason,
+            slowed_by=self._limit_watch.limit,
         )
 
     def overdue(self, now: float, limit_s: float) -> bool:

@@ -23,7 +23,7 @@ from pylon.monitor.process.messages import (
     SupervisorSpec,
 )
 from pylon.monitor.process.pipes import Waker
-from pylon.monitor.process.reports import LatestReports, Reports, log_health_changes
+from pylon.monitor.process.reports import HealthLog, LatestReports, Reports
 from pylon.monitor.process.supervisor_handle import SupervisorHandle
 from pylon.monitor.settings import MonitorSettings
 from pylon.monitor.status.failure import Failure, ProcessFailure
@@ -65,6 +65,7 @@ class MonitorClient:
         self._settings = settings
         self._on_change = on_change
         self._newest = LatestReports()
+        self._health_log = HealthLog()
         self._life = MonitorState.STARTING
         self._thread: threading.Thread | None = None
         self._owner_pid: int | None = None
@@ -277,9 +278,10 @@ class MonitorClient:
     def _take_health(self, supervisor: SupervisorHandle) -> bool:
         frames = supervisor.health.read()
         for frame in frames:
+            # A change that came too soon after another one is logged while nothing changes any more.
+            self._health_log.note(self.health, self.health if frame == UNCHANGED else frame)
             if frame == UNCHANGED:
                 continue
-            log_health_changes(self.health, frame)
             changed = _states(frame) != _states(self.health)
             self.health = frame
             if frame.last_word is None:

@@ -109,19 +109,35 @@ def _why(report: MonitorHealth) -> str | None:
     return str(report.last_error)
 
 
-def log_health_changes(former: HealthReport, current: HealthReport) -> None:
-    """One line per change of a process's state, never one per tick."""
-    for name, report in current.processes.items():
-        before = former.processes.get(name)
-        if before is None or (before.state, before.slowed_because) == (report.state, report.slowed_because):
-            continue
-        calm = report.state in {MonitorState.OK, MonitorState.STARTING} and report.slowed_because is None
-        why = _why(report)
-        logger.log(
-            logging.INFO if calm else logging.WARNING,
-            "monitor %s: %s%s",
-            name,
-            report.state.value,
-            f": {why}" if why else "",
-            extra={"monitor": name, "state": report.state.value, "error": why},
-        )
+class HealthLog:
+    """Logs when a process changes its state or the limit that it is slowed down by, never once per tick."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, tuple[str | None, float]] = {}
+
+    def note(self, former: HealthReport, current: HealthReport) -> None:
+        """Log what is new in `current`. Changes of the limit have some time between them."""
+        now = time.monotonic()
+        for name, report in current.processes.items():
+            before = former.processes.get(name)
+            if before is None:
+                continue
+            limit, logged_s = self._logged.get(name, (before.slowed_by, -_LOG_SPACING_S))
+            other_limit = report.slowed_by != limit and now - logged_s >= _LOG_SPACING_S
+            if other_limit:
+                self._logged[name] = (report.slowed_by, now)
+            if other_limit or before.state is not report.state:
+                _log(name, report)
+
+
+def _log(name: str, report: MonitorHealth) -> None:
+    calm = report.state in {MonitorState.OK, MonitorState.STARTING} and report.slowed_because is None
+    why = _why(report)
+    logger.log(
+        logging.INFO if calm else logging.WARNING,
+        "monitor %s: %s%s",
+        name,
+        report.state.value,
+        f": {why}" if why else "",
+        extra={"monitor": name, "state": report.state.value, "error": why},
+    )

@@ -38,6 +38,7 @@ class LimitWatch:
 
     def __init__(self, limits: ResourceLimits, started_s: float) -> None:
         self.reason: str | None = None
+        self.limit: str | None = None
         self._limits = limits
         self._looked_s = started_s
         self._quiet_until_s = started_s + _AFTER_START_S
@@ -53,16 +54,17 @@ class LimitWatch:
         if over is not None:
             self._strikes += 1
             self._slowed_s = now
-            self.reason = over
+            self.limit, self.reason = over
             heartbeat.slowdown = _SLOWDOWN
-            return over if self._strikes >= _STRIKES else None
+            return self.reason if self._strikes >= _STRIKES else None
         self._strikes = 0
         if self.reason is not None and now - self._slowed_s > _SLOWED_FOR_S:
-            self.reason = None
+            self.limit = self.reason = None
             heartbeat.slowdown = 1.0
         return None
 
-    def _over(self, pid: int, now: float) -> str | None:
+    def _over(self, pid: int, now: float) -> tuple[str, str] | None:
+        """Which limit it is over, as ResourceLimits names it, and by how much; None if it is over none."""
         try:
             cpu_s, memory_bytes = _use(pid)
         except (OSError, ValueError):
@@ -71,12 +73,13 @@ class LimitWatch:
         former, self._cpu_s = self._cpu_s, cpu_s
         span_s, self._looked_s = now - self._looked_s, now
         if memory_bytes > self._limits.memory_bytes:
-            return f"{memory_bytes >> 20} MiB of memory, limit {self._limits.memory_bytes >> 20} MiB"
+            text = f"{memory_bytes >> 20} MiB of memory, limit {self._limits.memory_bytes >> 20} MiB"
+            return "memory_bytes", text
         if former is None or now < self._quiet_until_s:
             return None
         share = (cpu_s - former) / span_s
         if share > self._limits.cpu_share:
-            return f"{share:.2f} of a core, limit {self._limits.cpu_share:g}"
+            return "cpu_share", f"{share:.2f} of a core, limit {self._limits.cpu_share:g}"
         return None
 
 

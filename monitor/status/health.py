@@ -74,8 +74,9 @@ class MonitorHealth:
         last_error: why, the last time.
         no_answer_since_s: monotonic time of its last sign of life, while that is overdue.
         slowdown: by what its interval is multiplied: more than 1 after it was over its limits.
-        slowed_because: the limit it was over; None if it was not.
+        slowed_because: the limit it was over, with the newest figure; None if it was not.
         servers: per server.
+        slowed_by: that limit alone, as ResourceLimits names it: 'cpu_share' or 'memory_bytes'.
     """
 
     state: MonitorState
@@ -86,6 +87,7 @@ class MonitorHealth:
     slowdown: float = 1.0
     slowed_because: str | None = None
     servers: Mapping[str, ServerHealth] = field(default_factory=dict)
+    slowed_by: str | None = None
 
     @property
     def no_answer_for_s(self) -> float | None:
@@ -102,6 +104,7 @@ class MonitorHealth:
             "no_answer_for_s": self.no_answer_for_s,
             "slowdown": self.slowdown,
             "slowed_because": self.slowed_because,
+            "slowed_by": self.slowed_by,
             "servers": {server: one.as_record() for server, one in self.servers.items()},
         }
 

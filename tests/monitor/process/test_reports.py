@@ -11,7 +11,7 @@ import pytest
 from pylon.monitor import MonitorState
 from pylon.monitor.process import reports as newest
 from pylon.monitor.process.messages import HealthReport
-from pylon.monitor.process.reports import LatestReports, log_health_changes
+from pylon.monitor.process.reports import HealthLog, LatestReports
 from pylon.monitor.status.failure import Failure
 from pylon.monitor.status.health import MonitorHealth, ServerReport
 
@@ -260,8 +260,9 @@ def test_state_of_a_process_is_told_when_it_changes(told: list[logging.LogRecord
         health(MonitorState.RESTARTING, last_error=error),
         health(MonitorState.OK, last_error=error, restarts=1),
     ]
+    log = HealthLog()
     for former, current in itertools.pairwise(steps):
-        log_health_changes(former, current)
+        log.note(former, current)
     assert [(line.levelname, line.getMessage()) for line in told] == [
         ("WARNING", "monitor CPUMonitor: unreachable: hung: a reading takes longer than 5 s"),
         ("WARNING", "monitor CPUMonitor: restarting: hung: a reading takes longer than 5 s"),
@@ -269,22 +270,62 @@ def test_state_of_a_process_is_told_when_it_changes(told: list[logging.LogRecord
     ]
 
 
-def test_slowdown_and_its_end_are_told(told: list[logging.LogRecord]) -> None:
-    slowed = health(MonitorState.OK, slowdown=4.0, slowed_because="0.9 of a core, limit 0.5")
-    log_health_changes(health(MonitorState.OK), slowed)
-    log_health_changes(slowed, slowed)
-    log_health_changes(slowed, health(MonitorState.OK))
+def slowed(why: str, limit: str = "cpu_share", state: MonitorState = MonitorState.OK) -> HealthReport:
+    return health(state, slowdown=4.0, slowed_because=why, slowed_by=limit)
+
+
+def test_slowdown_and_its_end_are_told(told: list[logging.LogRecord], clock: Clock) -> None:
+    log, over = HealthLog(), slowed("0.9 of a core, limit 0.5")
+    log.note(health(MonitorState.OK), over)
+    log.note(over, over)
+    clock.now_s += SPACING_S
+    log.note(over, health(MonitorState.OK))
     assert [(line.levelname, line.getMessage()) for line in told] == [
         ("WARNING", "monitor CPUMonitor: ok: slowed down: 0.9 of a core, limit 0.5"),
         ("INFO", "monitor CPUMonitor: ok"),
     ]
 
 
+def test_figure_that_changes_each_time_is_told_once(told: list[logging.LogRecord], clock: Clock) -> None:
+    reports = [slowed(f"0.{figure} of a core, limit 0.5") for figure in range(50, 99)]
+    log = HealthLog()
+    for former, current in itertools.pairwise([health(MonitorState.OK), *reports]):
+        clock.now_s += 1.0
+        log.note(former, current)
+    assert [line.getMessage() for line in told] == [
+        "monitor CPUMonitor: ok: slowed down: 0.50 of a core, limit 0.5"
+    ]
+
+
+def test_limits_in_turn_do_not_flood_the_log(told: list[logging.LogRecord], clock: Clock) -> None:
+    log, seconds = HealthLog(), 200
+    one, other = (
+        slowed("0.9 of a core, limit 0.5"),
+        slowed("300 MiB of memory, limit 256 MiB", "memory_bytes"),
+    )
+    for second in range(seconds):
+        clock.now_s += 1.0
+        log.note(*((one, other) if second % 2 else (other, one)))
+    assert 2 <= len(told) <= seconds / SPACING_S + 1
+
+
+def test_end_of_a_slowdown_that_came_too_soon_is_told_when_it_lasts(
+    told: list[logging.LogRecord], clock: Clock
+) -> None:
+    log, calm, over = HealthLog(), health(MonitorState.OK), slowed("0.9 of a core, limit 0.5")
+    log.note(calm, over)
+    log.note(over, calm)
+    assert len(told) == 1
+    clock.now_s += SPACING_S
+    log.note(calm, calm)
+    assert [line.levelname for line in told] == ["WARNING", "INFO"]
+
+
 def test_staleness_says_what_it_means(told: list[logging.LogRecord]) -> None:
-    log_health_changes(health(MonitorState.OK), health(MonitorState.STALE))
+    HealthLog().note(health(MonitorState.OK), health(MonitorState.STALE))
     assert told[0].getMessage() == "monitor CPUMonitor: stale: no reading has succeeded lately"
 
 
 def test_process_that_appears_is_not_news(told: list[logging.LogRecord]) -> None:
-    log_health_changes(HealthReport(), health(MonitorState.STARTING))
+    HealthLog().note(HealthReport(), health(MonitorState.STARTING))
     assert told == []
