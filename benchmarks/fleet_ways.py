@@ -14,7 +14,7 @@ import psutil
 
 from pylon.monitor.remote.connect_limiter import ConnectLimiter
 from pylon.monitor.remote.connection import KeptConnection
-from pylon.monitor.remote.far import FAR_COMMAND
+from pylon.monitor.remote.far import FAR_COMMAND, RemoteStatuses
 from pylon.monitor.remote.server import RemoteServer, Rhythm
 from pylon.monitor.ssh import FarChannel, Resolver, ServerName, open_channel
 from tests.monitor.ssh.fault_proxy import FaultProxy, Faults
@@ -115,7 +115,7 @@ def _channel(sshd: Sshd, port: int) -> Iterator[Ask]:
     connection = KeptConnection("far", _Dialer(_config(sshd, port)), ConnectLimiter(1, 1, 0.0))
     connection.start()
     try:
-        yield RemoteServer("far", connection, Rhythm(1.0, 30.0, 10.0, gpu=True), 10).read
+        yield RemoteServer("far", connection, Rhythm(1.0, 30.0, 10.0, gpu=True), RemoteStatuses(10)).read
     finally:
         connection.close()
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pylon.monitor.base import BaseMonitor
 from pylon.monitor.limits import ResourceLimits
-from pylon.monitor.settings import ReadingSettings, require_count
+from pylon.monitor.settings import ReadingSettings, require_boolean, require_count
 from pylon.monitor.status import GPUStatus
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class GPUMonitor(BaseMonitor[GPUStatus]):
             processes, PCIe throughput, ECC, fan, MIG, limits. Above 0.
         max_calls_per_tick: calls into the driver that one reading may take, at least 1. The 8 per
             GPU that each reading needs, and the slow ones of one GPU, are made in any case.
+        all_commands: give the command lines of other users' processes too.
         interval_s, timeout_s, join_timeout_s, limits: see BaseMonitor.
     """
 
@@ -33,6 +34,7 @@ class GPUMonitor(BaseMonitor[GPUStatus]):
         window_size: int = 10,
         slow_interval_s: float = 10.0,
         max_calls_per_tick: int = 96,
+        all_commands: bool = False,
         interval_s: float = 1.0,
         timeout_s: float = 5.0,
         join_timeout_s: float = 2.0,
@@ -43,6 +45,7 @@ class GPUMonitor(BaseMonitor[GPUStatus]):
         )
         self._reading = ReadingSettings(window_size, slow_interval_s)
         require_count("max_calls_per_tick", max_calls_per_tick)
+        self._all_commands = require_boolean("all_commands", all_commands)
         self._run_pid = run_pid
         self._max_calls_per_tick = max_calls_per_tick
         self._released = False
@@ -51,7 +54,11 @@ class GPUMonitor(BaseMonitor[GPUStatus]):
     def _init_status_structures(self) -> None:
         # Imported here: the training process never loads the driver's library for its monitors.
         from pylon.monitor.collectors.nvml.collector import NVMLCollector  # noqa: PLC0415
-        from pylon.monitor.collectors.processes.ids import RunProcesses, parent_of  # noqa: PLC0415
+        from pylon.monitor.collectors.processes.ids import (  # noqa: PLC0415
+            ProcessTable,
+            RunProcesses,
+            parent_of,
+        )
 
         self._collector = NVMLCollector(
             RunProcesses(self._run_pid or parent_of(os.getppid())).owns,
@@ -59,6 +66,7 @@ class GPUMonitor(BaseMonitor[GPUStatus]):
             self._reading.window_size,
             slow_interval_s=self._reading.slow_interval_s,
             max_calls_per_tick=self._max_calls_per_tick,
+            table=ProcessTable(all_commands=self._all_commands),
         )
         self._set_released(self._released)
 

@@ -71,5 +71,12 @@ def require_count(name: str, value: object) -> None:
         raise MonitorSettingError(f"{name}: {value!r}, expected a whole number from 1 on.")
 
 
+def require_boolean(name: str, value: object) -> bool:
+    """`value`. Raises MonitorSettingError if it is neither True nor False."""
+    if not isinstance(value, bool):
+        raise MonitorSettingError(f"{name}: {value!r}, expected True or False.")
+    return value
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -18,7 +18,7 @@ from pylon.monitor.remote.assignment import MOST_HOSTS_PER_PROCESS, named_server
 from pylon.monitor.remote.monitor import RemoteMonitor, host_key_policy
 from pylon.monitor.remote.view import RemoteView
 from pylon.monitor.running import RunningMonitors
-from pylon.monitor.settings import MonitorSettings, ReadingSettings
+from pylon.monitor.settings import MonitorSettings, ReadingSettings, require_boolean
 from pylon.monitor.ssh.server_name import LOCALHOST
 from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
 from pylon.monitor.status.health import MonitorHealth
@@ -114,6 +114,8 @@ class SystemMonitor(RunningMonitors):
         host_keys: 'strict': a server whose host key is not known is refused; 'accept-new': its key
             is noted. A changed key is refused in any case. StrictHostKeyChecking in ssh_config, if it
             is not 'ask', decides instead.
+        all_commands: show the command lines of other users' GPU processes too, as far as /proc and nvidia-smi
+            show them; False: only those of the user who reads them, here and on each server.
 
     Raises:
         MonitorSettingError: an argument is out of range, or two monitors have the same name.
@@ -134,6 +136,7 @@ class SystemMonitor(RunningMonitors):
         hosts_per_process: int = 64,
         ssh_config: Path | str | None = None,
         host_keys: str = "strict",
+        all_commands: bool = False,
     ) -> None:
         super().__init__(
             MonitorSettings(
@@ -150,6 +153,7 @@ class SystemMonitor(RunningMonitors):
         self._hosts_per_process = hosts_per_process
         self._ssh: dict[str, Any] = {"ssh_config": ssh_config, "host_keys": host_keys}
         self._gpu = gpu
+        self._all_commands = require_boolean("all_commands", all_commands)
         # No run_pid: in its process a monitor takes the one that started the supervisor.
         self._others = tuple(others)
         self._local_cpu: CPUMonitor | None = None
@@ -203,10 +207,12 @@ class SystemMonitor(RunningMonitors):
         }
         if LOCALHOST in self._servers:
             self._local_cpu = CPUMonitor(**arguments)
-            self._local_gpu = GPUMonitor(**arguments) if self._gpu else None
+            self._local_gpu = GPUMonitor(all_commands=self._all_commands, **arguments) if self._gpu else None
         local = [one for one in (self._local_cpu, self._local_gpu) if one is not None]
         self._remote = remote_monitors(
-            self._servers, self._hosts_per_process, {**arguments, **self._ssh, "gpu": self._gpu}
+            self._servers,
+            self._hosts_per_process,
+            {**arguments, **self._ssh, "gpu": self._gpu, "all_commands": self._all_commands},
         )
         specs = tuple(monitor.spec() for monitor in (*local, *self._remote, *self._others))
         names = [spec.name for spec in specs]

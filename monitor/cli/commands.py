@@ -48,6 +48,9 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
     """The options of commands that show servers."""
     parser.add_argument("--json", action="store_true", help="everything, for programs")
     parser.add_argument("--no-gpu", action="store_true", help="open no GPU driver")
+    parser.add_argument(
+        "--all-commands", action="store_true", help="command lines of other users' GPU processes too (--json)"
+    )
     add_monitor_option(parser)
 
 

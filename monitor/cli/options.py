@@ -77,6 +77,8 @@ class ServerChoice:
             self.settings["ssh_config"] = options.ssh_config
         if options.host_keys is not None:
             self.settings["host_keys"] = options.host_keys
+        if getattr(options, "all_commands", False):
+            self.settings["all_commands"] = True
         if names := getattr(options, "monitor", []):
             self.settings["others"] = [own_monitor(name) for name in names]
 

@@ -276,6 +276,7 @@ _SETTINGS: dict[str, tuple[Callable[[object], bool], str]] = {
     "window_size": (_whole(1, math.inf), "a whole number from 1 on"),
     "hosts_per_process": (_whole(1, MOST_HOSTS_PER_PROCESS), f"1 to {MOST_HOSTS_PER_PROCESS}"),
     "gpu": (lambda value: isinstance(value, bool), "true or false"),
+    "all_commands": (lambda value: isinstance(value, bool), "true or false"),
     "ssh_config": (lambda value: isinstance(value, str) and bool(value.strip()), "the path of a file"),
     "host_keys": (lambda value: value in _POLICIES, " or ".join(map(repr, _POLICIES))),
 }

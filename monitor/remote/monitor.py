@@ -9,7 +9,7 @@ from pylon.monitor.base import BaseMonitor
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.messages import MonitorSpec
-from pylon.monitor.settings import ReadingSettings
+from pylon.monitor.settings import ReadingSettings, require_boolean
 from pylon.monitor.ssh import HostKeyPolicy, ServerName, own_account
 from pylon.monitor.status.remote import RemoteStatus
 
@@ -40,6 +40,7 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
         window_size: readings that statistics go over, at least 1.
         slow_interval_s: seconds between readings of what costs more or changes rarely, above 0.
         gpu: run nvidia-smi there too.
+        all_commands: give the command lines of other users' GPU processes too.
         ssh_config: see SystemMonitor.
         host_keys: 'strict': a server whose key is not known is refused; 'accept-new': it is noted. A
             changed key is refused in any case.
@@ -60,6 +61,7 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
         gpu: bool = True,
         ssh_config: Path | str | None = None,
         host_keys: str = HostKeyPolicy.STRICT.value,
+        all_commands: bool = False,
         interval_s: float = 1.0,
         timeout_s: float = 5.0,
         join_timeout_s: float = 2.0,
@@ -74,6 +76,7 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
         own_account()
         self._name = name
         self._gpu = gpu
+        self._all_commands = require_boolean("all_commands", all_commands)
         self._ssh_config = None if ssh_config is None else Path(ssh_config)
         self._policy = host_key_policy(host_keys)
         self._connections: dict[str, KeptConnection] = {}
@@ -108,6 +111,7 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
         from pylon.monitor.remote.connect_limiter import ConnectLimiter  # noqa: PLC0415
         from pylon.monitor.remote.connection import KeptConnection  # noqa: PLC0415
         from pylon.monitor.remote.dialer import Dialer  # noqa: PLC0415
+        from pylon.monitor.remote.far import RemoteStatuses  # noqa: PLC0415
         from pylon.monitor.remote.server import RemoteServer, Rhythm  # noqa: PLC0415
         from pylon.monitor.ssh import Resolver  # noqa: PLC0415
 
@@ -119,7 +123,8 @@ class RemoteMonitor(BaseMonitor[RemoteStatus]):
         for server, address in self._addresses.items():
             connection = KeptConnection(server, Dialer(address, resolver, self._policy), gate)
             self._connections[server] = connection
-            self._servers[server] = RemoteServer(server, connection, rhythm, self._reading.window_size)
+            statuses = RemoteStatuses(self._reading.window_size, all_commands=self._all_commands)
+            self._servers[server] = RemoteServer(server, connection, rhythm, statuses)
         for connection in self._connections.values():
             connection.start()
         threading.Thread(target=self._keep_alive, name="heartbeats", daemon=True).start()

@@ -57,14 +57,16 @@ class RemoteServer:
         name: of the server.
         connection: see KeptConnection.
         rhythm: see Rhythm.
-        window_size: readings that statistics go over.
+        statuses: makes statuses of its frames.
     """
 
-    def __init__(self, name: str, connection: KeptConnection, rhythm: Rhythm, window_size: int) -> None:
+    def __init__(
+        self, name: str, connection: KeptConnection, rhythm: Rhythm, statuses: RemoteStatuses
+    ) -> None:
         self._name = name
         self._connection = connection
         self._rhythm = rhythm
-        self._statuses = RemoteStatuses(window_size)
+        self._statuses = statuses
         self._talk: _Talk | None = None
         self._slow_due_s = 0.0
         self._line = threading.Lock()

@@ -40,7 +40,8 @@ class GPUProcess:
         compute, graphics: what it uses the GPU for; both may be true. A server lists compute only.
         gpu_instance_id: the MIG instance it runs on; None without MIG.
         name, command: name and command line, the latter cut to 160 characters; None if /proc does
-            not show the process.
+            not show the process. The command line of another user's process is None unless `all_commands`
+            is set.
         owner_uid, owner_name: its user; likewise. The name comes later if the user data base is slow.
         of_run: whether it belongs to the watched run's process tree; None if the pid may be another
             namespace's, so that this is unknown.

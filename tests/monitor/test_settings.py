@@ -49,3 +49,9 @@ def test_limits_of_another_type(monitor: Callable[..., Any]) -> None:
 @every_monitor
 def test_good_settings_are_taken(monitor: Callable[..., Any]) -> None:
     monitor(interval_s=2, timeout_s=0.5, join_timeout_s=0, window_size=1, slow_interval_s=3.5, limits=None)
+
+
+@pytest.mark.parametrize("make", [SystemMonitor, GPUMonitor, lambda **given: RemoteMonitor(["far"], **given)])
+def test_all_commands_is_true_or_false(make) -> None:
+    with pytest.raises(MonitorSettingError, match="all_commands: 'no', expected True or False"):
+        make(all_commands="no")

@@ -1,5 +1,6 @@
 """Which processes belong to a run, and name, command and owner of any process."""
 
+import os
 import pwd
 import threading
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import psutil
 
 from pylon.monitor.collectors.proc import process_stat
 from pylon.monitor.status.gpu import COMMAND_CHARACTERS
+from pylon.monitor.text import printable
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
@@ -90,6 +92,7 @@ class ProcessTable:
         proc_root, dev_root: '/proc' and '/dev', or recorded trees.
         shares_machines_pids: whether this process is in the machine's own pid namespace; None: read it
             from `proc_root`.
+        all_commands: give the command lines of other users too.
     """
 
     def __init__(
@@ -98,9 +101,11 @@ class ProcessTable:
         dev_root: Path = Path("/dev"),
         *,
         shares_machines_pids: bool | None = None,
+        all_commands: bool = False,
     ) -> None:
         self._proc_root = proc_root
         self._dev_root = dev_root
+        self._all_commands = all_commands
         self._commands = PatientLookup(self._read_command)
         self._owner_names = PatientLookup(user_name)
         self.shares_machines_pids = (
@@ -118,7 +123,8 @@ class ProcessTable:
             return None
         if not self.shares_machines_pids and not self._has_gpu_open(folder):
             return None
-        return ProcessFacts(name, self._commands(f"{pid} {started}"), uid, self._owner_names(uid))
+        command = self._commands(f"{pid} {started}") if self._all_commands or uid == os.geteuid() else None
+        return ProcessFacts(printable(name), command, uid, self._owner_names(uid))
 
     def _in_machines_namespace(self) -> bool:
         try:
@@ -137,7 +143,7 @@ class ProcessTable:
         except OSError:
             return None
         command = raw[: 4 * COMMAND_CHARACTERS].decode("utf-8", errors="replace").replace("\0", " ").strip()
-        return command[:COMMAND_CHARACTERS] or None
+        return printable(command[:COMMAND_CHARACTERS]) or None
 
 
 class PatientLookup(Generic[Key, Answer]):

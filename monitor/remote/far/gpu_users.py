@@ -1,7 +1,7 @@
 """The section 'apps' of a frame: the programs that nvidia-smi lists, and its excuses for others."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pylon.monitor.remote.far.gpu_sections import clock
 from pylon.monitor.remote.far.sections import Lines, MalformedError, whole
@@ -55,8 +55,14 @@ class GPUUsers:
         return found, reasons
 
 
-def gpu_users(lines: Lines | None, uptime_s: float) -> GPUUsers | Absence:
-    """The processes on GPUs, or why they are not known."""
+def gpu_users(lines: Lines | None, uptime_s: float, commands_of: int | None) -> GPUUsers | Absence:
+    """The processes on GPUs, or why they are not known.
+
+    Args:
+        lines: of the section; None: none has come yet.
+        uptime_s: of the machine.
+        commands_of: the user whose command lines are given; None: all users.
+    """
     if lines is None:
         return Absence.STARTING
     head = lines[0].split() if lines else []
@@ -68,7 +74,7 @@ def gpu_users(lines: Lines | None, uptime_s: float) -> GPUUsers | Absence:
         return Absence.UNREACHABLE
     if at_s is None or uptime_s - at_s > _PROCESSES_STALE_S:
         return Absence.HUNG
-    users = _rows(lines[1:])
+    users = _rows(lines[1:], commands_of)
     text = "\n".join(users.messages)
     if not users.processes and not users.unread and any(one in text.lower() for one in _NO_LISTS):
         return Absence.UNSUPPORTED
@@ -77,7 +83,7 @@ def gpu_users(lines: Lines | None, uptime_s: float) -> GPUUsers | Absence:
     return users
 
 
-def _rows(lines: Lines) -> GPUUsers:
+def _rows(lines: Lines, commands_of: int | None) -> GPUUsers:
     users = GPUUsers()
     listed: list[str] = []
     for line in lines:
@@ -89,6 +95,8 @@ def _rows(lines: Lines) -> GPUUsers:
         except MalformedError:
             _put_excuse(users, line.rpartition("\t")[2])
         else:
+            if commands_of not in {None, process.owner_uid}:
+                process = replace(process, command=None)
             users.processes.setdefault(uuid, []).append(process)
     users.parts = mig_instances(listed)
     return users

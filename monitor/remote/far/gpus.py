@@ -59,9 +59,19 @@ class RemoteGPUs:
         # Sent when they have changed, and now and then again: of which start of nvidia-smi, and what.
         self._queried: tuple[str, tuple[str, ...]] = ("", ())
         self._apps: Lines | None = None
+        self._commands_of: int | None = None
 
-    def status(self, frame: Frame, received_s: float, wall_time_s: float) -> GPUStatus:
-        """The GPUs in `frame`. One that cannot be read costs no other."""
+    def status(
+        self, frame: Frame, received_s: float, wall_time_s: float, commands_of: int | None
+    ) -> GPUStatus:
+        """The GPUs in `frame`. One that cannot be read costs no other.
+
+        Args:
+            frame: the newest.
+            received_s, wall_time_s: when it arrived.
+            commands_of: see `gpu_users`.
+        """
+        self._commands_of = commands_of
         absence, error, samples = self._read(frame, received_s)
         status = GPUStatus(
             monotonic_s=received_s,
@@ -93,7 +103,7 @@ class RemoteGPUs:
         newest_s = max((at for at, _ in read), default=None)
         age_s = None if newest_s is None else frame.uptime_s - newest_s
         if age_s is not None and age_s <= patience_s:
-            users = gpu_users(self._apps, frame.uptime_s)
+            users = gpu_users(self._apps, frame.uptime_s, self._commands_of)
             fresh = [(at, one) for at, one in read if frame.uptime_s - at <= patience_s]
             recent = section.message_s is not None and frame.uptime_s - section.message_s <= patience_s
             error = (section.message if recent else None) or nonsense

@@ -577,6 +577,7 @@ system_section() {
     case $wall in *[!0-9.]* | '') wall=$(date +%s) ;; esac
     case $wall in *[!0-9.]* | '') wall=- ;; esac
     [ -n "$kernel" ] || kernel=$(uname -srm)
+    [ -n "$own_uid" ] || own_uid=$(id -u)
     hostname=
     read -r hostname < "$PROC/sys/kernel/hostname" || hostname=$(uname -n)
     boot=
@@ -585,6 +586,7 @@ system_section() {
     clean "$hostname" 255 && add "hostname $text"
     clean "$kernel" 255 && add "kernel $text"
     clean "$boot" 64 && add "boot $text"
+    clean "$own_uid" 20 && add "uid $text"
     section system "$count" "$lines"
 }
 
@@ -645,7 +647,7 @@ frames() {
     gpu_state=off gpu_since=- gpu_period=0 gpu_fields_known= gpus= gpu_count=0 gpu_words= gpu_pid= gpu_heard=- gpu_run=- fields_new=
     apps_at= apps_lines= apps_count=0 apps_new= next_apps= next_apps_count=0 next_apps_status=- app_pid= app_began=-
     top_at= top_lines= top_count=0 top_new= next_top= next_top_count=0
-    disks= cards= kernel= wall=- wall_at=-
+    disks= cards= kernel= own_uid= wall=- wall_at=-
     while IFS= read -r line; do
         rest=${line#* }
         case $line in

@@ -18,7 +18,7 @@ Lines = tuple[str, ...]
 TICKS_PER_S = 100.0
 _SECTOR_BYTES = 512
 _MOST_DIGITS = 20
-_SYSTEM_NAMES = ("hostname", "kernel", "boot")
+_SYSTEM_NAMES = ("hostname", "kernel", "boot", "uid")
 _MOST_NAME_CHARACTERS = 255
 _PAGE_BYTES = range(512, 2**24)
 
@@ -155,7 +155,7 @@ def devices(lines: Lines) -> Devices:
 
 
 def system(lines: Lines) -> dict[str, str]:
-    """Name of the host, its kernel, and the identity of its present run; no other lines."""
+    """Name of the host, its kernel, the identity of its present run, and the user there; no other lines."""
     found = (line.partition(" ") for line in lines)
     return {
         name: value[:_MOST_NAME_CHARACTERS] for name, _, value in found if value and name in _SYSTEM_NAMES

@@ -13,6 +13,7 @@ from pylon.monitor.status.windows import CPUWindows
 
 # A clock of 10 ms that has the same value after this stands still.
 _STILL_S = 2.0
+_NO_USER = -1
 
 
 class RemoteStatuses:
@@ -20,9 +21,10 @@ class RemoteStatuses:
 
     Args:
         window_size: readings that statistics go over.
+        all_commands: give the command lines of other users' GPU processes too.
     """
 
-    def __init__(self, window_size: int) -> None:
+    def __init__(self, window_size: int, *, all_commands: bool = False) -> None:
         self._windows = CPUWindows(window_size)
         self._host = RemoteHost()
         self._gpus = RemoteGPUs(window_size)
@@ -30,6 +32,7 @@ class RemoteStatuses:
         self._clock_s: float | None = None
         self._clock_seen_s = 0.0
         self._system: dict[str, str] = {}
+        self._all_commands = all_commands
 
     def build(
         self,
@@ -55,13 +58,19 @@ class RemoteStatuses:
         offset_s = None if frame.wall_time_s is None else frame.wall_time_s - wall_s + (trip_s or 0.0) / 2
         return RemoteStatus(
             cpu=self._windows.status(self._host.sample(frame, received_monotonic_s, wall_s)),
-            gpu=self._gpus.status(frame, received_monotonic_s, wall_s),
+            gpu=self._gpus.status(frame, received_monotonic_s, wall_s, self._commands_of),
             clock_offset_s=offset_s,
             far_uptime_s=frame.uptime_s,
             round_trip_s=trip_s,
             hostname=self._system.get("hostname"),
             kernel=self._system.get("kernel"),
         )
+
+    @property
+    def _commands_of(self) -> int | None:
+        """See `gpu_users`; without the own number there, nobody's."""
+        own = self._system.get("uid", "")
+        return None if self._all_commands else int(own) if own.isdecimal() else _NO_USER
 
     def _with_sound_clock(self, frame: Frame, received_s: float) -> Frame:
         """The frame; without its clock if that stands still: it gives no rate, and no age."""

@@ -9,7 +9,7 @@ from pylon.monitor.remote import server as module
 from pylon.monitor.remote.connect_limiter import ConnectLimiter
 from pylon.monitor.remote.connection import KeptConnection
 from pylon.monitor.remote.errors import FloodError, NoAnswerError, RejectedAnswerError
-from pylon.monitor.remote.far import far_script
+from pylon.monitor.remote.far import RemoteStatuses, far_script
 from pylon.monitor.remote.server import RemoteServer, Rhythm
 from pylon.monitor.ssh import ConnectionClosedError
 from tests.faults.harness import wait_until
@@ -31,7 +31,9 @@ def make() -> Iterator[Made]:
         connection = KeptConnection("far", Dialer(*links), ConnectLimiter(4, 4, 0.0))
         connection.start()
         connections.append(connection)
-        return RemoteServer("far", connection, Rhythm(1.0, timeout_s, slow_interval_s, gpu=True), 10)
+        return RemoteServer(
+            "far", connection, Rhythm(1.0, timeout_s, slow_interval_s, gpu=True), RemoteStatuses(10)
+        )
 
     yield made
     for connection in connections:

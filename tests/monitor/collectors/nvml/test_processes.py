@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+from pylon.monitor.collectors.processes import ids
 from pylon.monitor.collectors.processes.ids import PatientLookup, ProcessTable, RunProcesses
 from pylon.monitor.status import Absence
 from pylon.monitor.status.gpu import MOST_PROCESSES
@@ -175,6 +176,23 @@ def test_command_is_cut(tmp_path):
     roots = container(tmp_path)
     (roots["proc_root"] / "7/cmdline").write_bytes(b"x" * 10_000)
     assert ProcessTable(**roots).find(7).command == "x" * 160
+
+
+def test_command_of_another_user_is_left_out_unless_asked_for(tmp_path, monkeypatch):
+    roots = container(tmp_path)
+    assert ProcessTable(**roots).find(7).command == "python main.py", "it is this user's"
+    monkeypatch.setattr(ids.os, "geteuid", lambda: os.getuid() + 1)
+    found = ProcessTable(**roots).find(7)
+    assert (found.command, found.name, found.owner_uid) == (None, "process-7", os.getuid())
+    assert ProcessTable(**roots, all_commands=True).find(7).command == "python main.py"
+
+
+def test_command_and_name_cannot_control_a_terminal(tmp_path):
+    roots = container(tmp_path)
+    (roots["proc_root"] / "7/cmdline").write_bytes(b"python\0\x1b[2J\nroot: \xe2\x80\xae\0")
+    (roots["proc_root"] / "7/comm").write_bytes(b"a\x1b[2J\n")
+    found = ProcessTable(**roots).find(7)
+    assert (found.command, found.name) == ("python ?[2J?root: ?", "a?[2J")
 
 
 def test_name_that_hangs_costs_a_moment_and_comes_later():

@@ -34,6 +34,7 @@ def test_tells_what_a_local_reader_would(shell) -> None:
     assert 0 < sample.memory_used_bytes < sample.memory_total_bytes
     assert sample.load_1m >= 0
     assert status.hostname == os.uname().nodename
+    assert far.statuses._system["uid"] == str(os.getuid())
     assert status.kernel.split()[:2] == ["Linux", os.uname().release]
     assert abs(status.clock_offset_s) < 5
     assert status.far_uptime_s > 0

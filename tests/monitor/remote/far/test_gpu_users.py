@@ -75,3 +75,26 @@ def test_a_program_on_a_gpu_without_a_name_may_be_on_any() -> None:
     assert first.uuid == "index:0"
     assert first.absent["processes"] is Absence.UNREACHABLE
     assert second.absent["processes"] is Absence.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("all_commands", "own", "commands"),
+    [
+        (False, ("uid 1000",), ["python a.py", None, None]),
+        (False, (), [None, None, None]),
+        (True, ("uid 1000",), ["python a.py", "python b.py", "python c.py"]),
+    ],
+)
+def test_command_of_another_user_is_left_out_unless_asked_for(all_commands, own, commands) -> None:
+    rows = (
+        f"1000\talice\tpython\t{FIRST}, 7, 30, python a.py",
+        f"1001\tbob\tpython\t{FIRST}, 8, 30, python b.py",
+        f"-\t-\t\t{FIRST}, 9, 30, python c.py",
+    )
+    seen = gpu_frame(
+        100.0, FIELDS, f"gpu 99.9 0, {FIRST}, 00000000:40:00.0", system=own, apps=("at 99.0 0", *rows)
+    )
+    (gpu,) = RemoteStatuses(3, all_commands=all_commands).build(seen, 0.0).gpu.gpus
+    by_pid = {one.pid: one for one in gpu.processes}
+    assert [by_pid[pid].command for pid in (7, 8, 9)] == commands
+    assert [by_pid[pid].name for pid in (7, 8, 9)] == ["python"] * 3
