@@ -16,6 +16,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # How file systems say that they have no such thing.
 UNSUPPORTED = frozenset(
@@ -65,14 +66,43 @@ def write_text(target: str | os.PathLike[str], content: str) -> None:
 
 
 def write_json(target: str | os.PathLike[str], content: object) -> None:
-    """Write `content` as indented JSON to `target` atomically.
+    """Write `content` as indented JSON to `target` atomically; a list of plain values is one line.
 
     Raises:
         ValueError: `content` holds NaN or infinity, which are no JSON.
         TypeError: `content` holds something that JSON cannot express.
         OSError: as `atomic_path`.
     """
-    write_text(target, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_text(target, _indented(content, "\n") + "\n")
+
+
+def _indented(value: Any, line: str) -> str:  # noqa: ANN401 - whatever JSON can express
+    """JSON text.
+
+    Args:
+        value: to express.
+        line: the line end and the indentation of the line that it begins on.
+    """
+    inner = f"{line}  "
+    between = f",{inner}"
+    if isinstance(value, dict) and value:
+        rows = [f"{_key(key)}: {_indented(element, inner)}" for key, element in value.items()]
+        return f"{{{inner}{between.join(rows)}{line}}}"
+    if isinstance(value, list | tuple) and any(
+        issubclass(kind, dict | list | tuple) for kind in set(map(type, value))
+    ):
+        rows = [_indented(element, inner) for element in value]
+        return f"[{inner}{between.join(rows)}{line}]"
+    # A million scores on a million lines would take several times as long, and half as much room again.
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(value, allow_nan=False, indent=0)  # whose error names the number
+
+
+def _key(key: object) -> str:
+    """A key as JSON text, whatever type json.dumps takes for one."""
+    return json.dumps(key if isinstance(key, str) else next(iter(json.loads(json.dumps({key: None})))))
 
 
 def _fsync(path: Path, flags: int) -> None:

@@ -70,3 +70,12 @@ def test_link_is_replaced_also_when_it_dangles_or_has_spaces(tmp_path: Path) -> 
     assert link.is_symlink()
     assert link.read_text() == "weights"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best model; rm.pt", "new.pt"]
+
+
+def test_json_has_one_line_for_a_list_of_plain_values_and_is_otherwise_indented(tmp_path: Path) -> None:
+    content = {"a": [0.1, None, "x"], "b": [{"c": 1}, []], "d": {}, 3: (1, 2), "e": [[1], 2]}
+    write_json(tmp_path / "a.json", content)
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text) == json.loads(json.dumps(content))
+    assert text.splitlines()[1:4] == ['  "a": [0.1, null, "x"],', '  "b": [', "    {"]
+    assert '  "3": [1, 2],' in text
