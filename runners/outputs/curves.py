@@ -9,7 +9,42 @@ from matplotlib.figure import Figure
 
 from pylon.storage import atomic_path
 
+# More than the picture has columns of pixels for a curve.
+_MOST_POINTS = 1000
+
 logger = logging.getLogger(__name__)
+
+
+class CurvePoints:
+    """What the curves need of each epoch; of a long run, of every second, fourth, ... epoch and the newest.
+
+    Which epochs these are follows from how many there are, so a resumed run draws the same curves.
+
+    Args:
+        score: the score that chooses the best epoch.
+    """
+
+    def __init__(self, score: str) -> None:
+        self._names = _names(score)
+        self._stride = 1
+        self._points: list[dict[str, Any]] = []
+        self._newest: list[dict[str, Any]] = []
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Take in the record of the next finished epoch."""
+        scores = {name: record["validation"].get(name) for name in self._names}
+        loss = record.get("training_loss")
+        point = {"epoch": record["epoch"], "training_loss": loss, "validation": scores}
+        self._newest = [point]
+        if point["epoch"] % self._stride == 0:
+            self._points.append(point)
+        if len(self._points) > _MOST_POINTS:
+            self._stride *= 2
+            self._points = [one for one in self._points if one["epoch"] % self._stride == 0]
+
+    def chosen(self) -> list[dict[str, Any]]:
+        """The points to draw, in order: for `draw_curves`."""
+        return self._points + [one for one in self._newest if one not in self._points[-1:]]
 
 
 def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
@@ -17,8 +52,8 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
 
     Args:
         path: the PNG to write (atomically).
-        history: one record per finished epoch: 'epoch', 'training_loss', 'learning_rate' and
-            'validation' with the aggregated scores (None if undefined). Empty: nothing is drawn.
+        history: 'epoch', 'training_loss' and 'validation' with aggregated scores (None if undefined) of
+            finished epochs, as `CurvePoints` chooses them. Empty: nothing is drawn.
         score: the score that chooses the best epoch; drawn in front.
     """
     if not history:
@@ -30,7 +65,7 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
     losses = [float("nan") if (loss := record["training_loss"]) is None else loss for record in history]
     loss_axes.plot(epochs, losses, marker=".", color="tab:blue")
     loss_axes.set(xlabel="epoch", ylabel="training loss (mean over steps)", title="training loss")
-    for name in dict.fromkeys((score, "mean_iou", "accuracy")):
+    for name in _names(score):
         values = [record["validation"].get(name) for record in history]
         if any(value is not None for value in values):
             drawn = [float("nan") if value is None else value for value in values]
@@ -44,3 +79,8 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
     except OSError as error:
         # Drawn when a run ends, for whatever reason: a picture must not change that reason.
         logger.warning("%s: could not be written: %s", path, error)
+
+
+def _names(score: str) -> tuple[str, ...]:
+    """The scores that are drawn."""
+    return tuple(dict.fromkeys((score, "mean_iou", "accuracy")))

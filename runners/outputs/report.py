@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -84,7 +84,7 @@ def report_epoch(record: dict[str, Any], epochs: int, score: str, *, is_best: bo
     )
 
 
-def mean_of_finite(losses: Sequence[float]) -> float | None:
+def mean_of_finite(losses: Iterable[float]) -> float | None:
     """The mean of those losses of an epoch's steps that are finite; None if none is."""
     finite = [loss for loss in losses if math.isfinite(loss)]
     return sum(finite) / len(finite) if finite else None

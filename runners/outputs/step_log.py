@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -11,7 +11,7 @@ import torch
 
 from pylon.runners.errors import TrainingError
 from pylon.runners.outputs.line_file import LineFile, NoFile
-from pylon.storage import atomic_path
+from pylon.runners.outputs.losses import EpochLosses
 
 
 class MonitorSnapshot(Protocol):
@@ -56,7 +56,7 @@ class StepLog:
         self,
         path: Path | None,
         flush_every_steps: int,
-        losses: Sequence[float] = (),
+        losses: EpochLosses | None = None,
         machines: Callable[[], list[dict[str, Any]]] = list,
         advise: Callable[[Step], str] | None = None,
     ) -> None:
@@ -66,7 +66,7 @@ class StepLog:
         self._sequence = -1
         self._machines = machines
         self._advise = advise
-        self._losses: list[float] = list(losses)
+        self._losses = EpochLosses() if losses is None else losses
 
     def __enter__(self) -> Self:
         """The log itself; the file is closed at the end of the block."""
@@ -79,7 +79,7 @@ class StepLog:
     @property
     def last_loss(self) -> float | None:
         """The newest loss that has left the device, None before the first of an epoch."""
-        return self._losses[-1] if self._losses else None
+        return self._losses.last
 
     def add(self, step: Step, snapshot: MonitorSnapshot | None) -> None:
         """Note a step.
@@ -103,19 +103,20 @@ class StepLog:
         losses = torch.stack([step.loss.detach() for step, _ in pending]).double().tolist()
         machines = self._machines()
         lines = ""
-        for (step, figures), loss in zip(pending, losses, strict=True):
+        for number, ((step, figures), loss) in enumerate(zip(pending, losses, strict=True)):
             if not math.isfinite(loss) and not step.skipped:
+                self._losses.extend(losses[:number])
                 self._file.append(lines)
                 advice = "" if self._advise is None else f" {self._advise(step)}"
                 raise TrainingError(f"epoch {step.epoch}, step {step.step}: the loss is {loss}.{advice}")
-            self._losses.append(loss)
             lines += _line(step, loss, figures, machines if step is pending[-1][0] else [])
+        self._losses.extend(losses)
         self._file.append(lines)
 
-    def so_far(self) -> list[float]:
+    def so_far(self) -> EpochLosses:
         """The losses of the running epoch in step order, everything flushed. Raises as `add` does."""
         self.flush()
-        return list(self._losses)
+        return self._losses
 
     def sync(self) -> None:
         """Bring every flushed line to the disk, before the checkpoint that counts them; from any thread.
@@ -125,10 +126,10 @@ class StepLog:
         """
         self._file.sync()
 
-    def end_epoch(self) -> list[float]:
+    def end_epoch(self) -> EpochLosses:
         """Flush the rest of the epoch; return its losses in step order, and begin the next one."""
         losses = self.so_far()
-        self._losses = []
+        self._losses = EpochLosses()
         return losses
 
 
@@ -148,29 +149,3 @@ def _line(step: Step, loss: float, figures: dict[str, Any] | None, machines: lis
     if machines:
         record["machines"] = machines
     return json.dumps(record) + "\n"
-
-
-def drop_unfinished_epochs(path: Path, finished: int, steps: int = 0) -> None:
-    """Remove the lines that a resumed run will write again, and a line torn by a kill.
-
-    Args:
-        path: the `metrics.jsonl`; nothing happens if it is absent.
-        finished: number of finished epochs; of epoch `finished` only the first `steps` lines stay.
-        steps: steps of the unfinished epoch that the run resumes after.
-    """
-    if not path.exists():
-        return
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as kept:
-        kept.writelines(_lines_before(path, (finished, steps)))
-
-
-def _lines_before(path: Path, position: tuple[int, int]) -> Iterator[str]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                content = json.loads(line)
-                if (content["epoch"], content["step"]) < position:
-                    yield line if line.endswith("\n") else line + "\n"
-            except (ValueError, KeyError, TypeError):
-                # Only the last line can be torn: the file is written front to back by one process.
-                return

@@ -2,14 +2,15 @@
 
     epoch_N/checkpoint.pt               a finished epoch
     epoch_N/step_K.pt                   after K steps of an epoch; trained.pt: after all, before validation
+    epoch_N/training_losses.f64         losses of the running epoch's steps, whose SHA-256 these hold
     epoch_N/*.manifest.json             size and SHA-256 of it and of the epoch's other files
 
+Nothing that grows with the run is in a checkpoint: epochs are in `history.jsonl`, steps in `metrics.jsonl`.
 Every epoch begins by seeding all generators from its own seed. In the middle of one, the generators'
 states are part of the checkpoint, and the loader continues with the first batch that was not trained on.
 """
 
-import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,15 +19,12 @@ import torch
 
 from pylon.metrics.directions import Direction, is_better
 from pylon.runners.errors import RunDirectoryError
-from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.plain import plain_state, recorded
-from pylon.runners.run_directory.reading import UnreadableError, manifest_of, read_content
+from pylon.runners.run_directory.reading import FORMER_PROGRESS, manifest_of, read_content
 from pylon.storage import atomic_path, describe_file, write_manifest
 
-_FORMAT = 2
+_FORMAT = 3
 _PARTS_OF_FORMAT_1 = frozenset({"model", "optimizer", "scheduler"})
-
-logger = logging.getLogger(__name__)
 
 
 class Stateful(Protocol):
@@ -48,9 +46,8 @@ class Progress:
         global_step: steps done, with those that were left out.
         best_epoch: epoch with the best validation score, None before the first.
         best_score: that score, None if it was undefined.
-        history: one JSON-ready record per finished epoch.
         step: steps done in the epoch that is not finished.
-        losses: of these steps.
+        losses_sha256: of the losses of these steps, see `EpochLosses`; "" if there is no step.
         skipped: how many of these steps were left out, because a number was not finite.
         trained: all steps of that epoch are done, what is left is its validation.
         training_time_s: spent on these steps.
@@ -62,9 +59,8 @@ class Progress:
     global_step: int = 0
     best_epoch: int | None = None
     best_score: float | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
     step: int = 0
-    losses: list[float] = field(default_factory=list)
+    losses_sha256: str = ""
     skipped: int = 0
     trained: bool = False
     training_time_s: float = 0.0
@@ -98,17 +94,18 @@ class Progress:
             self.best_epoch, self.best_score = self.epoch, score
         return is_best
 
-    def finish_epoch(self, record: dict[str, Any]) -> None:
-        """Count the running epoch as finished.
+    def finish_epoch(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Count the running epoch as finished; its record for the history.
 
         Args:
             record: what the history holds of it, in addition to how far the run has come.
         """
         position = {"epoch": self.epoch, "global_step": self.global_step}
         time_s = {"training_time_s": round(self.training_time_s, 3)}
-        self.history.append(recorded(position | record | time_s))
+        finished: dict[str, Any] = recorded(position | record | time_s)
         self.epoch += 1
-        self.step, self.losses, self.skipped, self.trained, self.training_time_s = 0, [], 0, False, 0.0
+        self.step, self.skipped, self.trained, self.training_time_s = 0, 0, False, 0.0
+        return finished
 
 
 def content_of(parts: dict[str, Stateful | None], progress: Progress) -> dict[str, Any]:
@@ -181,56 +178,6 @@ def evaluated_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def find_newest(directory: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that can be read and its content, None if there is none.
-
-    A damaged one is named in the log and kept aside as `checkpoint.damaged`. A sound one counts only
-    together with the best epoch's checkpoint that it refers to: the run's result is that epoch's.
-
-    Raises:
-        UnreadableError: one that fits its manifest cannot be read; no older one takes its place.
-    """
-    for path in directory.resumable():
-        try:
-            content = read_content(path)
-        except UnreadableError:
-            raise  # it is sound: what is in the way is not the file
-        except RunDirectoryError as error:
-            _set_aside(path, error)
-            continue
-        best = content["progress"]["best_epoch"]
-        if best is None or directory.checkpoint(best) == path or _is_sound(directory.checkpoint(best)):
-            return path, content
-        logger.warning("%s is sound, but the best epoch's checkpoint it refers to is not", path)
-    return None
-
-
-def _set_aside(path: Path, error: RunDirectoryError) -> None:
-    aside = path.with_suffix(".damaged")
-    path.replace(aside)
-    manifest = manifest_of(path)
-    if manifest.exists():
-        manifest.replace(path.with_suffix(".damaged.manifest.json"))
-    logger.warning("checkpoint set aside as %s: %s", aside, error)
-
-
-def _is_sound(path: Path) -> bool:
-    try:
-        read_content(path)
-    except UnreadableError:
-        raise
-    except RunDirectoryError:
-        return False
-    return True
-
-
-def discard_superseded(directory: RunDirectory, keep: Collection[int]) -> None:
-    """Delete the checkpoints of all epochs but those in `keep`. Scores and losses of every epoch stay."""
-    for epoch in directory.checkpointed_epochs():
-        if epoch not in keep:
-            remove(directory.checkpoint(epoch))
-
-
 def remove(path: Path) -> None:
     """Delete a checkpoint, and only then what vouches for it."""
     path.unlink(missing_ok=True)
@@ -251,7 +198,7 @@ def restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | Non
 
     Args:
         path: where it comes from, for the error.
-        content: what `read` or `find_newest` gave.
+        content: what `read` gave.
         parts: what to load into, by the names it was saved under; a subset will do. Each keeps its device.
 
     Raises:
@@ -262,7 +209,8 @@ def restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | Non
             if part is None or (content["format"] == 1 and name not in _PARTS_OF_FORMAT_1):
                 continue
             part.load_state_dict(content["parts"][name])
-        return Progress(**content["progress"])
+        progress = {key: value for key, value in content["progress"].items() if key not in FORMER_PROGRESS}
+        return Progress(**progress)
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise RunDirectoryError(
             f"{path}: does not fit the configured model, optimizer or scheduler: {error}. "

@@ -1,8 +1,8 @@
 """The run directory: where each artefact lies, who may write, and how far the run has come.
 
-config.json environment.json state.json history.json train.log metrics.jsonl
+config.json environment.json state.json train.log metrics.jsonl history.jsonl history.json
 epoch_N/{training_losses.pt, validation_scores.json, checkpoint.pt, checkpoint.manifest.json}
-epoch_N/{step_K.pt, step_K.manifest.json}       in the middle of an epoch, until it is finished
+epoch_N/{step_K.pt, step_K.manifest.json, training_losses.f64}    in its middle, until it is finished
 checkpoint_latest.pt checkpoint_best.pt          links into epoch_N/
 test/test_results.json predictions/*.png curves.png non_finite/*.pt
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 from pylon.runners.errors import RunDirectoryError
 from pylon.runners.run_directory.claim import Claim, ClaimedError
+from pylon.runners.run_directory.listing import RUNNING_LOSSES, epoch_folders
 from pylon.storage import missing_features, remove_unfinished, replace_link, write_json
 
 _DEBUG_MARKER = ".debug-run"
@@ -23,6 +24,7 @@ _FILES = (
     "config.json",
     "environment.json",
     "state.json",
+    "history.jsonl",
     "history.json",
     "train.log",
     "metrics.jsonl",
@@ -47,7 +49,8 @@ class RunDirectory:
         self.config = root / "config.json"
         self.environment = root / "environment.json"
         self.state = root / "state.json"
-        self.history = root / "history.json"
+        self.history = root / "history.jsonl"
+        self.history_list = root / "history.json"
         self.log = root / "train.log"
         self.metrics = root / "metrics.jsonl"
         self.curves = root / "curves.png"
@@ -124,13 +127,6 @@ class RunDirectory:
         """The checkpoint of `epoch`; its presence says that the epoch is finished."""
         return self.epoch(epoch) / "checkpoint.pt"
 
-    def checkpointed_epochs(self) -> list[int]:
-        """Epochs with a checkpoint on disk, newest first."""
-        found = (
-            re.fullmatch(r"epoch_(\d+)", path.parent.name) for path in self.root.glob("epoch_*/checkpoint.pt")
-        )
-        return sorted((int(match[1]) for match in found if match), reverse=True)
-
     def non_finite(self, epoch: int, step: int) -> Path:
         """What reproduces a step whose loss or gradient was NaN or infinite."""
         return self.root / "non_finite" / f"epoch_{epoch}_step_{step}.pt"
@@ -139,28 +135,18 @@ class RunDirectory:
         """The checkpoint after `steps` steps of `epoch`; `trained`: all are done, validation is not."""
         return self.epoch(epoch) / ("trained.pt" if trained else f"step_{steps}.pt")
 
-    def mid_epoch_checkpoints(self) -> list[tuple[int, float, Path]]:
-        """(epoch, steps done in it, file) of each checkpoint within an epoch; inf steps: all."""
-        return [row for row in self.mid_epoch_names() if row[2].exists()]
+    def running_losses(self, epoch: int) -> Path:
+        """The losses of an epoch that is not finished."""
+        return self.epoch(epoch) / RUNNING_LOSSES
 
-    def mid_epoch_names(self) -> list[tuple[int, float, Path]]:
-        """The same, and those of which a kill or a full disk has left the manifest alone."""
-        found = set()
-        for path in self.root.glob("epoch_*/*"):
-            folder = re.fullmatch(r"epoch_(\d+)", path.parent.name)
-            name = re.fullmatch(r"(step_(\d+)|trained)(\.pt|\.manifest\.json)", path.name)
-            if folder and name:
-                found.add((int(folder[1]), float(name[2] or "inf"), path.with_name(f"{name[1]}.pt")))
-        return sorted(found)
-
-    def resumable(self) -> list[Path]:
+    def resumable(self) -> Iterator[Path]:
         """Every checkpoint, the one that is furthest on first."""
-        ended = [(epoch + 1, 0.0, self.checkpoint(epoch)) for epoch in self.checkpointed_epochs()]
-        return [path for _, _, path in sorted(ended + self.mid_epoch_checkpoints(), reverse=True)]
+        for folder in epoch_folders(self.root):
+            yield from folder.checkpoints()
 
     def has_results(self) -> bool:
         """Whether there is a checkpoint here that a run can resume from, or a test."""
-        return bool(self.resumable()) or self.test_results.exists()
+        return any(True for _ in self.resumable()) or self.test_results.exists()
 
     def link_latest(self, epoch: int) -> None:
         """Point `checkpoint_latest.pt` to the checkpoint of `epoch`."""
@@ -264,6 +250,7 @@ class RunDirectory:
             (self.root / name).unlink(missing_ok=True)
         for pattern in (
             "epoch_[0-9]*/training_losses.pt",
+            "epoch_[0-9]*/training_losses.f64",
             "epoch_[0-9]*/validation_scores.json",
             "epoch_[0-9]*/checkpoint.pt",
             "epoch_[0-9]*/checkpoint.manifest.json",

@@ -17,6 +17,7 @@ from pylon.runners.errors import TrainingError
 
 # They compute as Python's own numbers do. A float32 does not: a resumed run would round in another way.
 _SAME_NUMBERS = (np.float64, np.int64, np.bool_, np.str_)
+_PYTHONS_OWN = frozenset({float, int, bool, str, type(None)})
 _EXPECTED = "numbers, text, tensors, and lists, tuples and dicts of them"
 
 
@@ -36,6 +37,8 @@ def plain(value: Any, kinds: tuple[type[np.generic], ...] = _SAME_NUMBERS) -> An
         )
         return value if same else _like(value, items)
     if type(value) in {list, tuple}:
+        if _PYTHONS_OWN.issuperset(map(type, value)):
+            return value  # such as the scores of each of many datapoints
         elements = [plain(element, kinds) for element in value]
         same = all(new is old for new, old in zip(elements, value, strict=True))
         return value if same else type(value)(elements)

@@ -14,8 +14,10 @@ import torch
 from pylon.runners.errors import RunDirectoryError
 from pylon.storage import DamagedFileError, verify_manifest
 
-# Format 1 knew no manifest; its content is read as it is.
-READABLE_FORMATS = (1, 2)
+# Format 1 knew no manifest; format 2 held the history and the losses of the running epoch.
+READABLE_FORMATS = (1, 2, 3)
+# What these held of the progress, and where it is now: `history.jsonl`, and a file in the epoch's folder.
+FORMER_PROGRESS = frozenset({"history", "losses"})
 _NUMBER = (int, float)
 # The types of what `Progress` holds; what an earlier version did not write may be absent.
 _PROGRESS: dict[str, tuple[type, ...]] = {
@@ -27,12 +29,13 @@ _PROGRESS: dict[str, tuple[type, ...]] = {
     "step": (int,),
     "skipped": (int,),
     "losses": (list,),
+    "losses_sha256": (str,),
     "trained": (bool,),
     "training_time_s": _NUMBER,
     "ranks": (int,),
     "data": (dict,),
 }
-_NEEDED = frozenset({"epoch", "global_step", "best_epoch", "best_score", "history"})
+_NEEDED = frozenset({"epoch", "global_step", "best_epoch", "best_score"})
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +129,8 @@ def _problem_of(content: object) -> str | None:
         return f"parts: {_kind(parts)}, expected a dict"
     if not isinstance(progress, dict):
         return f"progress: {_kind(progress)}, expected a dict"
-    missing = sorted(_NEEDED - progress.keys())
+    needed = _NEEDED if content["format"] == READABLE_FORMATS[-1] else _NEEDED | {"history"}
+    missing = sorted(needed - progress.keys())
     if missing:
         return f"progress: {', '.join(missing)} is missing"
     return next((problem for problem in map(_progress_problem, progress.items()) if problem), None)
@@ -139,14 +143,15 @@ def _progress_problem(item: tuple[Any, Any]) -> str | None:
         return f"progress: {key!r:.40} is unknown, and so of a later version"
     if type(value) not in accepted or (type(value) is int and value < 0 and key != "best_score"):
         return f"progress.{key}: {value!r:.40}, expected {' or '.join(one.__name__ for one in accepted)}"
-    if key == "history" and not all(_is_record(record) for record in value):
+    if key == "history" and not all(is_record(record) for record in value):
         return "progress.history: expected a dict with the validation's scores for each epoch"
     if key == "losses" and not all(type(loss) in _NUMBER for loss in value):
         return "progress.losses: expected numbers"
     return None
 
 
-def _is_record(record: object) -> bool:
+def is_record(record: object) -> bool:
+    """Whether this has the form of what the history holds of an epoch."""
     return isinstance(record, dict) and isinstance(record.get("validation"), dict)
 
 

@@ -2,16 +2,37 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
 
 from pylon.runners.distributed import World
 from pylon.runners.errors import RunDirectoryError
-from pylon.runners.outputs.step_log import drop_unfinished_epochs
+from pylon.runners.outputs.losses import EpochLosses
+from pylon.runners.outputs.unfinished import drop_unfinished_epochs
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.checkpoint import Progress, Stateful
 from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.run_directory.history import Record, restore_records
+from pylon.runners.run_directory.newest import Found, find_newest
 from pylon.runners.run_directory.saving import refer_to_checkpoints
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The moment that a launch resumes from.
+
+    Attributes:
+        progress: how far the run had come.
+        losses: of the steps of its running epoch.
+    """
+
+    progress: Progress
+    losses: EpochLosses
 
 
 def resume(
@@ -20,7 +41,7 @@ def resume(
     parts: dict[str, Stateful | None],
     data: dict[str, str],
     begin: Callable[[], None],
-) -> Progress | None:
+) -> Resumed | None:
     """Load the newest sound checkpoint of the run, and remove from its files what came after that moment.
 
     Args:
@@ -31,7 +52,7 @@ def resume(
         begin: called if there is no checkpoint.
 
     Returns:
-        How far the run had come, None if it begins.
+        What the launch resumes from, None if the run begins.
 
     Raises:
         RunDirectoryError: the checkpoint is of other parts, of another number of processes, or of other data.
@@ -39,24 +60,46 @@ def resume(
     """
     # Tried before the first step: at the first save an epoch of work would be lost.
     checkpoint.content_of(parts, Progress())
-    found = world.on_writer(lambda: checkpoint.find_newest(directory))
+    found = _found_for_all(directory, world)
     if found is None:
         begin()
-        world.on_writer(lambda: drop_unfinished_epochs(directory.metrics, 0))
+        world.on_writer(lambda: _cut_files(directory, Progress(), None))
         return None
-    _refuse_other_ranks(directory, world, found[1]["progress"].get("ranks", 1))
-    _refuse_other_data(directory, found[1]["progress"].get("data", {}), data)
-    progress = checkpoint.restore(*found, parts)
+    saved = found.content["progress"]
+    _refuse_other_ranks(directory, world, saved.get("ranks", 1))
+    _refuse_other_data(directory, saved.get("data", {}), data)
+    progress = checkpoint.restore(found.path, found.content, parts)
     progress.data = data
     within = f" and {progress.step} steps" if progress.step else ""
     logger.info("resuming after %d finished epochs%s", progress.epoch, within)
 
     def tidy() -> None:
         refer_to_checkpoints(directory, progress)
-        drop_unfinished_epochs(directory.metrics, progress.epoch, progress.step)
+        _cut_files(directory, progress, saved.get("history"))
 
     world.on_writer(tidy)
-    return progress
+    return Resumed(progress, EpochLosses(found.losses))
+
+
+def _found_for_all(directory: RunDirectory, world: World) -> Found | None:
+    """What the first rank finds, as the plain values that ranks send."""
+
+    def find() -> tuple[Path, dict[str, Any], torch.Tensor] | None:
+        found = find_newest(directory)
+        if found is None:
+            return None
+        return found.path, found.content, torch.tensor(found.losses, dtype=torch.float64)
+
+    sent = world.on_writer(find)
+    return None if sent is None else Found(sent[0], sent[1], sent[2].tolist())
+
+
+def _cut_files(directory: RunDirectory, progress: Progress, former: list[Record] | None) -> None:
+    """Remove what came after this moment from the files that grow line by line."""
+    drop_unfinished_epochs(directory.metrics, progress.epoch, progress.step)
+    restore_records(directory.history, progress.epoch, former)
+    # Made again when this launch ends.
+    directory.history_list.unlink(missing_ok=True)
 
 
 def _refuse_other_ranks(directory: RunDirectory, world: World, ranks: int) -> None:

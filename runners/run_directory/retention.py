@@ -1,7 +1,7 @@
-"""Which checkpoints stay: pure functions of the scores and step numbers so far."""
+"""Which checkpoints stay: a function of the scores and step numbers so far."""
 
 import math
-from collections.abc import Collection, Sequence
+from bisect import insort
 from dataclasses import dataclass
 
 from pylon.metrics.directions import Direction
@@ -64,52 +64,55 @@ class Retention:
         return self.every_steps is not None and global_step % self.every_steps == 0
 
 
-def kept_epochs(
-    policy: Retention,
-    scores: Sequence[float | None],
-    direction: Direction,
-    ends: Sequence[int | None] = (),
-) -> frozenset[int]:
-    """The epochs whose checkpoints stay.
+class KeptEpochs:
+    """Which checkpoints stay, followed epoch by epoch: an epoch costs the same however many there were.
 
     Args:
         policy: what to keep.
-        scores: of every finished epoch, in order; None or NaN if undefined, worse than all others.
         direction: which way a score is better.
-        ends: steps of the run at the end of each of these epochs; None if that was not recorded.
     """
-    count = len(scores)
-    newest = range(max(0, count - policy.newest), count)
-    best = sorted(range(count), key=lambda epoch: _rank(scores[epoch], direction))[: policy.best]
-    every = policy.every_epochs
-    regular = () if every is None else range(every - 1, count, every)
-    by_steps = (epoch for epoch, end in enumerate(ends) if end is not None and policy.keeps_step(end))
-    return frozenset((*newest, *best, *regular, *by_steps))
 
+    def __init__(self, policy: Retention, direction: Direction) -> None:
+        self._policy = policy
+        self._direction = direction
+        self._best: list[tuple[tuple[bool, float], int]] = []
+        self._ends: list[int | None] = []
 
-def kept_positions(
-    policy: Retention, positions: Collection[Position], ends: Sequence[int | None]
-) -> frozenset[Position]:
-    """Of checkpoints in the middle of epochs, those that stay when a newer checkpoint is on the disk.
+    def add(self, score: float | None, end: int | None) -> None:
+        """Take in the next finished epoch.
 
-    Args:
-        policy: what to keep.
-        positions: where there is one.
-        ends: steps of the run at the end of each finished epoch, in order; None if that was not recorded.
-    """
-    begins = dict(enumerate([0, *ends]))
-    return frozenset(
-        (epoch, step)
-        for epoch, step in positions
+        Args:
+            score: its validation score; None or NaN if undefined, worse than all others.
+            end: steps of the run at its end; None if that was not recorded.
+        """
+        insort(self._best, (_rank(score, self._direction), len(self._ends)))
+        del self._best[self._policy.best :]
+        self._ends.append(end)
+
+    def for_now(self) -> frozenset[int]:
+        """The newest and the best epochs, which stay until others take their place."""
+        count = len(self._ends)
+        newest = range(max(0, count - self._policy.newest), count)
+        return frozenset((*newest, *(epoch for _, epoch in self._best)))
+
+    def for_good(self, epoch: int) -> bool:
+        """Whether the checkpoint of a finished epoch stays whatever comes."""
+        every, end = self._policy.every_epochs, self._ends[epoch]
+        regular = every is not None and (epoch + 1) % every == 0
+        return regular or (end is not None and self._policy.keeps_step(end))
+
+    def position_for_good(self, position: Position) -> bool:
+        """Whether a checkpoint in the middle of an epoch stays when a newer one is on the disk."""
+        epoch, step = position
         # What is trained and not validated is soon an epoch's end, which has a checkpoint of its own.
-        if math.isfinite(step)
-        and (begin := begins.get(epoch)) is not None
-        and policy.keeps_step(begin + int(step))
-    )
+        if not math.isfinite(step) or epoch > len(self._ends):
+            return False
+        begin = self._ends[epoch - 1] if epoch else 0
+        return begin is not None and self._policy.keeps_step(begin + int(step))
 
 
 def _rank(score: float | None, direction: Direction) -> tuple[bool, float]:
-    """Smaller is better; sorting is stable, so the earlier of equals comes first."""
+    """Smaller is better; of equals, the epoch's number decides."""
     if score is None or math.isnan(score):
         return (True, 0.0)
     return (False, -score if direction == "higher" else score)

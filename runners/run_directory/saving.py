@@ -1,6 +1,6 @@
 """Saving: when a run's state is written, what a disk that refuses means, and what may be deleted.
 
-trainer ── Snapshot ──> waiting ── write ──> epoch_N/..., links, history.json ── then ──> delete superseded
+trainer ── Snapshot ──> waiting ── write ──> epoch_N/..., links ── then ──> delete superseded
                            ^ stays here, in memory, while the disk refuses; tried again every few seconds
 """
 
@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 from pylon.metrics.directions import Direction
 from pylon.runners.outputs.step_log import StepLog
-from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.checkpointing import Checkpointing
 from pylon.runners.run_directory.directory import RunDirectory
-from pylon.runners.run_directory.retention import Retention, kept_epochs, kept_positions
+from pylon.runners.run_directory.history import History
+from pylon.runners.run_directory.retention import KeptEpochs, Retention
 from pylon.runners.run_directory.snapshots import Snapshot
-from pylon.storage import write_json
+from pylon.runners.run_directory.superseded import Superseded
 
 _RETRY_S = 10.0
 
@@ -30,13 +30,12 @@ class Saver:
     Args:
         directory: the run's.
         step_log: synced to the disk before every checkpoint that counts its lines.
+        history: of the epochs, likewise; None: this rank writes nothing.
         retention: which checkpoints stay.
-        score: the score that epochs are judged by.
-        direction: which way it is better.
+        direction: which way the score is better.
         checkpointing: when to save in the middle of an epoch, and whether a thread writes. At most one
             snapshot is being written; the next one waits for it.
         resumed: the moment of the checkpoint that this launch resumed from; None: it resumed from none.
-        writes: whether this rank writes anything.
         clock: monotonic seconds.
     """
 
@@ -44,30 +43,36 @@ class Saver:
         self,
         directory: RunDirectory,
         step_log: StepLog,
+        history: History | None,
         *,
         retention: Retention,
-        score: str,
         direction: Direction,
         checkpointing: Checkpointing,
         resumed: Progress | None = None,
-        writes: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._step_log = step_log
+        self._history = history
         self._retention = retention
-        self._score = score
-        self._direction = direction
         self._checkpointing = checkpointing
         self._held = None if resumed is None else resumed.position
-        self._writes = writes
         self._clock = clock
         self._saved_s = self._tried_s = clock()
-        self._waiting: list[Snapshot] = []
+        # Each with the epochs whose checkpoints stay when it is on the disk.
+        self._waiting: list[tuple[Snapshot, frozenset[int]]] = []
         self._writer: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._trouble: OSError | None = None
         directory.ensure()
+        self._kept = KeptEpochs(retention, direction)
+        if history is not None:
+            for score, end in history.past:
+                self._kept.add(score, end)
+            self._superseded = Superseded(directory, self._kept)
+            if resumed is not None:
+                # A launch that is killed between a save and this leaves them.
+                self._superseded.discard(resumed, self._stay_for_now(resumed))
 
     def due(self, global_step: int) -> bool:
         """Whether the state in the middle of an epoch is to be saved after this step of the run."""
@@ -88,8 +93,8 @@ class Saver:
         """
         self._settle()
         self._saved_s = self._clock()
-        if self._writes:
-            self._queue(snapshot)
+        if self._history is not None:
+            self._queue(snapshot, self._history)
             if self._checkpointing.asynchronous:
                 snapshot.detach()
             self._try()
@@ -145,29 +150,38 @@ class Saver:
             self._writer = None
         self._raise_failure()
 
-    def _queue(self, snapshot: Snapshot) -> None:
+    def _queue(self, snapshot: Snapshot, history: History) -> None:
         """Put the snapshot behind those that wait, of which only what a policy keeps stays in memory."""
-        for one in self._waiting:
+        for one, _ in self._waiting:
             if not one.ends_epoch and self._retention.keeps_step(one.progress.global_step):
                 logger.warning(
                     "retention.args.every_steps: the checkpoint after %d steps is left out, as the disk has "
                     "refused it until a newer one was due",
                     one.progress.global_step,
                 )
-        self._waiting = [one for one in self._waiting if one.ends_epoch]
-        kept = self._kept(snapshot.progress)
-        for one in self._waiting:
-            if one.epoch not in kept:
+        self._waiting = [one for one in self._waiting if one[0].ends_epoch]
+        if snapshot.results is not None:
+            history.add(snapshot.results.record)
+            self._kept.add(*history.judged(snapshot.results.record))
+        keep = self._stay_for_now(snapshot.progress)
+        for one, _ in self._waiting:
+            if one.epoch not in keep and not self._kept.for_good(one.epoch):
                 one.content = None
-        self._waiting.append(snapshot)
+        self._waiting.append((snapshot, keep))
+
+    def _stay_for_now(self, progress: Progress) -> frozenset[int]:
+        best = progress.best_epoch
+        return self._kept.for_now() | (frozenset() if best is None else {best})
 
     def _write_waiting(self) -> None:
         """Write what waits, oldest first. While the writer's thread runs, no other thread uses the list."""
         try:
             self._directory.ensure()
             self._step_log.sync()
+            if self._history is not None:
+                self._history.sync()
             while self._waiting:
-                self._write(self._waiting[0])
+                self._write(*self._waiting[0])
                 self._waiting.pop(0)
         except OSError as error:
             self._note(error)
@@ -188,41 +202,21 @@ class Saver:
             _RETRY_S,
         )
 
-    def _write(self, snapshot: Snapshot) -> None:
+    def _write(self, snapshot: Snapshot, keep: frozenset[int]) -> None:
+        self._superseded.note(snapshot)
         snapshot.write(self._directory)
         if snapshot.content is None:
             return
         if snapshot.ends_epoch:
             refer_to_checkpoints(self._directory, snapshot.progress)
-            checkpoint.discard_superseded(self._directory, self._kept(snapshot.progress))
         # Only now, with their replacement on the disk.
-        self._discard_positions(snapshot)
-
-    def _discard_positions(self, written: Snapshot) -> None:
-        found = self._directory.mid_epoch_names()
-        kept = kept_positions(
-            self._retention, [(epoch, step) for epoch, step, _ in found], _ends(written.progress)
-        )
-        for epoch, step, path in found:
-            stays = path == written.path(self._directory) or ((epoch, step) in kept and path.exists())
-            if epoch <= written.epoch and not stays:
-                checkpoint.remove(path)
-
-    def _kept(self, progress: Progress) -> frozenset[int]:
-        scores = [record["validation"][self._score] for record in progress.history]
-        return kept_epochs(self._retention, scores, self._direction, _ends(progress))
-
-
-def _ends(progress: Progress) -> list[int | None]:
-    """Steps of the run at each epoch's end, None in a history that an earlier version began."""
-    return [record.get("global_step") for record in progress.history]
+        self._superseded.discard(snapshot.progress, keep)
 
 
 def refer_to_checkpoints(directory: RunDirectory, progress: Progress) -> None:
-    """Write `history.json` and the links for the last finished epoch."""
+    """Make the links to the last finished and the best epoch."""
     if progress.epoch == 0:
         return
-    write_json(directory.history, progress.history)
     directory.link_latest(progress.epoch - 1)
     if progress.best_epoch is not None and directory.checkpoint(progress.best_epoch).exists():
         directory.link_best(progress.best_epoch)

@@ -2,16 +2,30 @@
 
 import copy
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from pylon.runners.outputs.losses import EpochLosses
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.plain import recorded
 from pylon.storage import atomic_path, write_json
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a finished epoch leaves besides its checkpoint.
+
+    Attributes:
+        record: of the epoch, for the history.
+        scores: of its validation, as JSON.
+    """
+
+    record: dict[str, Any]
+    scores: Any
 
 
 @dataclass
@@ -21,19 +35,19 @@ class Snapshot:
     Attributes:
         progress: how far the run had come.
         content: the checkpoint; None once no policy keeps it any more, while its epoch's results still wait.
-        losses: of the finished epoch's steps; None in the middle of an epoch.
-        scores: of the finished epoch's validation; None in the middle of an epoch.
+        losses: of the epoch's steps, to which those after this moment may have been added.
+        results: of the finished epoch; None in the middle of an epoch.
     """
 
     progress: checkpoint.Progress
     content: dict[str, Any] | None
-    losses: list[float] | None = None
-    scores: Any = None
+    losses: EpochLosses
+    results: Results | None = None
 
     @property
     def ends_epoch(self) -> bool:
         """Whether it is a finished epoch's."""
-        return self.losses is not None
+        return self.results is not None
 
     @property
     def epoch(self) -> int:
@@ -58,12 +72,14 @@ class Snapshot:
             OSError: the disk refuses; nothing half is left, and it can be written again as a whole.
         """
         companions = []
-        if self.losses is not None:
-            folder = directory.epoch(self.epoch)
+        folder = directory.epoch(self.epoch)
+        if self.results is None:
+            self.losses.store(directory.running_losses(self.epoch), self.progress.step)
+        else:
             companions = [folder / "training_losses.pt", folder / "validation_scores.json"]
             with atomic_path(companions[0]) as temporary:
-                torch.save(torch.tensor(self.losses, dtype=torch.float64), temporary)
-            write_json(companions[1], self.scores)
+                torch.save(self.losses.tensor(), temporary)
+            write_json(companions[1], self.results.scores)
         if self.content is not None:
             checkpoint.write(self.path(directory), self.content, companions)
 
@@ -71,12 +87,21 @@ class Snapshot:
 def capture(
     progress: checkpoint.Progress,
     parts: dict[str, checkpoint.Stateful | None],
-    losses: list[float] | None = None,
-    scores: Any = None,  # noqa: ANN401 - a metric's summary, as JSON
+    losses: EpochLosses,
+    results: Results | None = None,
 ) -> Snapshot:
-    """A snapshot whose tensors are still the run's own: write or detach it before training continues."""
-    own = copy.deepcopy(progress)
-    return Snapshot(own, checkpoint.content_of(parts, own), losses, recorded(scores))
+    """A snapshot whose tensors are still the run's own: write or detach it before training continues.
+
+    Args:
+        progress: how far the run has come.
+        parts: what changes from step to step.
+        losses: of the running epoch's steps; with `results`, of the finished one's.
+        results: of the epoch that has just ended; None in the middle of one.
+    """
+    if results is not None:
+        results = Results(results.record, recorded(results.scores))
+    own = replace(progress, losses_sha256=losses.sha256 if progress.step else "")
+    return Snapshot(own, checkpoint.content_of(parts, own), losses, results)
 
 
 def copied(value: Any) -> Any:  # noqa: ANN401 - any state_dict

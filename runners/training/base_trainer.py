@@ -11,12 +11,14 @@ from pylon.runners.config import HandedOn
 from pylon.runners.distributed import OtherMachines
 from pylon.runners.keys import OPTIONAL_TRAINER_KEYS, TRAINER_KEYS
 from pylon.runners.outputs.curves import draw_curves
+from pylon.runners.outputs.losses import EpochLosses
 from pylon.runners.outputs.report import report_scores, report_start
 from pylon.runners.outputs.step_log import StepLog
 from pylon.runners.randomness import deterministic_kernels, seed_all
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.checkpointing import Checkpointing
+from pylon.runners.run_directory.history import History, read_records, write_as_list
 from pylon.runners.run_directory.resuming import resume
 from pylon.runners.run_directory.retention import Retention
 from pylon.runners.run_directory.saving import Saver
@@ -133,15 +135,14 @@ class BaseTrainer(BaseRunner):
         report_start(parts.model, device, loaders.train, loaders.val)
         data = loaders.fingerprints()
         resumed = resume(context.directory, world, parts.of_a_checkpoint(), data, lambda: self._begin(parts))
-        progress = resumed or Progress(ranks=world.size, data=data)
-        if world.writes:
-            stack.callback(draw_curves, context.directory.curves, progress.history, self.score)
+        progress = Progress(ranks=world.size, data=data) if resumed is None else resumed.progress
+        history = self._opened_history(stack, progress) if world.writes else None
         machines = OtherMachines(world, lambda: None if watch.monitor is None else watch.monitor.latest())
         step_log = stack.enter_context(
             StepLog(
                 context.directory.metrics if world.writes else None,
                 self.log_every_steps,
-                progress.losses,
+                EpochLosses() if resumed is None else resumed.losses,
                 machines.figures,
                 lambda step: training.advice(step),  # noqa: PLW0108 - `training` is made below
             )
@@ -149,12 +150,11 @@ class BaseTrainer(BaseRunner):
         saver = Saver(
             context.directory,
             step_log,
+            history,
             retention=self.retention,
             checkpointing=self.checkpointing,
-            score=self.score,
             direction=metric.direction(self.score),
-            resumed=resumed,
-            writes=world.writes,
+            resumed=None if resumed is None else progress,
         )
         training = Training(
             context=context,
@@ -173,6 +173,14 @@ class BaseTrainer(BaseRunner):
         )
         loaders.train.end_when(context.stop.may_end_wait, lambda: stop_if_signalled(training))
         return training
+
+    def _opened_history(self, stack: ExitStack, progress: Progress) -> History:
+        """The run's history; when `stack` closes, it is drawn and written as a list."""
+        directory = self.context.directory
+        history = stack.enter_context(History(directory.history, self.score, progress.epoch))
+        stack.callback(lambda: draw_curves(directory.curves, history.points.chosen(), self.score))
+        stack.callback(write_as_list, directory.history, directory.history_list)
+        return history
 
     def _begin(self, parts: TrainingParts) -> None:
         if self.initial_checkpoint is not None:
@@ -194,9 +202,9 @@ class BaseTrainer(BaseRunner):
         content = self.context.world.on_writer(lambda: checkpoint.read(path))
         checkpoint.restore(path, content, {"model": parts.model, "average": parts.average})
         best = progress.best_epoch
-        record = next(record for record in progress.history if record["epoch"] == best)
+        record = self.context.world.on_writer(lambda: self._best_record(best))
         better = report_scores(
-            "validation", self.score, record["validation"], record["baselines"], training.direction
+            "validation", self.score, record["validation"], record.get("baselines", {}), training.direction
         )
         watch, loader = training.watch, training.loaders.test
         results = self.test(parts.evaluated, parts.task, metric, watch, loader, checkpoint=f"epoch_{best}")
@@ -207,3 +215,12 @@ class BaseTrainer(BaseRunner):
             "validation_better_than_baselines": better,
             **self.result_of_test(results),
         }
+
+    def _best_record(self, epoch: int | None) -> dict[str, Any]:
+        """What the history holds of the best epoch; if its line is lost, the scores in the epoch's folder."""
+        directory = self.context.directory
+        for record in read_records(directory.history):
+            if record["epoch"] == epoch:
+                return record
+        scores = directory.read_object(directory.epoch(epoch or 0) / "validation_scores.json") or {}
+        return {"validation": scores.get("aggregated", {})}

@@ -15,6 +15,7 @@ import torch
 from pylon.runners.memory import is_out_of_memory, out_of_memory
 from pylon.runners.outputs.report import mean_of_finite, report_epoch
 from pylon.runners.outputs.step_log import Step
+from pylon.runners.run_directory.snapshots import Results
 from pylon.runners.training import boundary
 from pylon.runners.training.evaluation import Batch
 from pylon.runners.training.passes import run_pass
@@ -122,15 +123,19 @@ def finish_epoch(training: Training, validation: Validation) -> None:
         parts.early_stopping.judge(progress.epoch, score, direction)
     is_best = progress.judge(score, direction)
     skipped = {"skipped_steps": progress.skipped} if progress.skipped else {}
-    progress.finish_epoch(
+    record = progress.finish_epoch(
         {
-            "training_loss": mean_of_finite(losses),
+            "training_loss": mean_of_finite(losses.values()),
             "learning_rate": parts.optimizer.param_groups[0]["lr"],
             **skipped,
             "validation_time_s": round(validation.time_s, 3),
             "validation": validation.summary["aggregated"],
-            "baselines": validation.baselines,
+            # All scores of many baselines would outweigh the run's own.
+            "baselines": {
+                name: {training.score: scores.get(training.score)}
+                for name, scores in validation.baselines.items()
+            },
         }
     )
-    training.saver.save(training.snapshot(losses, validation.summary))
-    report_epoch(progress.history[-1], training.epochs, training.score, is_best=is_best)
+    training.saver.save(training.snapshot(losses, Results(record, validation.summary)))
+    report_epoch(record, training.epochs, training.score, is_best=is_best)

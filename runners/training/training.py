@@ -10,11 +10,12 @@ from pylon.metrics import BaseMetric
 from pylon.metrics.directions import Direction
 from pylon.runners.distributed import TrainingShare, rank_seed
 from pylon.runners.outputs.display import Status
+from pylon.runners.outputs.losses import EpochLosses
 from pylon.runners.outputs.step_log import Step, StepLog
 from pylon.runners.randomness import seed_all
 from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.saving import Saver
-from pylon.runners.run_directory.snapshots import Snapshot, capture
+from pylon.runners.run_directory.snapshots import Results, Snapshot, capture
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.early_stopping import EarlyStopping
 from pylon.runners.training.evaluation import Batch, count_batches
@@ -115,9 +116,9 @@ class Training:
                 Status("train", step.epoch, self.epochs, step.step + 1, steps, loss, rate, step.step_time_s)
             )
 
-    def snapshot(self, losses: list[float] | None = None, scores: Any = None) -> Snapshot:  # noqa: ANN401 - JSON
-        """The state of this moment; with `losses` and `scores`, of the epoch that has just ended."""
-        return capture(self.progress, self.parts.of_a_checkpoint(), losses, scores)
+    def snapshot(self, losses: EpochLosses, results: Results | None = None) -> Snapshot:
+        """The state of this moment; with `results`, of the epoch that has just ended with these losses."""
+        return capture(self.progress, self.parts.of_a_checkpoint(), losses, results)
 
     @property
     def place(self) -> str:

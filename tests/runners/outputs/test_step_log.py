@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pylon.runners.errors import TrainingError
-from pylon.runners.outputs.step_log import Step, StepLog, drop_unfinished_epochs
+from pylon.runners.outputs.step_log import Step, StepLog
+from pylon.runners.outputs.unfinished import drop_unfinished_epochs
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def test_monitor_figures_appear_once_per_refresh(tmp_path: Path) -> None:
     with StepLog(path, flush_every_steps=2) as log:
         for number, sequence in enumerate([0, 0, 0, 1, 1]):
             log.add(step(number), Snapshot(sequence))
-        assert log.end_epoch() == [0.5] * 5
+        assert list(log.end_epoch().values()) == [0.5] * 5
     assert [line.get("monitor") for line in lines(path)] == [
         {"cpu_percent": 0.0}, None, None, {"cpu_percent": 10.0}, None
     ]  # fmt: skip
@@ -50,9 +51,9 @@ def test_nan_loss_names_its_step_and_the_steps_before_are_on_disk(tmp_path: Path
 def test_losses_of_one_epoch_do_not_reach_the_next(tmp_path: Path) -> None:
     with StepLog(tmp_path / "metrics.jsonl", flush_every_steps=10) as log:
         log.add(step(0, 1.0), None)
-        assert log.end_epoch() == [1.0]
+        assert list(log.end_epoch().values()) == [1.0]
         log.add(step(0, 2.0, epoch=1), None)
-        assert log.end_epoch() == [2.0]
+        assert list(log.end_epoch().values()) == [2.0]
 
 
 def test_resume_drops_unfinished_epochs_and_a_line_torn_by_a_kill(tmp_path: Path) -> None:

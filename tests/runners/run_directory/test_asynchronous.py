@@ -9,14 +9,13 @@ import pytest
 import torch
 
 from pylon.runners.errors import RunStopped, TrainingError
-from pylon.runners.outputs.step_log import StepLog
 from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.checkpointing import Checkpointing
 from pylon.runners.run_directory.directory import RunDirectory
-from pylon.runners.run_directory.retention import Retention
 from pylon.runners.run_directory.saving import Saver
-from pylon.runners.run_directory.snapshots import Snapshot, capture, copied
+from pylon.runners.run_directory.snapshots import Snapshot, copied
 from tests.runners.conftest import Toy
+from tests.runners.run_directory.saves import moment, opened_saver
 from tests.runners.run_directory.test_disk import runner
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
 
@@ -25,11 +24,8 @@ ASYNCHRONOUS = runner(every_steps=1, asynchronous=True)
 
 @pytest.fixture
 def saver(tmp_path: Path) -> Iterator[Saver]:
-    with StepLog(tmp_path / "metrics.jsonl", 1) as log:
-        yield Saver(
-            RunDirectory(tmp_path), log, retention=Retention(), score="f1", direction="higher",
-            checkpointing=Checkpointing(asynchronous=True),
-        )  # fmt: skip
+    with opened_saver(tmp_path, Checkpointing(asynchronous=True)) as saver:
+        yield saver
 
 
 @pytest.mark.slow
@@ -66,10 +62,10 @@ def test_snapshot_is_of_its_moment_whatever_training_does_meanwhile(
     monkeypatch.setattr(Snapshot, "write", slow)
     layer, progress = torch.nn.Linear(2, 2), Progress(step=1)
     expected = {name: value.clone() for name, value in layer.state_dict().items()}
-    saver.save(capture(progress, {"model": layer}))
+    saver.save(moment(progress, {"model": layer}))
     with torch.no_grad():
         layer.weight.add_(1)  # what the next step does
-    progress.step, progress.losses = 2, [9.0]
+    progress.step = 2
     go.set()
     saver.finish()
     content = torch.load(tmp_path / "epoch_0" / "step_1.pt", weights_only=True)
@@ -93,9 +89,9 @@ def test_training_does_not_wait_for_one_write_and_at_most_one_is_under_way(
 
     monkeypatch.setattr(Snapshot, "write", slow)
     begun_s = time.monotonic()
-    saver.save(capture(Progress(step=1), {}))
+    saver.save(moment(Progress(step=1)))
     assert time.monotonic() - begun_s < 0.2
-    saver.save(capture(Progress(step=2), {}))
+    saver.save(moment(Progress(step=2)))
     assert time.monotonic() - begun_s >= 0.3
     saver.finish()
     assert most == 1
@@ -118,7 +114,7 @@ def test_failure_in_the_last_write_is_not_lost(saver: Saver, monkeypatch: pytest
         raise RuntimeError("a bug in writing")
 
     monkeypatch.setattr(Snapshot, "write", broken)
-    saver.save(capture(Progress(step=1), {}))
+    saver.save(moment(Progress(step=1)))
     with pytest.raises(RuntimeError, match="a bug in writing"):
         saver.finish()
 

@@ -79,21 +79,24 @@ def test_checkpoint_of_format_1_is_still_read(make_toy: Callable[[str], Toy]) ->
     whole, old = make_toy("whole"), make_toy("old")
     whole.run()
     stopped_in_the_last_epoch(old)
+    lines = old.work_dir / "history.jsonl"
+    history = [json.loads(line) for line in lines.read_text().splitlines()]
+    lines.unlink()
     for path in old.work_dir.glob("epoch_*/checkpoint.pt"):
         content = torch.load(path, weights_only=True)
-        path.write_bytes(as_format_1(content))
+        path.write_bytes(as_format_1(content, history[: content["progress"]["epoch"]]))
         path.with_suffix(".manifest.json").unlink()
     old.run()
     assert "resuming after 2 finished epochs" in (old.work_dir / "train.log").read_text()
     assert numbers(old.work_dir) == numbers(whole.work_dir)
 
 
-def as_format_1(content: dict) -> bytes:
+def as_format_1(content: dict, history: list[dict]) -> bytes:
     """What a version wrote that knew nothing but model, optimizer and scheduler."""
-    known = ("epoch", "global_step", "best_epoch", "best_score", "history")
+    known = ("epoch", "global_step", "best_epoch", "best_score")
     former = {
         "format": 1,
-        "progress": {key: content["progress"][key] for key in known},
+        "progress": {**{key: content["progress"][key] for key in known}, "history": history},
         "parts": {name: content["parts"][name] for name in ("model", "optimizer", "scheduler")},
     }
     buffer = io.BytesIO()
@@ -105,7 +108,7 @@ def test_checkpoint_of_a_later_format_is_refused_with_the_formats_that_can_be_re
     from pylon.runners.run_directory import checkpoint
 
     torch.save({"format": 99}, tmp_path / "a.pt")
-    with pytest.raises(RunDirectoryError, match=r"formats that this version reads: \[1, 2\]"):
+    with pytest.raises(RunDirectoryError, match=r"formats that this version reads: \[1, 2, 3\]"):
         checkpoint.load(tmp_path / "a.pt", {})
 
 

@@ -17,20 +17,18 @@ from typing import Any
 import pytest
 
 from pylon.runners.errors import RunDirectoryError, RunStopped
-from pylon.runners.outputs.step_log import StepLog
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.checkpointing import Checkpointing
 from pylon.runners.run_directory.directory import RunDirectory
-from pylon.runners.run_directory.retention import Retention
-from pylon.runners.run_directory.saving import Saver
-from pylon.runners.run_directory.snapshots import capture
+from pylon.runners.run_directory.newest import find_newest
 from pylon.runners.training import boundary
 from pylon.runners.training.training import Training
 from pylon.storage import verify_manifest
 from tests.faults.disk import refusing
 from tests.faults.harness import wait_until
 from tests.runners.conftest import REPOSITORY, Toy
+from tests.runners.run_directory.saves import mid_epoch_checkpoints, moment, opened_saver
 from tests.runners.run_directory.test_interrupted import numbers
 
 pytestmark = pytest.mark.slow
@@ -151,8 +149,8 @@ def test_step_lines_that_find_no_room_wait_and_no_checkpoint_counts_them_before(
             disk.broken = errno.ENOSPC
 
         def repair_it() -> None:
-            newest = checkpoint.find_newest(RunDirectory(hurt.work_dir))
-            progress = checkpoint.restore(*newest, {}) if newest else None
+            newest = find_newest(RunDirectory(hurt.work_dir))
+            progress = checkpoint.restore(newest.path, newest.content, {}) if newest else None
             lines = (hurt.work_dir / "metrics.jsonl").read_text().splitlines()
             counts.append((len(lines), progress.global_step if progress else 0))
             disk.broken = None
@@ -176,12 +174,11 @@ def test_what_the_disk_refused_is_tried_again_before_the_next_save(
     tmp_path: Path, asynchronous: bool
 ) -> None:
     now = 0.0
-    directory = RunDirectory(tmp_path)
-    with StepLog(directory.metrics, 1) as log, refusing(tmp_path / "epoch_") as disk:
-        saver = Saver(
-            directory, log, retention=Retention(), score="f1", direction="higher",
-            checkpointing=Checkpointing(asynchronous=asynchronous), clock=lambda: now,
-        )  # fmt: skip
+    checkpointing = Checkpointing(asynchronous=asynchronous)
+    with (
+        refusing(tmp_path / "epoch_") as disk,
+        opened_saver(tmp_path, checkpointing, clock=lambda: now) as saver,
+    ):
 
         def end_step() -> int:
             saver.end_step()
@@ -189,7 +186,7 @@ def test_what_the_disk_refused_is_tried_again_before_the_next_save(
             return disk.refused
 
         disk.broken = errno.ENOSPC
-        saver.save(capture(Progress(step=1), {}))
+        saver.save(moment(Progress(step=1)))
         saver._settle()
         assert [end_step(), end_step()] == [1, 1], "not at every step"
         now = 9.9
@@ -199,7 +196,7 @@ def test_what_the_disk_refused_is_tried_again_before_the_next_save(
         disk.broken = None
         now = 20.2
         end_step()
-        assert directory.mid_epoch_checkpoints() == [(0, 1.0, tmp_path / "epoch_0" / "step_1.pt")]
+        assert mid_epoch_checkpoints(tmp_path) == [(0, 1.0, tmp_path / "epoch_0" / "step_1.pt")]
         assert_nothing_half(tmp_path)
         calls = disk.calls
         now = 40.0
@@ -362,7 +359,7 @@ def test_sigterm_in_a_slow_fsync_ends_with_a_whole_checkpoint_of_the_step(
             hurt.run(options)
     assert raised.value.exit_code == 75
     assert hung == [True]
-    assert [step for _, step, _ in RunDirectory(hurt.work_dir).mid_epoch_checkpoints()] == [7.0]
+    assert [step for _, step, _ in mid_epoch_checkpoints(hurt.work_dir)] == [7.0]
     assert_nothing_half(hurt.work_dir)
     hurt.run(options)
     assert numbers(hurt.work_dir) == numbers(whole.work_dir)

@@ -15,15 +15,15 @@ import torch
 from pylon.data import DataLoader
 from pylon.runners.errors import RunStopped
 from pylon.runners.outputs.line_file import LineFile
-from pylon.runners.outputs.step_log import StepLog, drop_unfinished_epochs
+from pylon.runners.outputs.losses import read_losses
+from pylon.runners.outputs.unfinished import drop_unfinished_epochs
 from pylon.runners.randomness import RandomState, seed_all
 from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.checkpointing import Checkpointing
-from pylon.runners.run_directory.directory import RunDirectory
-from pylon.runners.run_directory.retention import Retention
-from pylon.runners.run_directory.saving import Saver
 from pylon.runners.training.passes import EvaluationPass
+from pylon.storage import describe_file, write_manifest
 from tests.runners.conftest import Toy
+from tests.runners.run_directory.saves import mid_epoch_checkpoints, moment, opened_saver
 from tests.runners.run_directory.test_disk import runner
 from tests.runners.run_directory.test_interrupted import WORKERS, failing, let_it_go_on, numbers
 
@@ -49,14 +49,14 @@ def test_sigterm_is_answered_by_a_checkpoint_of_the_very_step(
         stopped.run(f"{failing(call, 'SIGTERM')}, {WORKERS}")
     epoch, steps = (call - 1) // 3, (call - 1) % 3 + 1
     saved = stopped.work_dir / f"epoch_{epoch}" / ("trained.pt" if steps == 3 else f"step_{steps}.pt")
-    assert [saved] == [path for _, _, path in RunDirectory(stopped.work_dir).mid_epoch_checkpoints()]
+    assert [saved] == [path for _, _, path in mid_epoch_checkpoints(stopped.work_dir)]
     assert saved.with_suffix(".manifest.json").exists()
     assert len((stopped.work_dir / "metrics.jsonl").read_text().splitlines()) == call
     let_it_go_on(stopped)
     stopped.run(WORKERS)
     assert f"resuming after {epoch} finished epochs and {steps} steps" in log_of(stopped)
     assert numbers(stopped.work_dir) == numbers(whole.work_dir)
-    assert RunDirectory(stopped.work_dir).mid_epoch_checkpoints() == []
+    assert mid_epoch_checkpoints(stopped.work_dir) == []
     assert not list(stopped.work_dir.glob("epoch_*/step_*"))
 
 
@@ -119,20 +119,58 @@ def test_stop_in_validation_keeps_the_trained_epoch(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["step_2.pt", "training_losses.f64"])
 def test_damaged_mid_epoch_checkpoint_is_set_aside_and_the_epochs_one_used(
-    make_toy: Callable[[str], Toy],
+    make_toy: Callable[[str], Toy], name: str
 ) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
     whole.run()
     with pytest.raises(RunStopped):
         hurt.run(failing(5, "SIGTERM"))
     let_it_go_on(hurt)
-    saved = hurt.work_dir / "epoch_1" / "step_2.pt"
-    saved.write_bytes(saved.read_bytes()[:-1])
+    folder = hurt.work_dir / "epoch_1"
+    damaged = folder / name
+    damaged.write_bytes(damaged.read_bytes()[:-1])
     hurt.run()
-    assert saved.with_suffix(".damaged").exists()
+    assert (folder / "step_2.damaged").exists()
+    assert f"{name}" in log_of(hurt).partition("set aside")[2]
     assert "resuming after 1 finished epochs\n" in log_of(hurt)
     assert numbers(hurt.work_dir) == numbers(whole.work_dir)
+    assert not list(hurt.work_dir.glob("epoch_*/*.f64"))
+
+
+@pytest.mark.slow
+def test_checkpoint_of_format_2_goes_on_in_the_middle_of_its_epoch(make_toy: Callable[[str], Toy]) -> None:
+    whole, old = make_toy("whole"), make_toy("old")
+    whole.run()
+    with pytest.raises(RunStopped):
+        old.run(failing(5, "SIGTERM"))
+    let_it_go_on(old)
+    as_format_2(old.work_dir)
+    old.run()
+    assert "resuming after 1 finished epochs and 2 steps" in log_of(old)
+    assert numbers(old.work_dir) == numbers(whole.work_dir)
+    lines = (old.work_dir / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]
+
+
+def as_format_2(root: Path) -> None:
+    """What a version wrote that kept the history and the running epoch's losses in each checkpoint."""
+    history = [json.loads(line) for line in (root / "history.jsonl").read_text().splitlines()]
+    losses = root / "epoch_1" / "training_losses.f64"
+    for path in (root / "epoch_0" / "checkpoint.pt", root / "epoch_1" / "step_2.pt"):
+        content = torch.load(path, weights_only=True)
+        del content["progress"]["losses_sha256"]
+        mid_epoch = content["progress"]["step"] > 0
+        content["progress"]["losses"] = list(read_losses(losses, 2)) if mid_epoch else []
+        content["progress"]["history"] = history
+        torch.save({**content, "format": 2}, path)
+        manifest = path.with_suffix(".manifest.json")
+        files = json.loads(manifest.read_text())["files"]
+        write_manifest(manifest, {**files, path.name: describe_file(path)})
+    losses.unlink()
+    (root / "history.jsonl").unlink()
+    (root / "history.json").write_text(json.dumps(history, indent=2))
 
 
 def test_directory_with_a_mid_epoch_checkpoint_belongs_to_its_configuration(toy: Toy) -> None:
@@ -154,40 +192,26 @@ def test_interval_of_zero_is_refused(toy: Toy, name: str) -> None:
 
 def test_minutes_count_from_the_last_save(tmp_path: Path) -> None:
     now = 0.0
-    with StepLog(tmp_path / "metrics.jsonl", 1) as log:
-        saver = Saver(
-            RunDirectory(tmp_path), log, retention=Retention(), score="f1", direction="higher",
-            checkpointing=Checkpointing(every_minutes=2), clock=lambda: now,
-        )  # fmt: skip
+    with opened_saver(tmp_path, Checkpointing(every_minutes=2), clock=lambda: now) as saver:
         now = 119.0
         assert not saver.due(1)
         now = 120.0
         assert saver.due(2)
-        from pylon.runners.run_directory.snapshots import capture
-
-        saver.save(capture(Progress(step=2), {}))
+        saver.save(moment(Progress(step=2)))
         assert not saver.due(3)
         now = 240.0
         assert saver.due(4)
 
 
 def test_moment_that_is_saved_or_resumed_from_is_held(tmp_path: Path) -> None:
-    def saver(log: StepLog, resumed: Progress | None = None) -> Saver:
-        return Saver(
-            RunDirectory(tmp_path), log, retention=Retention(), score="f1", direction="higher",
-            checkpointing=Checkpointing(), resumed=resumed,
-        )  # fmt: skip
-
-    from pylon.runners.run_directory.snapshots import capture
-
-    with StepLog(tmp_path / "metrics.jsonl", 1) as log:
-        saving = saver(log)
+    with opened_saver(tmp_path) as saving:
         assert not saving.holds(Progress(step=2))
-        saving.save(capture(Progress(step=2), {}))
+        saving.save(moment(Progress(step=2)))
         assert saving.holds(Progress(step=2))
         assert not saving.holds(Progress(step=3))
         assert not saving.holds(Progress(step=2, trained=True)), "validation is all that is left"
-        assert saver(log, resumed=Progress(epoch=1, step=2)).holds(Progress(epoch=1, step=2))
+    with opened_saver(tmp_path, resumed=Progress(epoch=1, step=2)) as saving:
+        assert saving.holds(Progress(epoch=1, step=2))
 
 
 def test_generators_come_back_to_the_same_numbers() -> None:

@@ -13,6 +13,7 @@ from pylon.runners.errors import RunDirectoryError, TrainingError
 from pylon.runners.run_directory import checkpoint, reading
 from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.run_directory.newest import find_newest
 from pylon.runners.run_directory.reading import UnreadableError
 from pylon.storage import describe_file, write_manifest
 from tests.runners.conftest import Toy
@@ -66,8 +67,8 @@ def test_sound_checkpoint_with_a_type_that_is_not_read_stays_and_the_type_is_nam
 def test_sound_checkpoint_of_a_later_format_is_not_set_aside(tmp_path: Path) -> None:
     path = RunDirectory(tmp_path).checkpoint(0)
     write(path, {"format": 99, "parts": {}})
-    with pytest.raises(UnreadableError, match=r"formats that this version reads: \[1, 2\].* 99"):
-        checkpoint.find_newest(RunDirectory(tmp_path))
+    with pytest.raises(UnreadableError, match=r"formats that this version reads: \[1, 2, 3\].* 99"):
+        find_newest(RunDirectory(tmp_path))
     assert path.exists()
 
 
@@ -80,9 +81,9 @@ def content(**progress: Any) -> dict[str, Any]:
 
 def test_content_that_a_run_writes_is_read(tmp_path: Path) -> None:
     write(RunDirectory(tmp_path).checkpoint(0), content())
-    found = checkpoint.find_newest(RunDirectory(tmp_path))
+    found = find_newest(RunDirectory(tmp_path))
     assert found is not None
-    assert checkpoint.restore(*found, {}).global_step == 3
+    assert checkpoint.restore(found.path, found.content, {}).global_step == 3
 
 
 @pytest.mark.parametrize("vouched", [True, False])
@@ -114,7 +115,7 @@ def test_made_up_content_is_named_and_set_aside_only_if_nothing_vouches_for_it(
     assert words in str(raised.value)
     assert isinstance(raised.value, UnreadableError) is vouched
     if not vouched:
-        assert checkpoint.find_newest(RunDirectory(tmp_path)) is None
+        assert find_newest(RunDirectory(tmp_path)) is None
         assert path.with_suffix(".damaged").exists()
 
 
@@ -125,7 +126,7 @@ def test_checkpoint_with_a_made_up_manifest_is_set_aside(tmp_path: Path, manifes
     path = RunDirectory(tmp_path).checkpoint(0)
     write(path, content())
     checkpoint.manifest_of(path).write_text(manifest)
-    assert checkpoint.find_newest(RunDirectory(tmp_path)) is None
+    assert find_newest(RunDirectory(tmp_path)) is None
     assert path.with_suffix(".damaged").exists()
 
 
@@ -156,4 +157,5 @@ def test_run_with_a_made_up_file_ends_with_its_name(toy: Toy, name: str) -> None
 
 
 def test_every_field_of_the_progress_is_known_when_it_is_read() -> None:
-    assert set(reading._PROGRESS) == {field.name for field in dataclasses.fields(Progress)}
+    present = set(reading._PROGRESS) - reading.FORMER_PROGRESS
+    assert present == {field.name for field in dataclasses.fields(Progress)}

@@ -1,6 +1,6 @@
-import copy
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,23 @@ from hypothesis import strategies as st
 
 from pylon.metrics.directions import is_better
 from pylon.runners.errors import ConfigError
-from pylon.runners.outputs.step_log import StepLog
-from pylon.runners.run_directory import checkpoint, saving
+from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.checkpointing import Checkpointing
 from pylon.runners.run_directory.directory import RunDirectory
-from pylon.runners.run_directory.retention import Retention, kept_epochs, kept_positions
-from pylon.runners.run_directory.saving import Saver
-from pylon.runners.run_directory.snapshots import Snapshot, capture
+from pylon.runners.run_directory.history import read_records
+from pylon.runners.run_directory.newest import find_newest
+from pylon.runners.run_directory.retention import KeptEpochs, Position, Retention
+from pylon.runners.run_directory.snapshots import Snapshot
 from pylon.storage import verify_manifest
 from tests.runners.conftest import Toy
+from tests.runners.run_directory.saves import (
+    checkpointed_epochs,
+    end_epoch,
+    mid_epoch_checkpoints,
+    moment,
+    opened_saver,
+)
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
 
 policies = st.builds(
@@ -32,6 +39,30 @@ policies = st.builds(
 # Few different values, so that there are ties.
 scores = st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.just(float("nan"))
 directions = st.sampled_from(["higher", "lower"])
+
+
+def followed(
+    policy: Retention, values: Sequence[float | None], direction: Any, ends: Sequence[int | None] = ()
+) -> KeptEpochs:
+    """What stays after epochs with these scores, and steps of the run at their ends."""
+    kept = KeptEpochs(policy, direction)
+    for epoch, value in enumerate(values):
+        kept.add(value, ends[epoch] if ends else None)
+    return kept
+
+
+def kept_epochs(
+    policy: Retention, values: Sequence[float | None], direction: Any, ends: Sequence[int | None] = ()
+) -> frozenset[int]:
+    kept = followed(policy, values, direction, ends)
+    return kept.for_now() | {epoch for epoch in range(len(values)) if kept.for_good(epoch)}
+
+
+def kept_positions(
+    policy: Retention, positions: Collection[Position], ends: Sequence[int | None]
+) -> frozenset[Position]:
+    kept = followed(policy, [None] * len(ends), "higher", ends)
+    return frozenset(position for position in positions if kept.position_for_good(position))
 
 
 @given(policies, st.lists(scores, max_size=30), directions)
@@ -140,10 +171,10 @@ def test_nothing_is_deleted_before_its_replacement_is_on_the_disk(
     directory = RunDirectory(tmp_path_factory.mktemp("run"))
     progress, furthest = Progress(), (0, 0.0)
     for_good: set[tuple[int, float]] = set()
-    with StepLog(directory.metrics, 1) as log, pytest.MonkeyPatch.context() as patch:
-        saver = Saver(
-            directory, log, retention=policy, checkpointing=Checkpointing(), score="f1", direction="higher",
-        )  # fmt: skip
+    with (
+        opened_saver(directory.root, retention=policy) as saver,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         write, remove = Snapshot.write, checkpoint.remove
         refuse = False
 
@@ -159,42 +190,41 @@ def test_nothing_is_deleted_before_its_replacement_is_on_the_disk(
 
         def removed(path: Path) -> None:
             remove(path)
-            assert position(directory.resumable()[0]) >= furthest
+            assert position(next(directory.resumable())) >= furthest
 
         patch.setattr(Snapshot, "write", written)
-        patch.setattr(saving.checkpoint, "remove", removed)
+        patch.setattr(checkpoint, "remove", removed)
         for kind, score, refuse in todo:  # noqa: B007 - `refuse` is read in `written`
             progress.step += 1
             progress.global_step += 1
             if kind == "position":
-                saver.save(capture(progress, {}))
+                saver.save(moment(progress))
             else:
-                if progress.best_epoch is None or is_better("higher", score, progress.best_score):
-                    progress.best_epoch, progress.best_score = progress.epoch, score
-                progress.finish_epoch({"validation": {"f1": score}, "global_step": progress.global_step})
-                saver.save(capture(progress, {}, losses=[1.0], scores={}))
+                saver.save(end_epoch(progress, score))
             if furthest > (0, 0.0):
-                newest = checkpoint.find_newest(directory)
+                newest = find_newest(directory)
                 assert newest is not None
-                found = checkpoint.restore(*newest, {})
+                found = checkpoint.restore(newest.path, newest.content, {})
                 assert (found.epoch, found.step) == furthest
-            there = {(epoch, step) for epoch, step, _ in directory.mid_epoch_checkpoints()}
+            there = {(epoch, step) for epoch, step, _ in mid_epoch_checkpoints(directory.root)}
             assert for_good <= there
             assert len(there - for_good) <= 1
         refuse = False
         saver.finish()
-    expected = copy.deepcopy(progress)
     if todo:
-        newest = checkpoint.find_newest(directory)
+        newest = find_newest(directory)
         assert newest is not None
-        assert checkpoint.restore(*newest, {}) == expected
+        found = checkpoint.restore(newest.path, newest.content, {})
+        assert dataclasses.replace(found, losses_sha256="") == progress
+        assert list(newest.losses) == [0.5] * progress.step
+    history = list(read_records(directory.history))
     kept = kept_epochs(
         policy,
-        [record["validation"]["f1"] for record in progress.history],
+        [record["validation"]["f1"] for record in history],
         "higher",
-        [record["global_step"] for record in progress.history],
+        [record["global_step"] for record in history],
     )
-    assert set(directory.checkpointed_epochs()) == kept
+    assert checkpointed_epochs(directory.root) == kept
     assert len(list(directory.root.glob("epoch_*/training_losses.pt"))) == progress.epoch
 
 

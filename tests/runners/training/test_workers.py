@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pylon.runners.run_directory.directory import RunDirectory
 from tests.runners.conftest import Toy
+from tests.runners.run_directory.saves import mid_epoch_checkpoints
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def test_hurt_worker_costs_no_step(
     assert process.returncode == code, said
     assert words in " ".join(said.split())
     ended_well(ended, said, code)
-    ((epoch, steps, _),) = RunDirectory(ended.work_dir).mid_epoch_checkpoints()
+    ((epoch, steps, _),) = mid_epoch_checkpoints(ended.work_dir)
     lines = len((ended.work_dir / "metrics.jsonl").read_text().splitlines())
     assert (epoch, steps) == (0, lines), "the state of the last step that was taken"
     assert 3 <= steps < 12
