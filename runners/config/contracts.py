@@ -1,6 +1,7 @@
 """What a user's own classes must give, checked on arrival: errors name class, value and fix."""
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, TypeVar
 
 import torch
@@ -64,6 +65,44 @@ def checked_task(task: T, maker: str, methods: tuple[str, ...]) -> T:
             "a SupervisedSingleTask."
         )
     return task
+
+
+def checked_scores(
+    summary: Any,  # noqa: ANN401 - whatever a user's class gave
+    baselines: Any,  # noqa: ANN401
+    score: str,
+    owner: str,
+) -> float | None:
+    """The leading score of a summary, if it and the baselines hold numbers that can be reported.
+
+    Args:
+        summary: what the metric's `summarize` gave.
+        baselines: what its `baselines` gave.
+        score: the leading one's name.
+        owner: the metric's class.
+
+    Raises:
+        TrainingError: the score is absent, or a score is neither a number nor None.
+    """
+    aggregated = summary.get("aggregated") if isinstance(summary, Mapping) else None
+    if not isinstance(aggregated, Mapping) or score not in aggregated:
+        seen = sorted(aggregated) if isinstance(aggregated, Mapping) else type(summary).__name__
+        raise TrainingError(
+            f"{owner}.summarize gives {seen}, expected {{'aggregated': {{{score!r}: ..., ...}}, ...}}."
+        )
+    if not isinstance(baselines, Mapping) or not all(isinstance(one, Mapping) for one in baselines.values()):
+        raise TrainingError(
+            f"{owner}.baselines gives {type(baselines).__name__}, expected a dict of scores for each name."
+        )
+    for source, scores in {"summarize": aggregated, **baselines}.items():
+        for name, value in scores.items():
+            if value is not None and not isinstance(value, Real):
+                raise TrainingError(
+                    f"{owner}: {name!r} of {source} is a {type(value).__name__}, expected a number or None. "
+                    "Convert it, as by .item()."
+                )
+    leading: float | None = aggregated[score]
+    return leading
 
 
 def check_score(metric: BaseMetric, score: str) -> None:

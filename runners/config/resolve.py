@@ -12,15 +12,21 @@ from pylon.runners.config.node import children, is_node
 from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.seeds import with_recorded_seeds
 
-# The place of a run, its monitor, how its data are fetched and what of it is kept cannot change a number
-# of it.
+# The place of a run, its monitor, how its data are fetched, what of it is kept and what ends it with an error
+# cannot change a number of it.
 _WITHOUT_EFFECT = re.compile(
     r"work_dir|monitor"
     r"|(train|val|test)_dataloader\.args\."
     r"(num_workers|persistent_workers|pin_memory|prefetch_factor|multiprocessing_context|timeout_s)"
-    r"|runner\.args\.(checkpointing|retention)"
+    r"|runner\.args\.(checkpointing|retention|rehearsal)"
+    r"|runner\.args\.(early_stopping\.args\.undefined_score|stepping\.args\.skip_in_a_row)"
     # Of run directories that version 0.1 began.
     r"|runner\.args\.(checkpoint_every_steps|checkpoint_every_minutes|asynchronous_checkpoints)"
+)
+# What the test alone depends on, and what the first scores of a run depend on.
+_TEST = re.compile(r"(test_dataset|test_dataloader|runner\.args\.predictions)(\..*)?")
+_SCORES = re.compile(
+    r"(val_dataset|val_dataloader|metric|runner\.args\.(score|tile_size|tile_overlap))(\..*)?"
 )
 
 
@@ -68,6 +74,16 @@ def differences(former: Any, current: Any, key_path: str = "") -> list[tuple[str
         if not _WITHOUT_EFFECT.fullmatch(prefix + key)
         for row in differences(old, new, prefix + key)
     ]
+
+
+def without_results(key_path: str, *, validated: bool) -> bool:
+    """Whether nothing that an unfinished run has done so far depends on a value of its configuration.
+
+    Args:
+        key_path: where the value is.
+        validated: whether the run has validated an epoch.
+    """
+    return bool(_TEST.fullmatch(key_path) or (not validated and _SCORES.fullmatch(key_path)))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any configuration value

@@ -23,6 +23,7 @@ def run_command(arguments: argparse.Namespace) -> int:
         work_dir=arguments.work_dir,
         device=arguments.device,
         fresh=arguments.fresh,
+        rehearsal=not arguments.no_rehearsal,
     )
     try:
         local_rank, ranks = launched_as()

@@ -111,11 +111,17 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="start over in a new directory and keep the old one"
     )
+    parser.add_argument(
+        "--no-rehearsal", action="store_true", help="do not try a batch of each pass before the first step"
+    )
     parser.add_argument("--outcome-file", type=Path, help=argparse.SUPPRESS)
 
 
 def _forwarded(options: argparse.Namespace) -> list[str]:
     """The arguments that each of several runs gets."""
-    flags = [name for name, given in (("--debug", options.debug), ("--fresh", options.fresh)) if given]
+    chosen = {
+        "--debug": options.debug, "--fresh": options.fresh, "--no-rehearsal": options.no_rehearsal
+    }  # fmt: skip
+    flags = [name for name, given in chosen.items() if given]
     overrides = ["--set", *options.overrides] if options.overrides else []
     return ["--device", options.device, *flags, *overrides]

@@ -46,7 +46,7 @@ def state_noted(directory: RunDirectory, world: World) -> Iterator[None]:
         raise stopped from None
     except EndedByPeerError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a user's sys.exit() is no end of the run
         readable = _understood(world.explain(error), directory)
         unexpected = "".join(traceback.format_exception(error)) if readable is not error else ""
         if isinstance(readable, PeerLostError):

@@ -21,6 +21,7 @@ from pylon.runners.config import (
     file_digests,
     to_json,
     with_present_names,
+    without_results,
 )
 from pylon.runners.config.rehearsal import rehearse
 from pylon.runners.devices import select_device
@@ -55,6 +56,7 @@ class Options:
         fresh: start over in a new directory.
         stage: the run is one of several stages, in a folder of this name inside the directory of them all.
         attempt: that directory, if an earlier stage has chosen it; None: chosen as for a single run.
+        rehearsal: try a batch of each pass before the first step.
     """
 
     overrides: tuple[str, ...] = field(default=())
@@ -64,6 +66,7 @@ class Options:
     fresh: bool = False
     stage: str | None = None
     attempt: Path | None = None
+    rehearsal: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def run_config(
         if result is None:
             context = RunContext(
                 config, resolve_seeds(config), directory, device,
-                AgreedStop(flag or StopFlag(), world), console, world,
+                AgreedStop(flag or StopFlag(), world), console, world, options.rehearsal,
             )  # fmt: skip
             result = _run_in(context)
         return Outcome(root, result)
@@ -251,7 +254,16 @@ def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> Non
         # Such as after an error that the changed value fixes: there is nothing to mix results up with.
         paths = ", ".join(path for path, _, _ in changed)
         logger.info("changed since a launch that finished no epoch: %s", paths)
-    elif changed:
+        return
+    if directory.read_state() != "finished":
+        validated = directory.history.exists()
+        later = [row for row in changed if without_results(row[0], validated=validated)]
+        changed = [row for row in changed if row not in later]
+        if later and not changed:
+            # Such as after an error in the test that the changed value fixes.
+            paths = ", ".join(path for path, _, _ in later)
+            logger.info("changed since the last launch, which has no result that depends on it: %s", paths)
+    if changed:
         rows = "\n".join(f"  {path}: was {old!r}, now {new!r}" for path, old, new in changed)
         raise RunDirectoryError(
             f"{directory.root}: holds a run of another configuration:\n{rows}\n"

@@ -1,5 +1,6 @@
 """`predictions/*.png`: image 1, image 2, truth, prediction and errors side by side."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,23 @@ def draw_batch(folder: Path, batch: dict[str, Any], outputs: torch.Tensor, at_mo
     Returns:
         How many were drawn: 0 if the data is not of this kind (another number of inputs or labels).
     """
+    count = 0
+    for name, sheet in pictures_of(batch, outputs, at_most):
+        _write(folder / name, sheet)
+        count += 1
+    return count
+
+
+def pictures_of(
+    batch: dict[str, Any], outputs: torch.Tensor, at_most: int
+) -> Iterator[tuple[str, Image.Image]]:
+    """What `draw_batch` draws: the name of each file, and the picture."""
     images, labels = list(batch["inputs"].values()), list(batch["labels"].values())
     if len(images) != 2 or len(labels) != 1 or outputs.ndim != 4:
-        return 0
+        return
     predictions = outputs.argmax(dim=1)
-    indices = batch["meta_info"]["idx"][:at_most]
-    for row, idx in enumerate(indices):
-        draw_prediction(
-            folder / f"{idx:05d}.png", (images[0][row], images[1][row]), labels[0][row], predictions[row]
-        )
-    return len(indices)
+    for row, idx in enumerate(batch["meta_info"]["idx"][:at_most]):
+        yield f"{idx:05d}.png", _sheet((images[0][row], images[1][row]), labels[0][row], predictions[row])
 
 
 def draw_prediction(
@@ -53,6 +61,17 @@ def draw_prediction(
         target: (H, W) int64, class 0 is background, 255 is ignored and drawn grey.
         prediction: (H, W) int64.
     """
+    _write(path, _sheet(images, target, prediction))
+
+
+def _write(path: Path, sheet: Image.Image) -> None:
+    with atomic_path(path) as temporary:
+        sheet.save(temporary)
+
+
+def _sheet(
+    images: tuple[torch.Tensor, torch.Tensor], target: torch.Tensor, prediction: torch.Tensor
+) -> Image.Image:
     truth, predicted = target.cpu().numpy(), prediction.cpu().numpy()
     panels = [
         *(_stretched(image) for image in images),
@@ -67,8 +86,7 @@ def draw_prediction(
         left = number * (width + _GAP)
         pen.text((left + 2, 2), caption, fill="black")
         sheet.paste(Image.fromarray(panel), (left, _CAPTION_HEIGHT))
-    with atomic_path(path) as temporary:
-        sheet.save(temporary)
+    return sheet
 
 
 def _stretched(image: torch.Tensor) -> npt.NDArray[np.uint8]:

@@ -67,7 +67,9 @@ def resume(
         return None
     saved = found.content["progress"]
     _refuse_other_ranks(directory, world, saved.get("ranks", 1))
-    _refuse_other_data(directory, saved.get("data", {}), data)
+    # Scores of an epoch are compared with those of others, and the test is not done yet.
+    free = {"test"} if saved.get("best_epoch") is not None else {"test", "val"}
+    _refuse_other_data(directory, saved.get("data", {}), data, free)
     progress = checkpoint.restore(found.path, found.content, parts)
     progress.data = data
     within = f" and {progress.step} steps" if progress.step else ""
@@ -111,17 +113,19 @@ def _refuse_other_ranks(directory: RunDirectory, world: World, ranks: int) -> No
         )
 
 
-def _refuse_other_data(directory: RunDirectory, former: dict[str, str], current: dict[str, str]) -> None:
+def _refuse_other_data(
+    directory: RunDirectory, former: dict[str, str], current: dict[str, str], free: set[str]
+) -> None:
     changed = {
         split: f"{split}_dataset: was {former[split]}, now {current.get(split, 'absent')}"
         for split in former
         if former[split] != current.get(split)
     }
-    if "test" in changed:
+    for split in sorted(free & changed.keys()):
         logger.warning(
-            "%s: the test data have changed since the last launch: %s", directory.root, changed["test"]
+            "%s: the %s data have changed since the last launch: %s", directory.root, split, changed[split]
         )
-    rows = [f"  {row}" for split, row in changed.items() if split != "test"]
+    rows = [f"  {row}" for split, row in changed.items() if split not in free]
     if rows:
         raise RunDirectoryError(
             "\n".join(

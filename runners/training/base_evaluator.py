@@ -13,6 +13,7 @@ from pylon.runners.run_directory.weights import load_weights, read_weights, warn
 from pylon.runners.training.base_runner import BaseRunner
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.evaluation import Task
+from pylon.runners.training.rehearsal import rehearse_test
 
 
 class BaseEvaluator(BaseRunner):
@@ -70,5 +71,14 @@ class BaseEvaluator(BaseRunner):
                 self.make_task(model), f"{type(self).__name__}.make_task", ("predict", "score")
             )
             loader = self.build_loader("test")
+            if self.rehearsal and loader is not None:
+                rehearse_test(
+                    self.test_pass(loader),
+                    model,
+                    build=self.build,
+                    make_task=self.make_task,
+                    score=self.score,
+                    context=self.context,
+                )
             results = self.test(model, task, metric, watch, loader, checkpoint=str(path.resolve()))
         return self.result_of_test(results)

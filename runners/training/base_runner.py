@@ -29,6 +29,7 @@ class BaseRunner(ABC):
         score: aggregated validation score that chooses the best epoch and is shown first.
         max_batches_per_epoch: at most so many batches of each pass; None for all.
         predictions: how many test datapoints become a picture.
+        rehearsal: try a batch of each pass before the first step, as does a command without --no-rehearsal.
     """
 
     INJECTED: ClassVar[frozenset[str]] = frozenset({"context"})
@@ -40,11 +41,13 @@ class BaseRunner(ABC):
         score: str,
         max_batches_per_epoch: int | None = None,
         predictions: int = 8,
+        rehearsal: bool = True,
     ) -> None:
         self.context = context
         self.score = score
         self.max_batches = max_batches_per_epoch
         self.predictions = predictions
+        self.rehearsal = rehearsal and context.rehearsal
 
     @abstractmethod
     def run(self) -> dict[str, Any]:
@@ -85,6 +88,11 @@ class BaseRunner(ABC):
         monitor = self.build("monitor") if self.context.world.watches else None
         return watched(self.context.console, monitor)
 
+    def test_pass(self, loader: DataLoader) -> EvaluationPass:
+        """How the test data are gone through."""
+        seed = self.context.seeds.test
+        return EvaluationPass("test", loader, seed, self.max_batches, pictures=self.predictions)
+
     def test(
         self,
         model: torch.nn.Module,
@@ -109,9 +117,8 @@ class BaseRunner(ABC):
         """
         if loader is None:
             return None
-        started, seed = time.monotonic(), self.context.seeds.test
-        seed_all(seed)  # a model may draw numbers in its test too
-        plan = EvaluationPass("test", loader, seed, self.max_batches, pictures=self.predictions)
+        started, plan = time.monotonic(), self.test_pass(loader)
+        seed_all(plan.seed)  # a model may draw numbers in its test too
         try:
             run_pass(plan, model, task, metric, context=self.context, watch=watch)
         finally:

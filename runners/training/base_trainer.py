@@ -30,6 +30,7 @@ from pylon.runners.training.early_stopping import EarlyStopping
 from pylon.runners.training.evaluation import Task
 from pylon.runners.training.loop import train
 from pylon.runners.training.parts import TrainingParts, build_loaders, build_parts
+from pylon.runners.training.rehearsal import rehearse_training
 from pylon.runners.training.stepping import Stepping
 from pylon.runners.training.training import Training
 
@@ -112,6 +113,9 @@ class BaseTrainer(BaseRunner):
         with ExitStack() as stack:
             stack.enter_context(deterministic_kernels(self.deterministic))
             training = self._assembled(stack)
+            if self.rehearsal:
+                test = None if training.loaders.test is None else self.test_pass(training.loaders.test)
+                rehearse_training(training, self.build, self.make_task, test)
             train(training)
             return self._result(training)
 

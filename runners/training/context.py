@@ -23,6 +23,7 @@ class RunContext:
         stop: whether a signal has asked the run to stop, and whether all ranks have agreed on it.
         console: where progress is shown.
         world: the ranks of the run; one if it has one process.
+        rehearsal: whether a batch of each pass is tried before the first step.
     """
 
     config: dict[str, Any]
@@ -32,3 +33,4 @@ class RunContext:
     stop: AgreedStop
     console: Console
     world: World
+    rehearsal: bool = True

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
+from pylon.runners.config.contracts import checked_scores
 from pylon.runners.memory import is_out_of_memory, out_of_memory
 from pylon.runners.outputs.report import mean_of_finite, report_epoch
 from pylon.runners.outputs.step_log import Step
+from pylon.runners.run_directory.plain import recorded
 from pylon.runners.run_directory.snapshots import Results
 from pylon.runners.training import boundary
 from pylon.runners.training.evaluation import Batch
@@ -98,7 +100,7 @@ def train_step(training: Training, batches: list[Batch], weight: float) -> tuple
 
 
 def validate(training: Training) -> Validation:
-    """Validate the running epoch. Whatever that raises, the trained epoch is saved."""
+    """Validate and judge the running epoch. Whatever that raises, the trained epoch is saved."""
     started, parts, metric = time.monotonic(), training.parts, training.metric
     plan, context, watch = training.validation(), training.context, training.watch
     # Later, a rank that ends alone could not: the other machines' figures are part of the lines.
@@ -107,20 +109,20 @@ def validate(training: Training) -> Validation:
     with parts.generators.held():
         try:
             run_pass(plan, parts.evaluated, parts.task, metric, context=context, watch=watch)
-            summary: dict[str, Any] = {**metric.summarize()}
-            score = summary["aggregated"][training.score]
-            return Validation(summary, score, metric.baselines(), time.monotonic() - started)
-        except Exception:
+            summary, baselines = recorded({**metric.summarize()}), recorded(metric.baselines())
+            score = checked_scores(summary, baselines, training.score, type(metric).__name__)
+            if parts.early_stopping is not None:
+                parts.early_stopping.judge(training.progress.epoch, score, training.direction)
+            return Validation(summary, score, baselines, time.monotonic() - started)
+        except BaseException:  # a user's sys.exit() and Ctrl-C too
             boundary.save_trained(training)
             raise
 
 
 def finish_epoch(training: Training, validation: Validation) -> None:
-    """Judge the validated epoch, count it, and save it."""
+    """Count the validated epoch, and save it."""
     progress, parts, losses = training.progress, training.parts, training.step_log.end_epoch()
     score, direction = validation.score, training.direction
-    if parts.early_stopping is not None:
-        parts.early_stopping.judge(progress.epoch, score, direction)
     is_best = progress.judge(score, direction)
     skipped = {"skipped_steps": progress.skipped} if progress.skipped else {}
     record = progress.finish_epoch(

@@ -207,6 +207,7 @@ def slow_validation(work_dir: str | Path) -> dict[str, Any]:
     """The random training with a slow validation."""
     config = random_config(work_dir)
     config["metric"]["class"] = SlowMetric
+    config["runner"]["args"]["rehearsal"] = False  # it would be taken for the validation
     config["metric"]["args"]["folder"] = str(Path(work_dir).parent)
     config["val_dataloader"]["args"]["batch_size"] = 1
     return config

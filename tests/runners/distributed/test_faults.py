@@ -134,6 +134,16 @@ def test_error_that_all_ranks_share_is_told_once(lab: Lab) -> None:
     assert ended.said[1] == ""
 
 
+def test_fault_that_all_ranks_find_before_the_first_step_is_reported_once(lab: Lab) -> None:
+    schedule = "{'class': __import__('torch').optim.lr_scheduler.OneCycleLR, 'args': %s}"
+    changes = f"epochs=3, scheduler={schedule % {'max_lr': 0.1, 'total_steps': 2}}"
+    ended = lab.run("short", 2, changes)
+    assert ended.codes == [2, 2], ended.said
+    assert "scheduler is OneCycleLR: fails at its step 3 of 3 (3 epochs)" in ended.said[0]
+    assert ended.said[1] == ""
+    assert state_of(lab.directory("short"))["state"] == "failed"
+
+
 def test_other_number_of_ranks_is_refused_because_a_step_would_be_another_one(lab: Lab) -> None:
     assert random_run(lab, "run", act="SIGTERM 0 3").codes == [75, 75]
     path = lab.directory("run") / "config.json"

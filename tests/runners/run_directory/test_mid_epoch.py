@@ -46,7 +46,7 @@ def test_sigterm_is_answered_by_a_checkpoint_of_the_very_step(
     whole, stopped = make_toy("whole"), make_toy("stopped")
     whole.run(WORKERS)
     with pytest.raises(RunStopped):
-        stopped.run(f"{failing(call, 'SIGTERM')}, {WORKERS}")
+        stopped.run(f"{failing(call, 'SIGTERM')}, {WORKERS}", rehearsal=False)
     epoch, steps = (call - 1) // 3, (call - 1) % 3 + 1
     saved = stopped.work_dir / f"epoch_{epoch}" / ("trained.pt" if steps == 3 else f"step_{steps}.pt")
     assert [saved] == [path for _, _, path in mid_epoch_checkpoints(stopped.work_dir)]
@@ -72,7 +72,7 @@ def test_going_on_loads_no_batch_of_the_epoch_again(toy: Toy, monkeypatch: pytes
         set_epoch_seed(self, seed, batches)
 
     monkeypatch.setattr(DataLoader, "set_epoch_seed", noted)
-    toy.run()
+    toy.run(rehearsal=False)
     assert begun == [2, 0, 0, 0, 0], "the rest of epoch 1, its validation, epoch 2, its validation, the test"
 
 

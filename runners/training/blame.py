@@ -1,0 +1,144 @@
+"""Whose fault an error of the rehearsal is: the configured class, the layer inside it, and the batch."""
+
+import contextlib
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pylon.data import LoaderWorkerError
+from pylon.data.errors import DataError, DatasetDamagedError
+from pylon.runners.errors import ConfigError, ConfigProblem, PeerLostError, PylonError, RunStopped
+from pylon.runners.logs import tracebacks
+from pylon.runners.memory import is_out_of_memory
+
+_NAMED = 8
+_WITHOUT = "If it is right as it is, give --no-rehearsal."
+# They name their cause themselves, or it is none of the configuration's.
+_THEIR_OWN = (RunStopped, PeerLostError, ConfigError, DataError, LoaderWorkerError)
+
+
+class Blame:
+    """Turns what a configured class raises into an error of the configuration.
+
+    Attributes:
+        parts: the configured objects by key path; more may be added.
+
+    Args:
+        parts: see above.
+        log: the run's log, for the traceback.
+    """
+
+    def __init__(self, parts: Mapping[str, object], log: Path) -> None:
+        self.parts = dict(parts)
+        self._log = log
+
+    @contextlib.contextmanager
+    def of(self, key: str, doing: str, batch: object = None, advice: str = "") -> Iterator[None]:
+        """Raise ConfigError in place of what the block raises.
+
+        Args:
+            key: key path of the part that is to blame if the error came from none of them.
+            doing: what the block does, as in 'in a training step'.
+            batch: what it does it with, None if with none.
+            advice: what to do about it, a sentence.
+        """
+        try:
+            yield
+        except _THEIR_OWN:
+            raise
+        except (Exception, SystemExit) as error:
+            if is_out_of_memory(error):
+                raise
+            self._keep_traceback(error)
+            blamed, layer = self._culprit(error) or (key, "")
+            within = f", in {layer}" if layer else ""
+            used = "" if batch is None else f"\n    The batch: {described(batch)}."
+            text = (
+                f"fails {doing}{within}: {_text(error)}{used}\n    {advice or 'Fix it.'} {_WITHOUT}"
+                f"\nThe traceback is in {self._log}"
+            )
+            problem = ConfigProblem(blamed, type(self.parts.get(blamed)).__name__, text)
+            raise ConfigError("found before the first step", [problem]) from error
+
+    @contextlib.contextmanager
+    def of_reading(self, split: str, dataset: object) -> Iterator[None]:
+        """Name the data set in what the block raises, which reads batches of a split."""
+        name = f"{split}_dataset ({type(dataset).__name__})"
+        try:
+            yield
+        except DataError as error:
+            error.add_note(f"Found before the first step, in a batch of {name} and its {split}_dataloader.")
+            raise
+        except OSError as error:
+            self._keep_traceback(error)
+            raise DatasetDamagedError(
+                f"{name}: a batch cannot be read before the first step: {_text(error)}\nThe traceback is in "
+                f"{self._log}"
+            ) from error
+        except Exception as error:
+            self.parts[f"{split}_dataset"] = dataset
+            with self.of(f"{split}_dataset", "when a batch is read"):
+                raise error
+
+    def _keep_traceback(self, error: BaseException) -> None:
+        tracebacks.debug("found before the first step\n%s", "".join(traceback.format_exception(error)))
+
+    def _culprit(self, error: BaseException) -> tuple[str, str] | None:
+        """The key path of the innermost part whose method was running, and the layer inside it."""
+        found = None
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            owner = frame.f_locals.get("self")
+            for key, part in self.parts.items():
+                if owner is part and owner is not None:
+                    found = key, ""
+                elif (layer := _name_inside(owner, part)) is not None:
+                    found = key, f"its layer {layer} ({type(owner).__name__})"
+        return found
+
+
+def described(batch: object) -> str:
+    """The datapoints of a batch and the shapes in it, as far as they can be known."""
+    whole: dict[Any, Any] = batch if isinstance(batch, dict) else {"": batch}
+    meta_info = whole.get("meta_info")
+    known: dict[str, Any] = meta_info if isinstance(meta_info, dict) else {}
+    named = [
+        f"{key}={', '.join(map(str, known[key][:_NAMED]))}{', ...' if len(known[key]) > _NAMED else ''}"
+        for key in ("idx", "name")
+        if isinstance(known.get(key), list)
+    ]
+    shapes = [
+        f"{name} {tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+        for key, value in whole.items()
+        if key != "meta_info"
+        for name, tensor in _tensors(value, str(key))
+    ]
+    return "; ".join([*(["datapoints " + ", ".join(named)] if named else []), *shapes]) or repr(type(batch))
+
+
+def _tensors(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, element in value.items():
+            yield from _tensors(element, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for number, element in enumerate(value):
+            yield from _tensors(element, f"{name}.{number}".lstrip("."))
+
+
+def _name_inside(owner: object, part: object) -> str | None:
+    """The name of a layer inside a part, None if it is none of its layers."""
+    if not isinstance(owner, torch.nn.Module) or not isinstance(part, torch.nn.Module):
+        return None
+    return next((name for name, layer in part.named_modules() if layer is owner and name), None)
+
+
+def _text(error: BaseException) -> str:
+    """What was raised; of a loader worker's error, whose text is the worker's traceback, its last line."""
+    text = str(error).strip()
+    if isinstance(error, PylonError):
+        return text
+    return text.splitlines()[-1] if "Original Traceback" in text else f"{type(error).__name__}: {text}"

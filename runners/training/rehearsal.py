@@ -1,0 +1,264 @@
+"""What would fail at the end is tried at the start, on copies: a batch of each pass, a step, the schedule.
+
+validation, test: predict, score, summarise, draw ──> training: a whole step ──> the schedule
+"""
+
+import contextlib
+import copy
+import gc
+import json
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from pylon.data import DataLoader
+from pylon.metrics import BaseMetric
+from pylon.runners.config.contracts import checked_scores
+from pylon.runners.distributed import World
+from pylon.runners.memory import is_out_of_memory
+from pylon.runners.outputs.pictures import pictures_of
+from pylon.runners.randomness import generators_kept, seed_all
+from pylon.runners.run_directory.plain import recorded
+from pylon.runners.training.blame import Blame
+from pylon.runners.training.context import RunContext
+from pylon.runners.training.evaluation import Batch, Task, count_batches
+from pylon.runners.training.parts import TrainingParts, build_parts
+from pylon.runners.training.passes import EvaluationPass
+from pylon.runners.training.stepping import NonFiniteError
+from pylon.runners.training.training import Training
+
+_NOTED_FROM_S = 3.0
+_TRIED_STEPS = 10_000
+
+logger = logging.getLogger(__name__)
+
+Build = Callable[..., Any]
+
+
+def rehearse_training(
+    training: Training,
+    build: Build,
+    make_task: Callable[[torch.nn.Module, torch.nn.Module], Task],
+    test: EvaluationPass | None,
+) -> None:
+    """Try what the run has not done yet. Weights, generators, files and the metric stay as they were.
+
+    Every rank tries the same batches, so that all fail alike.
+
+    Args:
+        training: assembled, before its next step.
+        build: builds an entry of the configuration by its key.
+        make_task: defines how a batch becomes a loss, outputs and scores.
+        test: the test pass, None without one.
+
+    Raises:
+        ConfigError: a configured class fails on a batch.
+        DataError: a batch cannot be read, or its datapoints do not fit together.
+    """
+    progress, context = training.progress, training.context
+    if progress.epoch >= training.epochs:
+        return
+    plans = {} if progress.best_epoch is not None else {"val": training.validation()}
+    with _undone(context):
+        parts = _copied_parts(training, build, make_task)
+        named = {"runner": parts.task, "model": parts.model, "criterion": parts.criterion}
+        named |= {"optimizer": parts.optimizer, "scheduler": parts.scheduler}
+        blame = Blame(named, context.directory.log)
+        for split, plan in (plans if test is None else {**plans, "test": test}).items():
+            _rehearse_pass(
+                split,
+                plan,
+                model=parts.model,
+                task=parts.task,
+                metric=build("metric"),
+                score=training.score,
+                context=context,
+                blame=blame,
+            )
+        if progress.global_step == 0:
+            _rehearse_steps(training, parts, blame)
+            _rehearse_schedule(training, parts.scheduler, blame)
+
+
+def rehearse_test(
+    plan: EvaluationPass,
+    model: torch.nn.Module,
+    *,
+    build: Build,
+    make_task: Callable[[torch.nn.Module], Task],
+    score: str,
+    context: RunContext,
+) -> None:
+    """The same for a run that only tests.
+
+    Args:
+        plan: the test pass.
+        model: with the weights to test.
+        build: builds an entry of the configuration by its key.
+        make_task: defines how a batch becomes outputs and scores.
+        score: the leading one.
+        context: what the launcher gives.
+    """
+    with _undone(context):
+        (copied,) = _copies({"model": model}, build, context.device)
+        task = make_task(copied)
+        blame = Blame({"runner": task, "model": copied}, context.directory.log)
+        _rehearse_pass(
+            "test",
+            plan,
+            model=copied,
+            task=task,
+            metric=build("metric"),
+            score=score,
+            context=context,
+            blame=blame,
+        )
+
+
+@contextlib.contextmanager
+def _undone(context: RunContext) -> Iterator[None]:
+    """Restore the generators after the block, and do without it if memory is too small for copies."""
+    started = time.monotonic()
+    with generators_kept(context.device):
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            logger.warning("the rehearsal is left out, as memory is too small for copies: %s", reason)
+    gc.collect()
+    time_s = time.monotonic() - started
+    if time_s >= _NOTED_FROM_S:
+        logger.info("rehearsed a batch of each pass in %.1f s (--no-rehearsal leaves this out)", time_s)
+
+
+def _copied_parts(
+    training: Training, build: Build, make_task: Callable[[torch.nn.Module, torch.nn.Module], Task]
+) -> TrainingParts:
+    """New parts around copies of the model and the criterion, for a world of one process."""
+    own, options = training.parts, copy.copy(training.stepping)
+    # A dump or a compiled model is of no use here, and the average is another copy of the same model.
+    options.non_finite, options.compile, options.ema_decay = None, False, None
+    modules = {"model": own.model, "criterion": own.criterion}
+    copies = dict(zip(modules, _copies(modules, build, training.context.device), strict=True))
+    return build_parts(
+        lambda key, **injected: copies[key] if key in copies else build(key, **injected),
+        make_task,
+        stepping=options,
+        early_stopping=None,
+        device=training.context.device,
+        world=World(),
+        deterministic=False,
+    )
+
+
+def _copies(modules: dict[str, torch.nn.Module], build: Build, device: torch.device) -> list[torch.nn.Module]:
+    """Copies of configured modules, by key; built again if torch cannot copy them (old weight_norm)."""
+    try:
+        return copy.deepcopy(list(modules.values()))
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+    copies = []
+    for key, module in modules.items():
+        copies.append(build(key).to(device))
+        copies[-1].load_state_dict(module.state_dict())
+    return copies
+
+
+def _batches(split: str, loader: DataLoader, seed: int, at_most: int | None, blame: Blame) -> list[Batch]:
+    """The first batch of a pass, and its last one if that has fewer datapoints than the first."""
+    total = count_batches(loader, at_most)
+    short = not loader.drop_last and len(loader.dataset) % (loader.batch_size or 1) != 0
+    numbers = [0, total - 1] if short and 1 < total == len(loader) else [0]
+    former = loader.generator.get_state()
+    loader.set_epoch_seed(seed, numbers)
+    try:
+        with blame.of_reading(split, loader.dataset):
+            return list(loader)
+    finally:
+        loader.generator.set_state(former)
+        if split != "train" or not loader.persistent_workers:
+            loader.close()
+
+
+def _rehearse_pass(
+    split: str,
+    plan: EvaluationPass,
+    *,
+    model: torch.nn.Module,
+    task: Task,
+    metric: BaseMetric,
+    score: str,
+    context: RunContext,
+    blame: Blame,
+) -> None:
+    if context.stop.may_end_wait():
+        context.stop.raise_if_signalled()
+    blame.parts["metric"] = metric
+    batches = _batches(split, plan.loader, plan.seed, plan.max_batches, blame)
+    seed_all(plan.seed)
+    model.eval()
+    doing = f"in a rehearsal of {'validation' if split == 'val' else 'the test'}"
+    with torch.inference_mode():
+        metric.reset()
+        for batch in batches:
+            with blame.of("model", doing, batch):
+                outputs = task.predict(batch)
+            with blame.of("metric", doing, {**batch, "outputs": outputs}):
+                metric.expect(batch["meta_info"]["idx"])
+                task.score(metric, outputs, batch)
+            if plan.pictures and context.world.writes:
+                with blame.of("runner", f"{doing}, drawing a picture", {**batch, "outputs": outputs}):
+                    list(pictures_of(batch, outputs, 1))
+    with blame.of("metric", f"{doing}, summarising {len(batches)} batches", batches[0]):
+        if context.world.size > 1:
+            metric.merge([metric.part()])
+        summary, baselines = metric.summarize(), metric.baselines()
+        checked_scores(summary, baselines, score, type(metric).__name__)
+        json.dumps(recorded([summary, baselines]))
+
+
+def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> None:
+    loader, seed = training.loaders.train, training.context.seeds.train[training.progress.epoch]
+    batches = _batches("train", loader, seed, training.max_batches, blame)
+    seed_all(seed)
+    parts.model.train()
+    for number, batch in enumerate(batches):
+        doing, advice = "in a rehearsal of a training step", ""
+        if number:
+            count, size = len(loader.dataset), loader.batch_size or 1
+            doing += f" with the last batch of an epoch, which has {count % size} of {count} datapoints"
+            advice = "Give train_dataloader.args.drop_last=True or another batch_size."
+        # What a non-finite loss means is decided where it occurs.
+        with blame.of("model", doing, batch, advice), contextlib.suppress(NonFiniteError):
+            parts.stepper.step([batch], 1.0, lambda _: "", "the rehearsal")
+
+
+def _rehearse_schedule(training: Training, scheduler: Any, blame: Blame) -> None:  # noqa: ANN401 - own ones too
+    """Let the schedule take every step that the run will ask of it, or the first ones of very many."""
+    steps = {"epoch": training.epochs, "step": training.epochs * training.share.steps}
+    total = steps.get(training.scheduler_interval)
+    if scheduler is None or total is None:
+        return
+    advice = f"Let it last for {total} steps, or change epochs or runner.args.scheduler_interval."
+    with warnings.catch_warnings(action="ignore"):  # no optimizer takes a step here
+        for number in _tried_of(total, scheduler):
+            doing = f"at its step {number} of {total} ({training.epochs} epochs)"
+            with blame.of("scheduler", doing, advice=advice if number > 1 else ""):
+                if number > _TRIED_STEPS:
+                    scheduler.last_epoch = total - 1
+                scheduler.step()
+
+
+def _tried_of(total: int, scheduler: object) -> Sequence[int]:
+    """Which steps of a schedule are tried."""
+    tried = range(1, min(total, _TRIED_STEPS) + 1)
+    # torch's only schedule with an end follows from the number of the step alone.
+    ends = isinstance(scheduler, torch.optim.lr_scheduler.OneCycleLR)
+    return [*tried, total] if ends and total > _TRIED_STEPS else tried
