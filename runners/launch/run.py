@@ -35,6 +35,7 @@ from pylon.runners.launch.ending import state_noted
 from pylon.runners.launch.environment import describe, is_restart_of
 from pylon.runners.logs import logging_to, warnings_of_rank
 from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.run_directory.history import has_validated
 from pylon.runners.run_directory.weights import warn_of_other_checkpoint
 from pylon.runners.seeds import resolve_seeds
 from pylon.runners.signals import StopFlag
@@ -256,7 +257,7 @@ def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> Non
         logger.info("changed since a launch that finished no epoch: %s", paths)
         return
     if directory.read_state() != "finished":
-        validated = directory.history.exists()
+        validated = has_validated(directory)
         later = [row for row in changed if without_results(row[0], validated=validated)]
         changed = [row for row in changed if row not in later]
         if later and not changed:

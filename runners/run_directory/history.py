@@ -13,6 +13,7 @@ from typing import Any, Self
 from pylon.runners.outputs.curves import CurvePoints
 from pylon.runners.outputs.line_file import LineFile
 from pylon.runners.outputs.unfinished import drop_unfinished_epochs
+from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.reading import is_record
 from pylon.storage import atomic_path, write_text
 
@@ -98,6 +99,11 @@ def read_records(path: Path) -> Iterator[Record]:
                 continue
             if is_record(record) and type(record.get("epoch")) is int:
                 yield record
+
+
+def has_validated(directory: RunDirectory) -> bool:
+    """Whether an epoch of a run has been validated, in a launch of this or of an earlier version."""
+    return directory.history_list.exists() or any(True for _ in read_records(directory.history))
 
 
 def restore_records(path: Path, finished: int, former: Sequence[Record] | None) -> None:
