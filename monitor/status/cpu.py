@@ -30,6 +30,8 @@ class CgroupSample:
         memory_limit_used_bytes: what counts against that limit, other groups below it included;
             None without a reason: there is no limit.
         memory_peak_bytes: the most it has ever used.
+        memory_working_set_bytes: used less the page cache that the kernel frees first (inactive_file), as
+            kubelet counts it; groups below it included (slow).
         cpu_limit_cores: quota divided by period, tightest of all levels; None without a reason: no
             limit is set.
         cpuset_cores: how many cores it may run on.
@@ -56,6 +58,9 @@ class CgroupSample:
     )
     memory_peak_bytes: int | None = measured(
         _CGROUP, "memory.peak; v1 memory.max_usage_in_bytes", default=None
+    )
+    memory_working_set_bytes: int | None = measured(
+        _CGROUP, "memory.current, memory.stat; v1 memory.usage_in_bytes, memory.stat", default=None
     )
     cpu_limit_cores: float | None = measured(_CGROUP, "cpu.max; v1 cpu.cfs_quota_us", default=None)
     cpuset_cores: int | None = measured(

@@ -40,7 +40,10 @@ def _cpu_lines(status: CPUStatus) -> list[str]:
     ]
     if sample.cgroup is not None and sample.cgroup.memory_limit_bytes is not None:
         group = sample.cgroup
-        lines.append(f"cgroup  {gib(group.memory_used_bytes)} of {gib(group.memory_limit_bytes)} GiB")
+        lines.append(
+            f"cgroup  {gib(group.memory_used_bytes)} of {gib(group.memory_limit_bytes)} GiB, "
+            f"working set {gib(group.memory_working_set_bytes)} GiB"
+        )
     return lines
 
 

@@ -70,6 +70,7 @@ class CgroupFigures:
             memory_limit_bytes=None if limit is None or limit.value is None else int(limit.value),
             memory_limit_used_bytes=value_or_none(absent, limit_used, "memory_limit_used_bytes"),
             memory_peak_bytes=value_or_none(absent, rare.peak, "memory_peak_bytes"),
+            memory_working_set_bytes=value_or_none(absent, rare.working_set, "memory_working_set_bytes"),
             cpu_limit_cores=None if quota is None else quota.value,
             cpuset_cores=value_or_none(absent, rare.cpuset_cores, "cpuset_cores"),
             cpu_used_s=value_or_none(absent, cpu_used_s, "cpu_used_s"),

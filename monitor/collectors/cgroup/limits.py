@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pylon.monitor.collectors.cgroup.files import Group, GroupsOf, Read, integer, number
+from pylon.monitor.collectors.cgroup.files import Group, GroupsOf, Read, entry, integer, number, pairs
 from pylon.monitor.status.values import Absence
 
 # Version 1 writes "no limit" as the largest page-aligned number.
@@ -28,6 +28,7 @@ class SlowFigures:
         memory, quota: bytes, and cores.
         cpuset_cores: how many cores it may run on.
         peak: the most memory it has used, in bytes.
+        working_set: the memory that the kernel cannot free at once, in bytes.
         pressure: of cpu, memory and io, in percent of the last 10 s.
     """
 
@@ -35,6 +36,7 @@ class SlowFigures:
     quota: Limit | Absence = Absence.STARTING
     cpuset_cores: int | Absence = Absence.STARTING
     peak: int | Absence = Absence.STARTING
+    working_set: int | Absence = Absence.STARTING
     pressure: tuple[float | Absence, float | Absence, float | Absence] = (Absence.STARTING,) * 3
 
 
@@ -54,6 +56,7 @@ def slow_figures(groups: GroupsOf, read: Read) -> SlowFigures:
         quota=_tightest(groups.of("cpu"), read, _quota),
         cpuset_cores=_cpuset_cores(groups.of("cpuset"), read),
         peak=peak,
+        working_set=_working_set(memory, read),
         pressure=(
             _pressure(unified, read, "cpu"),
             _pressure(unified, read, "memory"),
@@ -104,6 +107,18 @@ def _quota(version: int, level: str, read: Read) -> Limit | Absence:
     if quota <= 0:
         return Limit()
     return Limit(quota / period, level) if period > 0 else Absence.UNREACHABLE
+
+
+def _working_set(group: Group | None, read: Read) -> int | Absence:
+    """Used less inactive page cache, both read now: figures of two moments could give any difference."""
+    if group is None:
+        return Absence.UNSUPPORTED
+    used = number(read(f"{group.own}/{group.named('memory.current', 'memory.usage_in_bytes')}"))
+    stat = pairs(read(f"{group.own}/memory.stat"))
+    inactive = entry(stat, group.named("inactive_file", "total_inactive_file"))
+    if isinstance(used, Absence) or isinstance(inactive, Absence):
+        return used if isinstance(used, Absence) else inactive
+    return max(0, used - inactive)
 
 
 def _cpuset_cores(group: Group | None, read: Read) -> int | Absence:

@@ -467,6 +467,13 @@ add_cgroup_file() {
     done < "$1"
 }
 
+# The same for the line of the file that begins with the word $2.
+add_cgroup_line() {
+    while read -r key value; do
+        case $key in "$2") add "${1##*/} $key $value" && break ;; esac
+    done < "$1"
+}
+
 fast_sections() {
     lines= count=0
     while IFS= read -r line; do
@@ -528,6 +535,7 @@ cgroup_section() {
         for name in $names; do
             add_cgroup_file "$root/$name"
         done
+        [ -z "$slow" ] || add_cgroup_line "$root/memory.stat" inactive_file
     elif [ -r "$root/memory/memory.limit_in_bytes" ]; then
         add 'version 1'
         for name in memory/memory.usage_in_bytes memory/memory.oom_control cpu/cpu.stat cpuacct/cpuacct.usage; do
@@ -537,6 +545,7 @@ cgroup_section() {
             for name in memory/memory.limit_in_bytes memory/memory.max_usage_in_bytes cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpuset/cpuset.effective_cpus; do
                 add_cgroup_file "$root/$name"
             done
+            add_cgroup_line "$root/memory/memory.stat" total_inactive_file
         fi
     fi
     section cgroup "$count" "$lines"

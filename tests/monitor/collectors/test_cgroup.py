@@ -61,6 +61,7 @@ def test_v2_group_tells_all(machine) -> None:
         memory__current="1073741824\n",
         memory__max="4294967296\n",
         memory__peak="2147483648\n",
+        memory__stat="anon 500\nfile 900\ninactive_anon 7\ninactive_file 805306368\nactive_file 1\n",
         memory__events="low 0\nhigh 0\nmax 7\noom 2\noom_kill 3\n",
         cpu__max="150000 100000\n",
         cpu__stat=cpu_stat(5_000_000, 100, 25, 2_500_000),
@@ -72,6 +73,7 @@ def test_v2_group_tells_all(machine) -> None:
     sample = machine.read()
     assert (sample.version, sample.memory_used_bytes, sample.memory_limit_bytes) == (2, GIB, 4 * GIB)
     assert (sample.memory_limit_used_bytes, sample.memory_peak_bytes, sample.oom_kills) == (GIB, 2 * GIB, 3)
+    assert sample.memory_working_set_bytes == GIB // 4, "used less inactive page cache"
     assert (sample.cpu_limit_cores, sample.cpuset_cores, sample.cpu_used_s) == (1.5, 7, 5.0)
     assert (sample.periods, sample.throttled_periods, sample.throttled_s) == (100, 25, 2.5)
     pressure = (sample.cpu_pressure_percent, sample.memory_pressure_percent, sample.io_pressure_percent)
@@ -150,6 +152,31 @@ def test_tightest_limit_of_all_levels_binds(machine) -> None:
     assert (sample.throttled_periods, sample.throttled_s) == (30, 2.0), "of the level whose quota runs out"
 
 
+@pytest.mark.parametrize(
+    ("used", "stat", "wanted"),
+    [
+        ("100", "inactive_file 120\n", 0),
+        ("100", "anon 5\n", Absence.UNSUPPORTED),
+        ("100", None, Absence.UNSUPPORTED),
+        ("x", "inactive_file 5\n", Absence.UNREACHABLE),
+    ],
+)
+def test_working_set_is_never_guessed(machine, used, stat, wanted) -> None:
+    machine.v2("/job")
+    machine.write("job", memory__current=used, **({} if stat is None else {"memory__stat": stat}))
+    sample = machine.read()
+    assert sample.absent.get("memory_working_set_bytes", sample.memory_working_set_bytes) == wanted
+
+
+def test_working_set_is_of_one_moment(machine) -> None:
+    machine.v2("/job")
+    machine.write("job", memory__current="100", memory__stat="inactive_file 60\n")
+    machine.read(0.0)
+    machine.write("job", memory__current="50")
+    assert machine.read(1.0, slow=False).memory_working_set_bytes == 40
+    assert machine.read(2.0).memory_working_set_bytes == 0
+
+
 def test_limits_change_at_the_slow_tier(machine) -> None:
     machine.v2("/job")
     machine.write("job", memory__current="5", memory__max="100")
@@ -168,6 +195,7 @@ def test_v1_group_tells_the_same(machine) -> None:
         memory__limit_in_bytes="300\n",
         memory__max_usage_in_bytes="200\n",
         memory__oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 4\n",
+        memory__stat="cache 40\ninactive_file 20\ntotal_cache 60\ntotal_inactive_file 30\n",
     )
     machine.write("memory", memory__limit_in_bytes=V1_UNLIMITED, memory__usage_in_bytes="900\n")
     machine.write(
@@ -181,6 +209,7 @@ def test_v1_group_tells_the_same(machine) -> None:
     sample = machine.read()
     assert (sample.version, sample.memory_used_bytes, sample.memory_limit_bytes) == (1, 100, 300)
     assert (sample.memory_peak_bytes, sample.oom_kills, sample.cpuset_cores) == (200, 4, 2)
+    assert sample.memory_working_set_bytes == 70, "used includes groups below it: so does what is taken off"
     assert (sample.cpu_limit_cores, sample.cpu_used_s, sample.throttled_s) == (2.5, 7.0, 1.5)
     assert sample.absent["cpu_pressure_percent"] is Absence.UNSUPPORTED
 

@@ -65,6 +65,34 @@ def test_a_fast_tick_starts_no_process(shell, tmp_path) -> None:
 
 
 @every_shell
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"memory.current": "1000", "memory.stat": "anon 5\ninactive_file 300\nslab 9"}, 700),
+        (
+            {
+                "memory/memory.limit_in_bytes": "4000",
+                "memory/memory.usage_in_bytes": "1000",
+                "memory/memory.stat": "cache 1\ninactive_file 2\ntotal_inactive_file 400\ntotal_rss 5",
+            },
+            600,
+        ),
+        ({"memory.current": "1000"}, Absence.UNSUPPORTED),
+    ],
+)
+def test_a_container_has_its_working_set(shell, files, wanted, tmp_path) -> None:
+    for name, text in files.items():
+        path = tmp_path / "fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    with FarShell(shell, script=script_with(SYS=tmp_path)) as far:
+        group = far.status(Tier.SLOW).cpu.sample.cgroup
+        again = far.status().cpu.sample.cgroup
+    for one in (group, again):
+        assert one.absent.get("memory_working_set_bytes", one.memory_working_set_bytes) == wanted
+
+
+@every_shell
 def test_the_busiest_processes_are_listed(shell) -> None:
     script = script_with(SLOW_S=1, TOP_SHARE=0)
     with (

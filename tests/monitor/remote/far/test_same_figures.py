@@ -19,6 +19,7 @@ V2 = {
     "memory.events": "low 0\nhigh 0\nmax 3\noom 2\noom_kill 1",
     "memory.max": "4000",
     "memory.peak": "2000",
+    "memory.stat": "inactive_file 300",
     "cpu.max": "150000 100000",
     "cpuset.cpus.effective": "0-3,8",
     "cpu.pressure": PRESSURE.format("1.50"),
@@ -31,6 +32,7 @@ V1 = {
     "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 4",
     "memory.limit_in_bytes": "4000",
     "memory.max_usage_in_bytes": "2000",
+    "memory.stat": "total_inactive_file 300",
     "cpu.cfs_quota_us": "50000",
     "cpu.cfs_period_us": "100000",
     "cpuset.effective_cpus": "0,2-3",
@@ -92,6 +94,7 @@ def test_control_group(tmp_path: Path, version: int) -> None:
         *(4000, 1000),
         2000,
     )
+    assert here.memory_working_set_bytes == 700
 
 
 FAULTS = [
@@ -106,6 +109,7 @@ FAULTS = [
         (2, "cpuset.cpus.effective", "0-65535,0"),
         (2, "io.pressure", "none"),
         (2, "memory.events", ""),
+        (2, "memory.stat", "inactive_file -"),
     ),
     *((1, "cpu.cfs_quota_us", "-2"), (1, "cpuacct.usage", "-1"), (1, "memory.limit_in_bytes", str(2**63))),
 ]
