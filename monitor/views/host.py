@@ -55,7 +55,8 @@ def gpu_lines(status: GPUStatus) -> list[str]:
         why = f": {printable(status.error)}" if status.error else ""
         return [f"GPU     none to show: {status.absence.value}{why}"]
     lines = [gpu_line(place, gpu, in_full=True) for place, gpu in enumerate(status.gpus)]
-    return lines or ["GPU     none visible"]
+    message = [f"GPU     {printable(status.error)}"] if status.error and lines else []
+    return lines + message or ["GPU     none visible"]
 
 
 def gpu_line(place: int, gpu: GPUSample, *, in_full: bool = False) -> str:

@@ -52,7 +52,8 @@ def trouble_lines(
     by_server = server_health(health)
     lines = []
     for server in servers:
-        state, note = _state(snapshot, server), _note(by_server.get(server))
+        state = _state(snapshot, server)
+        note = _note(by_server.get(server)) or _driver_message(snapshot, server)
         if state != "ok" or note:
             lines.append(f"{printable(server)}: {state}{': ' if note else ''}{note}")
     lines += [
@@ -145,6 +146,15 @@ def _gpu_absence(seen: Observation[GPUStatus] | None) -> Absence | None:
 
 def _note(health: ServerHealth | None) -> str:
     return "" if health is None or health.last_error is None else printable(str(health.last_error))
+
+
+def _driver_message(snapshot: SystemSnapshot, server: str) -> str:
+    """What the driver prints in place of figures, or among them: of a GPU that is dead, or a warning."""
+    seen = snapshot.gpu.get(server)
+    status = None if seen is None else seen.current
+    if status is None or status.error is None or (status.absence is not None and status.trouble is None):
+        return ""
+    return printable(status.error)
 
 
 def _gpus(snapshot: SystemSnapshot, server: str) -> list[str]:

@@ -21,6 +21,8 @@ class GPUSection:
         queried: its fields; sent when they have changed, and now and then.
         lines: the newest of each GPU, with its uptime.
         message_s, message: the newest of its output that is no such line.
+        left_out: what it printed in place of any figures, before it was asked for the other GPUs alone; None:
+            it is asked for all.
     """
 
     state: str
@@ -31,6 +33,7 @@ class GPUSection:
     lines: list[tuple[float | None, str]] = field(default_factory=list)
     message_s: float | None = None
     message: str | None = None
+    left_out: str | None = None
 
 
 def gpu_section(lines: Lines) -> GPUSection:
@@ -48,6 +51,8 @@ def gpu_section(lines: Lines) -> GPUSection:
             section.lines.append((clock(at), content))
         elif name == "words":
             section.message_s, section.message = clock(at), content or None
+        elif name == "left_out":
+            section.left_out = rest or None
     return section
 
 

@@ -106,7 +106,7 @@ class RemoteGPUs:
             users = gpu_users(self._apps, frame.uptime_s, self._commands_of)
             fresh = [(at, one) for at, one in read if frame.uptime_s - at <= patience_s]
             recent = section.message_s is not None and frame.uptime_s - section.message_s <= patience_s
-            error = (section.message if recent else None) or nonsense
+            error = (section.message if recent else None) or section.left_out or nonsense
             return None, error, self._samples(fresh, users, received_s)
         absence, error = _trouble(section, frame.uptime_s, age_s, nonsense)
         if absence is Absence.UNSUPPORTED and self._devices:

@@ -227,6 +227,48 @@ relay_gpus() {
     done
 }
 
+# out: the GPUs' figures, read once, and what else nvidia-smi prints; of those that $only names, if it does.
+# fields: those that this driver knows.
+read_figures() {
+    while :; do
+        out=$({
+            run_smi gp $only --query-gpu="$fields" --format=csv,noheader,nounits 2>&1 >&6 6>&- | {
+                # Printed after its end: within its output they would cut a line in two.
+                errors=$(first_lines 64)
+                [ -z "$errors" ] || printf '%s\n' "$errors" >&6
+            }
+        } 6>&1 | first_lines 200)
+        drop_field "$out" || return 0
+    done
+}
+
+# Whether $1 has a line of figures.
+has_figures() {
+    case $nl$1 in *"$nl"[0-9],* | *"$nl"[0-9][0-9],* | *"$nl"[0-9][0-9][0-9],*) ;; *) return 1 ;; esac
+}
+
+# The names of the GPUs in the list of all, a line each.
+listed_names() {
+    while IFS= read -r line; do
+        case $line in 'GPU '[0-9]*': '*'(UUID: '*')') ;; *) continue ;; esac
+        name=${line##*'(UUID: '}
+        name=${name%')'}
+        case $name in '' | -* | *[!0-9A-Za-z_.-]*) ;; *) printf '%s\n' "$name" ;; esac
+    done
+}
+
+# only: the option that names the GPUs whose figures can be read. Fails if there are none. $1: as for run_smi.
+find_others() {
+    names=$(run_smi "$1" -L | first_lines 128 | listed_names)
+    only=
+    # One by one: the list may name the dead one too.
+    for name in $names; do
+        out=$(run_smi "$1" -i "$name" --query-gpu=index,uuid --format=csv,noheader,nounits | first_lines 4)
+        has_figures "$out" && only=$only,$name
+    done
+    [ -n "$only" ] && only="-i ${only#,}"
+}
+
 gpu_half() {
     exec 5>&1
     apps=
@@ -243,31 +285,34 @@ gpu_half() {
         begun=${now%.*}
         fields=$gpu_fields
         # Once for what this driver knows, which gives the first figures too.
-        while :; do
-            out=$({
-                run_smi gp --query-gpu="$fields" --format=csv,noheader,nounits 2>&1 >&6 6>&- | {
-                    # Printed after its end: within its output they would cut a line in two.
-                    errors=$(first_lines 64)
-                    [ -z "$errors" ] || printf '%s\n' "$errors" >&6
-                }
-            } 6>&1 | first_lines 200)
-            drop_field "$out" || break
-        done
+        only=
+        left_out=
+        read_figures
+        if ! has_figures "$out"; then
+            # Some drivers print nothing but what is wrong with one GPU that is dead.
+            words=$out
+            if find_others gp; then
+                clean "${words%%"$nl"*}" 200
+                left_out=$text
+                read_figures
+            else
+                out=$words
+            fi
+        fi
         printf 'gf %s\n' "$fields"
         [ -z "$out" ] || printf '%s\n' "$out" | relay_gpus
-        case $nl$out in
-        *"$nl"[0-9],* | *"$nl"[0-9][0-9],* | *"$nl"[0-9][0-9][0-9],*)
+        if has_figures "$out"; then
+            [ -z "$left_out" ] || printf 'gw %s\n' "$left_out"
             if [ -z "$apps" ]; then
                 apps=1
                 divided=
                 case $out$nl in *", Enabled$nl"*) divided=1 ;; esac
-                kept_up apps_half "$divided" &
+                kept_up apps_half "$divided" "$only" &
             fi
             {
-                run_smi gp --query-gpu="$fields" --format=csv,noheader,nounits --loop-ms="$1" 2>&1 >&6 6>&- | relay_errors >&5 6>&-
+                run_smi gp $only --query-gpu="$fields" --format=csv,noheader,nounits --loop-ms="$1" 2>&1 >&6 6>&- | relay_errors >&5 6>&-
             } 6>&1 | relay_gpus
-            ;;
-        esac
+        fi
         printf 'gs ended\n'
         # Starting it again and again upsets drivers; what ran for long may be tried soon.
         look_at_clock
@@ -281,15 +326,19 @@ gpu_half() {
 # The processes that compute on GPUs: 'al uid user name line' each, 'as' with the exit status of nvidia-smi, then
 # 'ae time', with which the list can be read.
 # If a GPU is divided ($1), 'al mig line' too for each line that lists its parts.
+# $2: the option that names the GPUs that can be read, or '' for all.
 apps_half() {
+    only=$2
+    searched=
     # In a container the driver may report the host's pids: then no process here is taken for that one.
     pids_are_ours=
     case $(readlink "$PROC/self/ns/pid") in 'pid:[4026531836]') pids_are_ours=1 ;; esac
     while :; do
-        {
-            (run_smi ap --query-compute-apps=gpu_uuid,pid,used_memory,process_name --format=csv,noheader,nounits)
+        rows=$({
+            (run_smi ap $only --query-compute-apps=gpu_uuid,pid,used_memory,process_name --format=csv,noheader,nounits)
             printf '#%s\n' "$?"
-        } | {
+        } | first_lines 257)
+        printf '%s\n' "$rows" | {
             count=0
             status=-
             while [ "$count" -lt 256 ] && IFS= read -r line; do
@@ -326,6 +375,18 @@ apps_half() {
         }
         look_at_clock
         printf 'ae %s\n' "$now"
+        # A GPU that has died since may cost the list of all: once, those that can be read are looked for again.
+        case $nl$rows in
+        *"$nl#0" | *"$nl#14") searched= ;;
+        *)
+            if [ -n "$only" ]; then
+                only=
+            elif [ -z "$searched" ]; then
+                searched=1
+                find_others ai
+            fi
+            ;;
+        esac
         sleep "$SLOW_S" || return
     done
 }
@@ -610,6 +671,7 @@ gpu_section() {
         add "gpu $line"
     done
     [ -z "$gpu_words" ] || add "words $gpu_words"
+    [ -z "$gpu_left_out" ] || add "left_out $gpu_left_out"
     section gpu "$count" "$lines"
     [ -z "$apps_at" ] || [ -z "$slow$apps_new" ] || section apps "$((apps_count + 1))" "at $apps_at$nl$apps_lines"
     [ -z "$top_at" ] || [ -z "$slow$top_new" ] || section top "$((top_count + 1))" "at $top_at$nl$top_lines"
@@ -653,7 +715,7 @@ answer() {
 
 frames() {
     trap '' PIPE
-    gpu_state=off gpu_since=- gpu_period=0 gpu_fields_known= gpus= gpu_count=0 gpu_words= gpu_pid= gpu_heard=- gpu_run=- fields_new=
+    gpu_state=off gpu_since=- gpu_period=0 gpu_fields_known= gpus= gpu_count=0 gpu_words= gpu_left_out= gpu_pid= gpu_heard=- gpu_run=- fields_new=
     apps_at= apps_lines= apps_count=0 apps_new= next_apps= next_apps_count=0 next_apps_status=- app_pid= app_began=-
     top_at= top_lines= top_count=0 top_new= next_top= next_top_count=0
     disks= cards= kernel= own_uid= wall=- wall_at=-
@@ -678,11 +740,12 @@ frames() {
             gpu_state=running
             ;;
         'ge '*) gpu_heard=${rest%% *} gpu_words=$rest ;;
+        'gw '*) gpu_left_out=$rest ;;
         'gs '*)
             look_at_clock
             gpu_state=$rest gpu_since=$now gpu_heard=$now gpu_pid=
             # The next one may know other fields: lines of before are none of its own.
-            case $rest in started) gpu_run=$now gpus= gpu_count=0 gpu_fields_known= ;; esac
+            case $rest in started) gpu_run=$now gpus= gpu_count=0 gpu_fields_known= gpu_left_out= ;; esac
             ;;
         'gf '*) gpu_fields_known=$rest fields_new=1 ;;
         'gm '*) gpu_period=$rest ;;

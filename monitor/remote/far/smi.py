@@ -150,7 +150,7 @@ def gpu_figures(queried: tuple[str, ...], line: str) -> GPUFigures:
         # A GPU that is part of a processor (Jetson) may have no name of its own.
         uuid = f"index:{whole(index)}"
     elif _UUID.fullmatch(uuid) is None:
-        raise MalformedError("no identity")
+        raise MalformedError(f"GPU {whole(index)} without identity: {_text(uuid)!r}")
     version = answers.get("driver_version", "")
     known_version = version if re.fullmatch(r"[0-9.]{1,20}", version) else None
     figures = GPUFigures(uuid=uuid, index=whole(index), driver_version=known_version)

@@ -75,6 +75,20 @@ def test_state_of_a_server_counts_its_gpus(
     assert trouble_lines(shown, health(), ["one"]) == ([] if state == "ok" else [f"one: {state}"])
 
 
+@pytest.mark.parametrize("absence", [None, Absence.UNREACHABLE])
+def test_what_the_driver_prints_of_a_gpu_that_it_does_not_show_is_shown(absence) -> None:
+    dead = "Unable to determine the device handle for GPU0000:18:00.0: Unknown Error\x1b[2J"
+    shown = snapshot(one=gpus(gpu(), absence=absence, error=dead))
+    assert [line for line in trouble_lines(shown, health(), ["one"]) if "GPU0000:18:00.0" in line]
+    assert [line for line in host_lines(shown, "one") if "GPU0000:18:00.0" in line]
+    assert all(line.isprintable() for line in trouble_lines(shown, health(), ["one"]))
+
+
+def test_a_machine_without_a_driver_is_no_trouble() -> None:
+    shown = snapshot(one=gpus(absence=Absence.UNSUPPORTED, error="nvidia-smi: not found"))
+    assert trouble_lines(shown, health(), ["one"]) == []
+
+
 def test_what_is_old_is_not_shown_as_current() -> None:
     shown = dataclasses.replace(snapshot(), cpu={"one": seen(cpu(percent=77.0), age_s=30.0)})
     line = table_lines(shown, health(), ["one"])[1]

@@ -97,6 +97,34 @@ def test_messages_among_figures_do_not_end_them(shell, stream, monkeypatch) -> N
     assert "Unknown Error" in status.gpu.error
 
 
+@every_shell
+def test_a_dead_gpu_that_costs_the_figures_of_all_is_left_out(shell, monkeypatch) -> None:
+    monkeypatch.setattr(gpus, "_SHORTEST_STALL_S", 0.5)
+    with far_shell("one_dead", shell) as far:
+        far.status_when(lambda status: status.gpu.gpus and status.gpu.gpus[0].processes)
+        # Its message was printed once; it stays known, also when that is long ago.
+        time.sleep(1.0)
+        status = far_status(far)
+    assert [one.index for one in status.gpu.gpus] == [0, 1]
+    assert [one.utilization_percent for one in status.gpu.gpus] == [37.0, 37.0]
+    assert status.gpu.gpus[1].processes == ()
+    assert status.gpu.error == DEAD
+
+
+def test_a_gpu_that_dies_later_costs_no_list_of_processes(tmp_path) -> None:
+    wrapper = tmp_path / "nvidia-smi"
+    mode = tmp_path / "mode"
+    mode.write_text("well")
+    wrapper.write_text(f'#!/bin/sh\nexport FAKE_SMI=$(cat {mode})\nexec {HERE}/nvidia-smi "$@"\n')
+    wrapper.chmod(0o755)
+    with FarShell(script=script_with(SLOW_S=1), path=tmp_path) as far:
+        far.status_when(lambda status: status.gpu.gpus and status.gpu.gpus[0].processes)
+        mode.write_text("one_dead")
+        far.status_when(lambda status: status.gpu.gpus[1].absent.get("processes") is Absence.UNREACHABLE)
+        status = far.status_when(lambda status: status.gpu.gpus[1].processes == ())
+    assert status.gpu.gpus[0].processes
+
+
 def test_messages_on_standard_error_are_the_reason_for_no_figures() -> None:
     with far_shell("no_library") as far:
         status = far.status_when(lambda status: "libnvidia-ml.so" in (status.gpu.error or ""))
