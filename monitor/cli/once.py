@@ -71,4 +71,5 @@ def _as_text(snapshot: SystemSnapshot, health: dict[str, MonitorHealth], chosen:
             host_lines(snapshot, LOCALHOST)
             + [f"{name}: {one.state.value}: {one.last_error}" for name, one in troubled.items()]
         )
-    return "\n".join([*table_lines(snapshot, health, servers), *trouble_lines(snapshot, health, servers)])
+    table = table_lines(snapshot, health, servers, notes=False)
+    return "\n".join([*table, *trouble_lines(snapshot, health, servers)])

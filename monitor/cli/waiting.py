@@ -25,8 +25,8 @@ def wait_for_all(
         snapshot = monitor.latest()
         left = [server for server in left if not answered(snapshot, server)]
         health = server_health(monitor.health()) if left else {}
-        refused = {server for server, one in health.items() if _is_permanent(one.last_error)}
-        if not set(left) - refused or time.monotonic() > until_s:
+        hopeless = {server for server, one in health.items() if _will_stay(one.last_error)}
+        if not set(left) - hopeless or time.monotonic() > until_s:
             break
         time.sleep(_LOOK_EVERY_S)
     return left
@@ -59,11 +59,10 @@ def two_readings(first_s: Mapping[str, float]) -> Answered:
     return answered
 
 
-def _is_permanent(failure: Failure | None) -> bool:
-    """Whether a server has refused us in a way that waiting does not fix."""
+def _will_stay(failure: Failure | None) -> bool:
+    """Whether a server has failed in a way that waiting does not fix."""
     from pylon.monitor import ssh  # noqa: PLC0415 - a look at this machine alone needs none of it
 
     found = None if failure is None else getattr(ssh, failure.kind, None)
-    return bool(getattr(found, "permanent", False)) or (
-        failure is not None and failure.kind == "MonitorSettingError"
-    )
+    stays = found is not None and (found.permanent or found.lasting)
+    return stays or (failure is not None and failure.kind == "MonitorSettingError")

@@ -6,7 +6,10 @@ import threading
 from typing import Any
 
 from pylon.monitor.ssh.deadline import Deadline
-from pylon.monitor.ssh.errors import DeadlineError, UnreachableError
+from pylon.monitor.ssh.errors import DeadlineError, NoAddressError, UnreachableError
+
+# Answers; others, as EAI_AGAIN, mean that there is none now.
+_NO_ADDRESS = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 _Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
@@ -32,7 +35,8 @@ def connect(
         bind_address: address of this machine to connect from; None: any.
 
     Raises:
-        UnreachableError: there is no address, or none answers.
+        NoAddressError: the name has none.
+        UnreachableError: none answers, or the name cannot be looked up now.
         DeadlineError: the time is over.
     """
     addresses = [
@@ -104,9 +108,8 @@ def _addresses(server: str, host: str, port: int, deadline: Deadline) -> list[_A
     if not lookup.done.wait(deadline.left_s):
         raise DeadlineError(f"{server}: the name {host!r} was not resolved within {deadline.seconds:g} s.")
     if lookup.error is not None:
-        raise UnreachableError(
-            f"{server}: the name {host!r} has no address: {lookup.error.strerror or lookup.error}."
-        )
+        kind = NoAddressError if lookup.error.errno in _NO_ADDRESS else UnreachableError
+        raise kind(f"{server}: the name {host!r} has no address: {lookup.error.strerror or lookup.error}.")
     return lookup.answer
 
 

@@ -1,7 +1,8 @@
 """What can go wrong on the way to a server, as a tree.
 
 SSHError
-├── UnreachableError        no address, no answer there, no way to it
+├── UnreachableError        no answer there, no way to it
+│   └── NoAddressError    + the name has no address
 ├── DeadlineError           it took longer than it may
 ├── HostKeyUnknownError   * the server's key is not among the known ones
 ├── HostKeyChangedError   * the server shows another key than the known one, or a revoked one
@@ -9,9 +10,11 @@ SSHError
 ├── ChannelRefusedError     logged in, but the server does not run our command or let us through
 ├── ConnectionClosedError   the other side, or we, ended the connection
 ├── ProtocolError           what is there does not speak SSH as we do, or floods us
+│   └── NoAlgorithmError  + it has no algorithm in common with us
 └── ProxyError              the ProxyCommand could not be run or failed
 
-Those with * are permanent: trying again changes nothing, and can lock the user out.
+Those with * are permanent: trying again changes nothing, and can lock the user out. Those with + are tried
+again, but not waited for by a command that shows servers once.
 """
 
 from typing import ClassVar
@@ -24,13 +27,21 @@ class SSHError(MonitorError):
 
     Attributes:
         permanent: it stays so until the user acts; not to be tried again before.
+        lasting: it stays so for longer than a person waits at a command line.
     """
 
     permanent: ClassVar[bool] = False
+    lasting: ClassVar[bool] = False
 
 
 class UnreachableError(SSHError):
-    """There is no address for the name, no answer at it, or no route to it."""
+    """There is no answer at the address, or no route to it."""
+
+
+class NoAddressError(UnreachableError):
+    """The name has no address, as those answer who must know it."""
+
+    lasting = True
 
 
 class DeadlineError(SSHError):
@@ -64,7 +75,13 @@ class ConnectionClosedError(SSHError):
 
 
 class ProtocolError(SSHError):
-    """What answers there does not speak SSH, has no algorithm in common with us, or floods us."""
+    """What answers there does not speak SSH, or floods us."""
+
+
+class NoAlgorithmError(ProtocolError):
+    """What answers there has no algorithm in common with us; the text has both sides' lists."""
+
+    lasting = True
 
 
 class ProxyError(SSHError):

@@ -16,6 +16,7 @@ from pylon.monitor.ssh.errors import (
     ConnectionClosedError,
     DeadlineError,
     LoginRefusedError,
+    NoAlgorithmError,
     ProtocolError,
     SSHError,
     UnreachableError,
@@ -266,7 +267,7 @@ class Session:
             return ConnectionClosedError(f"{name}: the server hung up at {doing}{self._in_its_words()}.")
         missing = self._agreement.missing(self._transport.packetizer.offered) if self._agreement else ""
         if missing and isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
-            return ProtocolError(f"{name}: {doing}: {missing}.")
+            return NoAlgorithmError(f"{name}: {doing}: {missing}.")
         return ProtocolError(f"{name}: {doing}: {printable(str(error))}.")
 
     def _in_its_words(self) -> str:

@@ -18,6 +18,8 @@ def table_lines(
     health: Mapping[str, MonitorHealth],
     servers: Sequence[str],
     size: tuple[int, int] | None = None,
+    *,
+    notes: bool = True,
 ) -> list[str]:
     """The table.
 
@@ -26,8 +28,9 @@ def table_lines(
         health: of SystemMonitor.
         servers: what to show, in this order.
         size: columns and lines of the terminal; None: no bound. Servers in trouble are kept in view.
+        notes: add the newest error of each server; without it they are for `trouble_lines` to show.
     """
-    by_server = server_health(health)
+    by_server = server_health(health) if notes else {}
     rows = [_row(snapshot, by_server, server) for server in servers]
     widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
     lines = [_line(_HEADS, widths)]

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,26 @@ def test_fleet_file_whose_ssh_config_is_in_the_home_of_no_user(tmp_path: Path) -
     assert done.returncode == 2
     assert "ssh_config is '~no-such-user/cfg': expected the path of a file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_server_that_waiting_does_not_help_is_not_waited_for_and_its_error_is_shown_once(
+    tmp_path: Path,
+) -> None:
+    try:
+        socket.getaddrinfo("nowhere.invalid", 22)
+    except socket.gaierror as error:
+        if error.errno != socket.EAI_NONAME:
+            pytest.skip(f"needs a resolver that answers: {error}")
+    with Sshd(tmp_path / "sshd", options={"Ciphers": "chacha20-poly1305@openssh.com"}) as sshd:
+        config = sshd.client_config(
+            hosts={"other": "127.0.0.1"}, extra="Host gone\n  HostName nowhere.invalid\n"
+        )
+        began = time.monotonic()
+        done = once("--ssh-config", config, "--server", "gone", "--server", "other")
+    assert time.monotonic() - began < 20, "the time limit is 30 s"
+    assert done.returncode == 1
+    assert done.stdout.count("'nowhere.invalid' has no address") == 1, done.stdout
+    assert done.stdout.count("chacha20-poly1305") == 1, done.stdout
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a namespace of another user cannot read the test's files")

@@ -14,7 +14,7 @@ from pylon.monitor.ssh import (
     HostKeyPolicy,
     HostKeyUnknownError,
     LoginRefusedError,
-    ProtocolError,
+    NoAlgorithmError,
     SSHError,
     UnreachableError,
     open_channel,
@@ -257,7 +257,7 @@ def test_certificate_that_the_server_does_not_take_leaves_the_key_itself(tmp_pat
 )
 def test_algorithms_that_are_missing_here_are_named_for_both_sides(options, what, tmp_path) -> None:
     with Sshd(tmp_path / "d", options=options) as sshd:
-        error = failure(settings_for(sshd.client_config()), ProtocolError)
+        error = failure(settings_for(sshd.client_config()), NoAlgorithmError)
     assert what in str(error)
 
 
@@ -265,7 +265,7 @@ def test_server_with_sha1_only_is_named(tmp_path) -> None:
     options = {"HostKeyAlgorithms": "ssh-rsa"}
     with Sshd(tmp_path / "d", host_key_kinds=("rsa",), options=options) as sshd:
         config = sshd.client_config(extra="HostKeyAlgorithms +ssh-rsa\n")
-        error = failure(settings_for(config), ProtocolError)
+        error = failure(settings_for(config), NoAlgorithmError)
     assert "no host key algorithms in common: the server has ssh-rsa; here are " in str(error)
 
 

@@ -12,6 +12,7 @@ from pylon.monitor.ssh import (
     DeadlineError,
     HostKeyPolicy,
     LoginRefusedError,
+    NoAddressError,
     ProtocolError,
     UnreachableError,
     open_channel,
@@ -164,15 +165,27 @@ def test_connect_timeout_ends_before_the_deadline(client_key, tmp_path) -> None:
         failure(settings, UnreachableError, deadline_s=10, within_s=0.5)
 
 
-def test_unknown_name(client_key, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (socket.EAI_NONAME, NoAddressError),
+        (socket.EAI_NODATA, NoAddressError),
+        (socket.EAI_AGAIN, UnreachableError),
+        (socket.EAI_FAIL, UnreachableError),
+    ],
+)
+def test_unknown_name(client_key, tmp_path, monkeypatch, number, kind) -> None:
+    def refusing(*_, **__):
+        raise socket.gaierror(number, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refusing)
     settings = plain_settings(22, client_key, tmp_path / "known", host="no-such-host.invalid")
-    failure(settings, UnreachableError, deadline_s=10)
+    assert "'no-such-host.invalid' has no address: no such name" in str(failure(settings, kind))
 
 
 def test_resolver_that_hangs_takes_one_thread_however_often_it_is_asked(
     client_key, tmp_path, monkeypatch
 ) -> None:
-    import socket
     import threading
 
     release = threading.Event()

@@ -120,6 +120,13 @@ def test_what_is_not_known_of_a_gpu_is_not_counted_as_nothing(samples, busy, mem
     assert row.rstrip().endswith(f"  {memory}")
 
 
+def test_an_error_is_shown_once_by_table_and_troubles() -> None:
+    shown = snapshot(one=gpus())
+    table = table_lines(shown, health(one="refused"), ["one"], notes=False)
+    assert [line.count("refused") for line in table] == [0, 0]
+    assert "".join(trouble_lines(shown, health(one="refused"), ["one"])).count("refused") == 1
+
+
 def test_troubles_name_server_state_and_reason_and_servers_under_two_names() -> None:
     shown = dataclasses.replace(snapshot(one=gpus(), two=gpus()), same_machine={"two": "one"})
     lines = trouble_lines(shown, health(one="refused"), ["one", "two", "gone"])
