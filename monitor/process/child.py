@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.context import ForkContext
-from typing import Any
 
 from pylon.monitor.limits import ResourceLimits
 from pylon.monitor.process.backoff import Backoff
 from pylon.monitor.process.heartbeat import Heartbeat
 from pylon.monitor.process.resources import LimitWatch
+from pylon.monitor.process.stop_event import StopEvent, stop_event
 from pylon.monitor.status.failure import Failure, ProcessFailure
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.states import MonitorState, moved
@@ -21,7 +21,7 @@ from pylon.monitor.status.states import MonitorState, moved
 # Time between asking, SIGTERM, SIGKILL and giving up on a process that does not end.
 _STEP_S = 0.5
 
-Start = Callable[[Any, Heartbeat], None]
+Start = Callable[[StopEvent, Heartbeat], None]
 
 
 class Ending(enum.IntEnum):
@@ -55,7 +55,7 @@ class Child:
         self._context = context
         self._start = start
         self._process: multiprocessing.process.BaseProcess | None = None
-        self._event: Any = None
+        self._event: StopEvent | None = None
         self._backoff = Backoff()
         self._due_s = 0.0
         self._started_s = 0.0
@@ -135,7 +135,7 @@ class Child:
         `Event.set` blocks without a limit if a process died while waiting on it: so it runs in a thread
         that may be left alone. The flag in the heartbeat has no lock and means the same.
         """
-        if self._process is None:
+        if self._process is None or self._event is None:
             return None
         self.heartbeat.asked_to_end = 1.0
         setter = threading.Thread(target=self._event.set, daemon=True)
@@ -155,13 +155,13 @@ class Child:
         self._started_s = now
         self._limit_watch = LimitWatch(self._limits, now)
         try:
-            self._event = self._context.Event()
+            self._event = stop_event(self._context)
             process = self._context.Process(
                 target=self._start, args=(self._event, self.heartbeat), name=self.name, daemon=True
             )
             process.start()
         except OSError as error:
-            # No process or semaphore to be had now; there may be one after the pause.
+            # No process or descriptor to be had now; there may be one after the pause.
             self._pause(now, Failure.of_process(ProcessFailure.NOT_STARTED, str(error)))
             return
         self._process = process

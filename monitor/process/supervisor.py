@@ -12,7 +12,6 @@ import time
 import traceback
 from functools import partial
 from multiprocessing import connection, get_context
-from typing import Any
 
 from pylon.monitor.process.child import Child, stop_all
 from pylon.monitor.process.diagnosis import Verdict, blame, trouble
@@ -35,6 +34,7 @@ from pylon.monitor.process.messages import (
 from pylon.monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
 from pylon.monitor.process.relay import relay
 from pylon.monitor.process.resources import cap_memory
+from pylon.monitor.process.stop_event import StopEvent
 from pylon.monitor.process.worker import WorkerContext, prepare_child, work
 from pylon.monitor.status.failure import ProcessFailure
 from pylon.monitor.status.states import MonitorState
@@ -192,22 +192,22 @@ class Supervisor:
     def _everybody(self) -> list[Child]:
         return [self._manager, *self._clients()]
 
-    def _worker_context(self, event: Any, heartbeat: Heartbeat) -> WorkerContext:  # noqa: ANN401 - an Event
+    def _worker_context(self, event: StopEvent, heartbeat: Heartbeat) -> WorkerContext:
         """What a forked child gets; closes in it what only the supervisor uses."""
         os.close(self._health_descriptor)
         return WorkerContext(self._pid, self._run_watch, event, self._address, heartbeat)
 
-    def _start_manager(self, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401 - an Event
+    def _start_manager(self, event: StopEvent, heartbeat: Heartbeat) -> None:
         prepare_child("pylon-manager", self._worker_context(event, heartbeat), signal.SIGKILL)
         os.close(self._data_descriptor)
         serve_reports(self._address)
 
-    def _start_relay(self, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401 - an Event
+    def _start_relay(self, event: StopEvent, heartbeat: Heartbeat) -> None:
         context = self._worker_context(event, heartbeat)
         prepare_child("pylon-relay", context, signal.SIGKILL)
         relay(FrameWriter(self._data_descriptor), self._spec.settings.interval_s, self._notices, context)
 
-    def _start_worker(self, spec: MonitorSpec, event: Any, heartbeat: Heartbeat) -> None:  # noqa: ANN401
+    def _start_worker(self, spec: MonitorSpec, event: StopEvent, heartbeat: Heartbeat) -> None:
         os.close(self._data_descriptor)
         work(spec, self._notices, self._worker_context(event, heartbeat))
 

@@ -16,6 +16,7 @@ from pylon.monitor.process.heartbeat import Heartbeat, Notices
 from pylon.monitor.process.manager import ManagerAddress, ManagerReports
 from pylon.monitor.process.messages import MonitorSpec
 from pylon.monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
+from pylon.monitor.process.stop_event import StopEvent
 from pylon.monitor.status.failure import Failure
 from pylon.monitor.status.health import ServerReport
 
@@ -33,16 +34,6 @@ _LOOK_EVERY_S = 0.01
 _EAGER_STEP_S = 0.02
 _EAGER_FOR_S = 1.0
 _MAXIMUM_STATUS_BYTES = 2**18
-
-
-class StopEvent(Protocol):
-    """The part of multiprocessing.Event that a worker uses."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Whether it was set, waiting up to `timeout` seconds."""
-
-    def is_set(self) -> bool:
-        """Whether it was set."""
 
 
 class Reads(Protocol):

@@ -1,0 +1,61 @@
+"""What wakes a process that waits for its next reading: it shall end."""
+
+import contextlib
+import os
+import select
+from multiprocessing.context import ForkContext
+from typing import Protocol
+
+
+class StopEvent(Protocol):
+    """The part of multiprocessing.Event that is used here."""
+
+    def set(self) -> None:
+        """Wake all who wait, now and from now on."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it was set, waiting up to `timeout` seconds."""
+
+    def is_set(self) -> bool:
+        """Whether it was set."""
+
+
+def stop_event(context: ForkContext) -> StopEvent:
+    """An Event for processes that `context` starts.
+
+    A machine without a writable /dev/shm has no semaphores, of which multiprocessing makes its Event.
+
+    Raises:
+        OSError: there is no descriptor to be had either.
+    """
+    try:
+        return context.Event()
+    except (OSError, ImportError):
+        return EventFdEvent()
+
+
+class EventFdEvent:
+    """An Event that processes share by inheriting a descriptor; for one start of a process."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def set(self) -> None:
+        """See StopEvent. Never waits."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(self._descriptor, 1)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """See StopEvent."""
+        waiting = select.poll()
+        waiting.register(self._descriptor, select.POLLIN)
+        return bool(waiting.poll(None if timeout is None else max(0.0, 1000 * timeout)))
+
+    def is_set(self) -> bool:
+        """See StopEvent."""
+        return self.wait(0.0)
+
+    def __del__(self) -> None:
+        """Close the descriptor with the last reference: each start of a process has an Event of its own."""
+        with contextlib.suppress(AttributeError, OSError):
+            os.close(self._descriptor)
