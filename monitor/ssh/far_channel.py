@@ -11,6 +11,8 @@ from pylon.monitor.ssh.wire import Wire
 _CHUNK_BYTES = 65536
 _KEPT_BYTES = 4096
 _STATUS_WITHIN_S = 0.5
+# A command that ends after so little output is not the one that was asked for: what it printed is the reason.
+_MOST_WORDS_BYTES = 400
 
 
 class Connection(Protocol):
@@ -54,6 +56,7 @@ class FarChannel:
         self._channel = channel
         self._connection = connection
         self._errors = b""
+        self._printed = b""
         self._closing = threading.Lock()
         self._closed = False
 
@@ -130,6 +133,7 @@ class FarChannel:
                 self._drain()
                 raise self._ended()
         self._drain()
+        self._note_output(data)
         self._connection.wire.relax()
         return data
 
@@ -146,6 +150,10 @@ class FarChannel:
         while self._channel.recv_stderr_ready():
             self._errors = (self._errors + self._channel.recv_stderr(_CHUNK_BYTES))[-_KEPT_BYTES:]
 
+    def _note_output(self, data: bytes) -> None:
+        if len(self._printed) <= _MOST_WORDS_BYTES:
+            self._printed += data[: _MOST_WORDS_BYTES + 1]
+
     def _ended(self) -> SSHError:
         """Why nothing comes any more; closes the rest."""
         by_us = self._closed
@@ -153,6 +161,9 @@ class FarChannel:
             # A server sends the status after the end of the output. A lost connection sets the event, too.
             self._channel.status_event.wait(_STATUS_WITHIN_S)
             self._drain()
+            if self._channel.recv_ready():
+                # It ended before anything was read, when it was written to.
+                self._note_output(self._channel.recv(_CHUNK_BYTES))
         self.close()
         fault = self._connection.fault
         if fault is not None:
@@ -162,5 +173,6 @@ class FarChannel:
         parts = ["the command or the connection ended"]
         if self._channel.exit_status_ready() and self._channel.exit_status >= 0:
             parts = [f"the command ended with status {self._channel.exit_status}"]
-        parts += [words for words in (self._connection.farewell, self.last_words) if words]
-        return ConnectionClosedError(f"{self.server}: {': '.join(parts)}.")
+        printed = printable(self._printed) if len(self._printed) <= _MOST_WORDS_BYTES else ""
+        parts += [words for words in (self._connection.farewell, self.last_words, printed) if words]
+        return ConnectionClosedError(f"{self.server}: {': '.join(parts).rstrip('.')}.")

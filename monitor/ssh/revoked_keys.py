@@ -5,7 +5,6 @@ import binascii
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from pylon.monitor.ssh.errors import HostKeyChangedError, HostKeyUnknownError
@@ -15,6 +14,8 @@ from pylon.monitor.ssh.texts import printable
 _KRL = b"SSHKRL\n\0"
 _LARGEST_FILE_BYTES = 64 * 2**20
 _TIMEOUT_S = 10.0
+# ssh-keygen wants the name of a file; a temporary one takes a folder that can be written.
+_STANDARD_INPUT = "/proc/self/fd/0"
 
 
 def refuse_revoked(path: Path, key: HostKey, server: str) -> None:
@@ -55,25 +56,22 @@ def _ask_ssh_keygen(path: Path, key: HostKey, server: str) -> None:
             f"{server}: RevokedHostKeys: {str(path)!r} is a key revocation list, which takes the ssh-keygen"
             " program to read. Install OpenSSH's client."
         )
-    with tempfile.NamedTemporaryFile("w", suffix=".pub") as public:
-        public.write(f"{key.kind} {base64.b64encode(key.blob).decode()}\n")
-        public.flush()
-        try:
-            done = subprocess.run(
-                [program, "-Q", "-f", str(path), public.name],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_TIMEOUT_S,
-                env={**os.environ, "LC_ALL": "C"},
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise HostKeyUnknownError(
-                f"{server}: RevokedHostKeys: ssh-keygen cannot read {str(path)!r} ({error})."
-            ) from error
+    try:
+        done = subprocess.run(
+            [program, "-Q", "-f", str(path), _STANDARD_INPUT],
+            input=f"{key.kind} {base64.b64encode(key.blob).decode()}\n".encode(),
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostKeyUnknownError(
+            f"{server}: RevokedHostKeys: ssh-keygen cannot read {str(path)!r} ({error})."
+        ) from error
     if done.returncode == 0:
         return
-    words = printable(done.stdout + done.stderr).removeprefix(public.name).lstrip(": ")
+    words = printable(done.stdout + done.stderr).removeprefix(_STANDARD_INPUT).lstrip(": ")
     if b"REVOKED" in done.stdout:
         raise HostKeyChangedError(f"{server}: its host key {key} is revoked: {path}.")
     raise HostKeyUnknownError(f"{server}: RevokedHostKeys: {str(path)!r} cannot be checked: {words}.")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,18 @@ def test_revoked_host_key(krl, shared_sshd, tmp_path) -> None:
     assert not ssh_logs_in(config)
     assert "is revoked" in str(failure(settings_for(config), HostKeyChangedError))
     failure(settings_for(config), HostKeyChangedError, policy=HostKeyPolicy.ACCEPT_NEW)
+
+
+def test_key_revocation_list_is_read_without_a_folder_for_temporary_files(
+    shared_sshd, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    with pytest.raises(OSError, match="/proc"), tempfile.NamedTemporaryFile():
+        pass
+    revoked = tmp_path / "revoked"
+    keygen("-k", "-f", revoked, *(f"{key}.pub" for key in shared_sshd.host_keys.values()))
+    config = shared_sshd.client_config(tmp_path / "config", extra=f"RevokedHostKeys {revoked}\n")
+    assert "is revoked" in str(failure(settings_for(config), HostKeyChangedError))
 
 
 @pytest.mark.parametrize("krl", [False, True], ids=["text", "krl"])

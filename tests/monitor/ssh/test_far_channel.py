@@ -141,6 +141,25 @@ def test_status_that_comes_after_the_end_of_the_output_is_named(settings) -> Non
         channel.receive(20)
 
 
+@pytest.mark.parametrize("does", ["reads", "writes"])
+def test_words_of_an_account_that_runs_no_commands_are_named(does, settings) -> None:
+    # As nologin and the like print them: to standard output.
+    channel = open_channel(settings, b"echo 'This account is not available.'; exit 1")
+    with pytest.raises(ConnectionClosedError, match=r"status 1: This account is not available\.$"):
+        while True:
+            if does == "reads":
+                channel.receive(20)
+            else:
+                channel.send(b"x", 20)
+
+
+def test_output_of_a_command_that_has_answered_is_no_reason(settings) -> None:
+    channel = open_channel(settings, b"seq 1000; exit 3")
+    with pytest.raises(ConnectionClosedError, match=r"ended with status 3\.$"):
+        while True:
+            channel.receive(20)
+
+
 def test_many_at_once(settings) -> None:
     channels = []
     threads = [
