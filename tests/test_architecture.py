@@ -25,7 +25,7 @@ ALLOWED = {
     "configs": {"configs", "runners", "monitor", "data", "models", "criteria", "metrics", "torch"},
 }
 # What this machine's readings and a server's come to, in one place.
-SHARED_FIGURES = ("host_figures", "gpu_figures", "cgroup.files", "cgroup.figures")
+SHARED_FIGURES = ("host_figures", "meminfo", "gpu_figures", "cgroup.files", "cgroup.figures")
 
 
 @functools.cache

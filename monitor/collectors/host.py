@@ -6,7 +6,8 @@ from typing import Any
 
 import psutil
 
-from pylon.monitor.collectors.attempts import attempt
+from pylon.monitor.collectors import meminfo
+from pylon.monitor.collectors.attempts import Value, attempt
 from pylon.monitor.collectors.host_figures import (
     CoreTimes,
     Memory,
@@ -19,6 +20,7 @@ from pylon.monitor.collectors.host_figures import (
     counted_disks,
     without_paths,
 )
+from pylon.monitor.collectors.proc import content
 from pylon.monitor.status.values import Absence
 
 
@@ -27,9 +29,11 @@ class HostReader:
 
     Args:
         sys_root: '/sys', or a recorded tree: shows which disks and network cards are physical.
+        proc_root: '/proc', or a recorded tree, of memory: psutil refuses all of it for one line.
     """
 
-    def __init__(self, sys_root: Path = Path("/sys")) -> None:
+    def __init__(self, sys_root: Path = Path("/sys"), proc_root: Path = Path("/proc")) -> None:
+        self._meminfo_path = f"{proc_root}/meminfo"
         self._cores = UtilisationMeter()
         self._disks = _Devices(sys_root / "block", counted_disks)
         self._cards = _Devices(sys_root / "class/net", counted_cards)
@@ -51,15 +55,17 @@ class HostReader:
 
     def memory(self) -> Memory | Absence:
         """Of the machine."""
-        found = attempt(psutil.virtual_memory)
-        if isinstance(found, Absence):
-            return found
-        return Memory(found.total - found.available, found.available, found.total)
+        return self._meminfo(meminfo.memory)
 
     def swap(self) -> Swap | Absence:
-        """Of the machine. Costs twice what `memory` does."""
-        found = attempt(psutil.swap_memory)
-        return found if isinstance(found, Absence) else Swap(found.used, found.total)
+        """Of the machine."""
+        return self._meminfo(meminfo.swap)
+
+    def _meminfo(self, parse: Callable[[list[str]], Value | Absence]) -> Value | Absence:
+        text = attempt(lambda: content(self._meminfo_path))
+        if isinstance(text, Absence):
+            return text
+        return parse(text.decode("ascii", errors="replace").splitlines())
 
     def disk_rates(self, now_s: float) -> Rates:
         """Bytes read and written per second."""

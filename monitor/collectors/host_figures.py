@@ -38,10 +38,10 @@ class Utilisation(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Bytes; what is used and available is None if the kernel is too old to report it."""
+    """Bytes, or why what is used and available is not known."""
 
-    used: int | None
-    available: int | None
+    used: int | Absence
+    available: int | Absence
     total: int
 
 
@@ -228,8 +228,6 @@ def host_sample(
     memory = value_or_none(
         absent, readings.memory, "memory_used_bytes", "memory_available_bytes", "memory_total_bytes"
     )
-    if memory is not None and memory.available is None:
-        absent |= dict.fromkeys(("memory_used_bytes", "memory_available_bytes"), Absence.UNSUPPORTED)
     swap = value_or_none(absent, readings.swap, "swap_used_bytes", "swap_total_bytes")
     return CPUSample(
         monotonic_s=times_s[0],
@@ -240,8 +238,8 @@ def host_sample(
         load_1m=loads and loads[0],
         load_5m=loads and loads[1],
         load_15m=loads and loads[2],
-        memory_used_bytes=memory and memory.used,
-        memory_available_bytes=memory and memory.available,
+        memory_used_bytes=memory and value_or_none(absent, memory.used, "memory_used_bytes"),
+        memory_available_bytes=memory and value_or_none(absent, memory.available, "memory_available_bytes"),
         memory_total_bytes=memory and memory.total,
         swap_used_bytes=swap and swap.used,
         swap_total_bytes=swap and swap.total,

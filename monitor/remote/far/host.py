@@ -12,6 +12,7 @@ from pylon.monitor.collectors.host_figures import (
     host_sample,
     without_paths,
 )
+from pylon.monitor.collectors.meminfo import memory, swap
 from pylon.monitor.remote.far import sections
 from pylon.monitor.remote.far.cgroup import RemoteCgroup
 from pylon.monitor.remote.far.frames import Frame
@@ -49,8 +50,8 @@ class RemoteHost:
         readings = HostReadings(
             utilisation=utilisation,
             load=parsed(found.get("loadavg"), sections.load),
-            memory=parsed(found.get("meminfo"), sections.memory),
-            swap=parsed(found.get("meminfo"), sections.swap),
+            memory=parsed(found.get("meminfo"), memory),
+            swap=parsed(found.get("meminfo"), swap),
             disk=self._rates(
                 now,
                 self._disk_traffic,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple, TypeVar
 
-from pylon.monitor.collectors.host_figures import CoreTimes, Memory, Swap, busiest
+from pylon.monitor.collectors.host_figures import CoreTimes, busiest
 from pylon.monitor.status.cpu import MOST_PROCESSES, TopProcess
 from pylon.monitor.status.values import Absence, Side
 
@@ -81,34 +81,6 @@ def core_times(lines: Lines) -> dict[Hashable, CoreTimes]:
     if not cores:
         raise MalformedError("no core")
     return cores
-
-
-def _meminfo(lines: Lines) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for line in lines:
-        words = line.split()
-        if len(words) != 3 or words[2] != "kB":
-            raise MalformedError(line)
-        found[words[0].rstrip(":")] = whole(words[1]) * 1024
-    return found
-
-
-def memory(lines: Lines) -> Memory | Absence:
-    """/proc/meminfo."""
-    found = _meminfo(lines)
-    total, available = found.get("MemTotal"), found.get("MemAvailable")
-    if total is None:
-        return Absence.UNSUPPORTED
-    return Memory(None if available is None else max(0, total - available), available, total)
-
-
-def swap(lines: Lines) -> Swap | Absence:
-    """/proc/meminfo."""
-    found = _meminfo(lines)
-    total, free = found.get("SwapTotal"), found.get("SwapFree")
-    if total is None or free is None:
-        return Absence.UNSUPPORTED
-    return Swap(max(0, total - free), total)
 
 
 def load(lines: Lines) -> tuple[float, float, float]:
