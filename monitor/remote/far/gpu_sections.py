@@ -50,9 +50,9 @@ def gpu_section(lines: Lines) -> GPUSection:
         elif name == "gpu" and len(section.lines) < MOST_GPUS:
             section.lines.append((clock(at), content))
         elif name == "words":
-            section.message_s, section.message = clock(at), content or None
+            section.message_s, section.message = clock(at), content.strip() or None
         elif name == "left_out":
-            section.left_out = rest or None
+            section.left_out = rest.strip() or None
     return section
 
 

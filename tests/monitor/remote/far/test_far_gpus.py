@@ -125,6 +125,16 @@ def test_a_gpu_that_dies_later_costs_no_list_of_processes(tmp_path) -> None:
     assert status.gpu.gpus[0].processes
 
 
+def test_lines_without_words_among_figures_are_no_message() -> None:
+    rows = "\n".join([f'{GPU_0}, 11, 100, "/opt/a tool, v2" x, 2', "b,c", "", f"{GPU_1}, 12, [N/A], -"])
+    with far_shell("well", FAKE_BEFORE="\n  \n", FAKE_APPS=rows) as far:
+        far.status_when(lambda status: status.gpu.gpus and status.gpu.gpus[0].processes)
+        status = far_status(far)
+    assert [one.utilization_percent for one in status.gpu.gpus] == [37.0, 37.0]
+    assert [one.pid for gpu in status.gpu.gpus for one in gpu.processes] == [11, 12]
+    assert status.gpu.error is None
+
+
 def test_messages_on_standard_error_are_the_reason_for_no_figures() -> None:
     with far_shell("no_library") as far:
         status = far.status_when(lambda status: "libnvidia-ml.so" in (status.gpu.error or ""))
