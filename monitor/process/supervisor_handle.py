@@ -202,7 +202,7 @@ def _launch(lifeline: int, health: int, data: int, errors: ErrorOutput | None) -
         sys.executable,
         # -S and -I: neither site nor the user's Python settings run in the supervisor; it gets our path.
         [sys.executable, "-I", "-S", "-c", boot],
-        os.environ,
+        environment(),
         file_actions=[
             (os.POSIX_SPAWN_DUP2, lifeline, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_RDWR, 0),
@@ -215,6 +215,12 @@ def _launch(lifeline: int, health: int, data: int, errors: ErrorOutput | None) -
         setsigmask=(),
         setsigdef=(signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ),
     )
+
+
+def environment() -> dict[str, str]:
+    """A copy of the environment, also while another thread changes it: the copy of a whole mapping fails then."""
+    found = {name: os.environ.get(name) for name in list(os.environ)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _search_path() -> list[str]:
