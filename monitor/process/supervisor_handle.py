@@ -198,10 +198,11 @@ def _launch(lifeline: int, health: int, data: int, errors: ErrorOutput | None) -
     boot = _BOOT.format(path=_search_path(), parent=os.getpid())
     # Not subprocess: it waits for a pipe of its own to close, and a process that another thread forks
     # in that moment, such as a loader worker, keeps it open for all its life.
+    python = interpreter()
     return os.posix_spawn(
-        sys.executable,
+        python,
         # -S and -I: neither site nor the user's Python settings run in the supervisor; it gets our path.
-        [sys.executable, "-I", "-S", "-c", boot],
+        [python, "-I", "-S", "-c", boot],
         environment(),
         file_actions=[
             (os.POSIX_SPAWN_DUP2, lifeline, 0),
@@ -217,8 +218,34 @@ def _launch(lifeline: int, health: int, data: int, errors: ErrorOutput | None) -
     )
 
 
+def interpreter() -> str:
+    """The program that runs Python code.
+
+    In a program that Python is embedded in (uWSGI, frozen applications) `sys.executable` is that program, or
+    nothing: started for a child, it would begin again.
+
+    Raises:
+        FileNotFoundError: none is found.
+    """
+    from multiprocessing import spawn  # noqa: PLC0415 - of no use in a run that is not watched
+
+    named = os.fsdecode(spawn.get_executable() or "")
+    is_python = any(one in Path(named).name.lower() for one in ("python", "pypy"))
+    if named and (is_python or named != sys.executable):
+        return named
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    places = dict.fromkeys(Path(prefix) / "bin" / name for prefix in (sys.prefix, sys.base_prefix))
+    found = next((place for place in places if os.access(place, os.X_OK)), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"no Python interpreter to start processes with: sys.executable is {sys.executable!r}, and there"
+            f" is no {' or '.join(map(str, places))}. Name one by multiprocessing.set_executable."
+        )
+    return str(found)
+
+
 def environment() -> dict[str, str]:
-    """A copy of the environment, also while another thread changes it: the copy of a whole mapping fails then."""
+    """A copy of the environment. If another thread changes it, the copy of a whole mapping may fail."""
     found = {name: os.environ.get(name) for name in list(os.environ)}
     return {name: value for name, value in found.items() if value is not None}
 
