@@ -10,6 +10,8 @@ from pylon.monitor.status.values import Absence, origins
 # Kept when a GPU goes: what it is does not change.
 IDENTITY_FIELDS = ("name", "pci_bus_id")
 MEASURED_FIELDS = frozenset(origins(GPUSample)) - {"uuid", "index", *IDENTITY_FIELDS}
+# Shares of time. Drivers now and then give 4294967295 or some thousands for one (NVIDIA/DCGM#199).
+_SHARES = ("utilization_percent", "memory_busy_percent")
 USER_FIELDS = ("processes", "run_memory_used_bytes", "others_memory_used_bytes")
 
 
@@ -21,9 +23,11 @@ class Figures:
     absent: dict[str, Absence] = field(default_factory=dict)
 
     def put(self, name: str, value: Any) -> None:  # noqa: ANN401 - any field's type, or an Absence
-        """Note a value, or the reason why there is none."""
+        """Note a value, or the reason why there is none: also if it makes no sense."""
         if isinstance(value, Absence):
             self.absent[name] = value
+        elif name in _SHARES and not 0 <= value <= 100:
+            self.absent[name] = Absence.UNREACHABLE
         else:
             self.values[name] = value
 

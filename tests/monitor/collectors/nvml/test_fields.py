@@ -237,6 +237,18 @@ def test_numbers_that_stand_for_unknown_are_no_numbers(tmp_path):
     assert gpu.absent == {"power_w": Absence.UNSUPPORTED, "energy_j": Absence.UNSUPPORTED}
 
 
+@pytest.mark.parametrize("percent", [101, 1092, 2**31 - 1])
+def test_share_of_more_than_all_is_no_share(tmp_path, percent):
+    stand_in = StandIn(tmp_path)
+    stand_in.behave(f"value nvmlDeviceGetUtilizationRates {percent}")
+    with Reader(stand_in.environment) as reader:
+        status = reader.collect()
+    gpu = status.gpus[0]
+    assert (gpu.utilization_percent, gpu.absent) == (None, {"utilization_percent": Absence.UNREACHABLE})
+    assert gpu.memory_busy_percent == 20.0
+    assert status.utilization_percent[uuid(0)].newest is None
+
+
 def test_windows_go_over_the_readings_and_know_gaps(tmp_path):
     stand_in = StandIn(tmp_path)
     with Reader(stand_in.environment, window_size=3) as reader:

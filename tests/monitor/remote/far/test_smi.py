@@ -42,6 +42,17 @@ def test_driver_384_does_not_know_what_came_later() -> None:
         assert gpu.absent[name] is Absence.UNSUPPORTED
 
 
+@pytest.mark.parametrize(
+    ("printed", "utilization"),
+    [("100", 100.0), ("0", 0.0), ("101", None), ("4294967295", None), ("-1", None)],
+)
+def test_share_of_more_than_all_is_no_share(printed, utilization) -> None:
+    line = gpu_figures(("index", "uuid", "utilization.gpu", "fan.speed"), f"0, {GPU}, {printed}, 120")
+    assert line.values.get("utilization_percent") == utilization
+    assert (line.absent.get("utilization_percent") is Absence.UNREACHABLE) == (utilization is None)
+    assert line.values["fan_percent"] == 120.0, "of its usual speed"
+
+
 def test_geforce_has_a_fan_and_no_ecc() -> None:
     (gpu,) = capture("driver_418_geforce")
     assert gpu.values["fan_percent"] == 23.0
