@@ -291,3 +291,39 @@ def test_list_without_a_cipher_of_ours_is_a_setting(shared_sshd, tmp_path) -> No
 def test_no_address_of_the_wanted_family(shared_sshd, tmp_path) -> None:
     config = shared_sshd.client_config(tmp_path / "config", extra="AddressFamily inet6\n")
     assert "AddressFamily" in str(failure(settings_for(config), UnreachableError))
+
+
+def as_windows(text: str) -> str:
+    return text.replace("\n", "\r\n")
+
+
+def with_comments(text: str) -> str:
+    return text.replace("HostName 127.0.0.1\n", "HostName 127.0.0.1 # here\n")
+
+
+@pytest.mark.parametrize("change", [as_windows, with_comments])
+def test_ssh_config_as_editors_leave_it(change, shared_sshd, tmp_path) -> None:
+    config = shared_sshd.client_config(tmp_path / "config", hosts={"gpu1": "127.0.0.1"})
+    before = config.read_text()
+    config.write_text(change(before), newline="")
+    assert config.read_bytes() != before.encode()
+    assert ssh_logs_in(config, "gpu1")
+    assert logs_in(config, "gpu1")
+
+
+def test_ssh_config_that_begins_with_a_byte_order_mark_is_refused_by_file_and_line(
+    shared_sshd, tmp_path
+) -> None:
+    config = shared_sshd.client_config(tmp_path / "config")
+    config.write_text("\ufeff" + config.read_text().lstrip())
+    assert not ssh_logs_in(config)
+    with pytest.raises(MonitorSettingError, match=r"config: line 1: Bad configuration option: "):
+        settings_for(config)
+
+
+def test_lines_of_known_hosts_that_are_none_cost_no_other(shared_sshd, tmp_path) -> None:
+    nonsense = "garbage\n@revoked\n127.0.0.1 ssh-ed25519\n|1|bad|bad ssh-rsa AAAA\n* ssh-rsa !!\n\0\n"
+    sound = as_windows(shared_sshd.known_hosts())
+    config = shared_sshd.client_config(tmp_path / "config", known_hosts=nonsense + sound)
+    assert ssh_logs_in(config)
+    assert logs_in(config)
