@@ -1,6 +1,7 @@
 """What the tests of connections share: settings for a port, and that nothing is left behind."""
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pylon.monitor.ssh import (
     SSHSettings,
     open_channel,
 )
+from tests.monitor.ssh.sshd import require_sshd
 
 # What a typed error may come later than its deadline, on a loaded machine.
 LATE_S = 0.5
@@ -25,6 +27,27 @@ LATE_S = 0.5
 def settings_for(config: Path, name: str = "127.0.0.1") -> SSHSettings:
     """The settings of `name` by `config` alone."""
     return Resolver(config, {}).resolve(ServerName.parse(name))
+
+
+def resolved(
+    folder: Path, text: str, name: str = "gpu1", environment: dict[str, str] | None = None
+) -> SSHSettings:
+    """The settings of `name` by an ssh_config of this text, which is written into `folder`."""
+    return Resolver(written(folder, text), environment or {}).resolve(ServerName.parse(name))
+
+
+def written(folder: Path, text: str) -> Path:
+    """An ssh_config of this text in `folder`."""
+    path = folder / "config"
+    path.write_text(text)
+    return path
+
+
+def require_ssh() -> None:
+    """Skip the test if there is no ssh program to compare with; fail it where sshd must be there."""
+    if shutil.which("ssh") is None:
+        require_sshd()
+        pytest.skip("needs OpenSSH's ssh")
 
 
 def plain_settings(port: int, key: Path, known_hosts: Path, **changes: object) -> SSHSettings:

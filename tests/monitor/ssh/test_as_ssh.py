@@ -20,17 +20,15 @@ from pylon.monitor.ssh import (
     UnreachableError,
     open_channel,
 )
-from tests.monitor.ssh.helpers import failure, nothing_left, settings_for
-from tests.monitor.ssh.sshd import Sshd, make_key, public_line, require_sshd
+from tests.monitor.ssh.helpers import failure, nothing_left, require_ssh, settings_for
+from tests.monitor.ssh.sshd import Sshd, make_key, public_line
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
 def needs_ssh() -> Iterator[None]:
-    if shutil.which("ssh") is None:
-        require_sshd()
-        pytest.skip("needs OpenSSH's ssh")
+    require_ssh()
     with nothing_left():
         yield
 

@@ -1,7 +1,6 @@
 """Every keyword of ssh_config has a fate, and none that makes ssh refuse a server is passed over."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pylon.monitor.ssh import Resolver, ServerName
 from pylon.monitor.ssh.answer import Answer
 from pylon.monitor.ssh.keywords import NO_EFFECT, OBEYED, OBEYED_BY_SSH, REFUSES, fate
 from pylon.monitor.ssh.resolution import resolve
-from tests.monitor.ssh.sshd import require_sshd
+from tests.monitor.ssh.helpers import require_ssh
 
 DECISION = Path(__file__).parents[3] / "docs/decisions/0016-ask-ssh.md"
 
@@ -41,9 +40,7 @@ KEYWORDS = """
 
 def keywords_of_ssh() -> set[str]:
     """What `ssh -G` prints here."""
-    if shutil.which("ssh") is None:
-        require_sshd()
-        pytest.skip("needs OpenSSH's ssh")
+    require_ssh()
     output = subprocess.run(
         ["ssh", "-F", "none", "-G", "gpu1"],
         capture_output=True,

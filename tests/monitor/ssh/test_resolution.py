@@ -2,14 +2,13 @@
 
 import os
 import pwd
-import shutil
 from pathlib import Path
 
 import pytest
 
 from pylon.monitor.errors import MonitorSettingError
-from pylon.monitor.ssh import HostKeyPolicy, Resolver, ServerName, SSHSettings
-from tests.monitor.ssh.sshd import require_sshd
+from pylon.monitor.ssh import HostKeyPolicy, Resolver, ServerName
+from tests.monitor.ssh.helpers import require_ssh, resolved, written
 
 ME = pwd.getpwuid(os.getuid())
 HOME = Path(ME.pw_dir)
@@ -17,21 +16,7 @@ HOME = Path(ME.pw_dir)
 
 @pytest.fixture(autouse=True)
 def needs_ssh() -> None:
-    if shutil.which("ssh") is None:
-        require_sshd()
-        pytest.skip("needs OpenSSH's ssh")
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "config"
-    path.write_text(text)
-    return path
-
-
-def resolved(
-    folder: Path, text: str, name: str = "gpu1", environment: dict[str, str] | None = None
-) -> SSHSettings:
-    return Resolver(write(folder, text), environment or {}).resolve(ServerName.parse(name))
+    require_ssh()
 
 
 def test_match_exec_before_a_criterion_that_rules_it_out_is_no_error(tmp_path) -> None:
@@ -186,7 +171,9 @@ def test_one_server_under_two_names_has_one_address(tmp_path) -> None:
         "Host three\n HostName gpu1.lan\n Port 22\n User bob\n"
         "Host four\n HostName gpu1.lan\n Port 23\n"
     )
-    found = Resolver(write(tmp_path, text), {}).resolve_all(map(ServerName, ("one", "two", "three", "four")))
+    found = Resolver(written(tmp_path, text), {}).resolve_all(
+        map(ServerName, ("one", "two", "three", "four"))
+    )
     assert [one.address for one in found.values()] == ["gpu1.lan:22"] * 3 + ["gpu1.lan:23"]
 
 

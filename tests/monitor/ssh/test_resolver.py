@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from pylon.monitor.errors import MonitorSettingError
-from pylon.monitor.ssh import Resolver, ServerName, SSHSettings
+from pylon.monitor.ssh import Resolver, ServerName
 from pylon.monitor.ssh.ask_ssh import SSHProgram
 from tests.faults.harness import wait_until
-from tests.monitor.ssh.sshd import require_sshd
+from tests.monitor.ssh.helpers import require_ssh, written
 
 ME = pwd.getpwuid(os.getuid())
 HOME = Path(ME.pw_dir)
@@ -22,21 +22,7 @@ HOME = Path(ME.pw_dir)
 
 @pytest.fixture(autouse=True)
 def needs_ssh() -> None:
-    if shutil.which("ssh") is None:
-        require_sshd()
-        pytest.skip("needs OpenSSH's ssh")
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "config"
-    path.write_text(text)
-    return path
-
-
-def resolved(
-    folder: Path, text: str, name: str = "gpu1", environment: dict[str, str] | None = None
-) -> SSHSettings:
-    return Resolver(write(folder, text), environment or {}).resolve(ServerName.parse(name))
+    require_ssh()
 
 
 class Counted:
@@ -64,7 +50,7 @@ def test_file_that_others_can_write_is_refused_before_anything_of_it_runs(mode, 
     ran = tmp_path / "ran"
     bad = tmp_path / "bad"
     bad.write_text(f'Match exec "touch {ran}"\n  Port 3\n')
-    config = write(tmp_path, f"Include {tmp_path}/b*d\n") if included else bad
+    config = written(tmp_path, f"Include {tmp_path}/b*d\n") if included else bad
     bad.chmod(mode)
     with pytest.raises(MonitorSettingError, match=r"no other user can write.*chmod go-w .*bad"):
         Resolver(config).resolve(ServerName("gpu1"))
@@ -76,7 +62,7 @@ def test_file_that_others_can_write_is_refused_before_anything_of_it_runs(mode, 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
 def test_file_of_another_user_is_refused(tmp_path) -> None:
-    config = write(tmp_path, "Port 3\n")
+    config = written(tmp_path, "Port 3\n")
     os.chown(config, 65534, -1)
     with pytest.raises(MonitorSettingError, match="belongs to uid 65534"):
         Resolver(config).resolve(ServerName("gpu1"))
@@ -85,7 +71,7 @@ def test_file_of_another_user_is_refused(tmp_path) -> None:
 def test_asked_once_and_again_when_a_file_of_it_changes(tmp_path) -> None:
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "more").write_text("Port 1\n")
-    old = write(tmp_path, f"Include {tmp_path}/conf.d/* {tmp_path}/more {tmp_path}/later\n")
+    old = written(tmp_path, f"Include {tmp_path}/conf.d/* {tmp_path}/more {tmp_path}/later\n")
     for one in (old, tmp_path / "more"):
         os.utime(one, (1, 1))
     ssh = Counted(tmp_path)
@@ -103,7 +89,7 @@ def test_asked_once_and_again_when_a_file_of_it_changes(tmp_path) -> None:
 
 
 def test_file_that_an_include_will_find_is_waited_for(tmp_path) -> None:
-    resolver = Resolver(write(tmp_path, f"Include {tmp_path}/later\n"))
+    resolver = Resolver(written(tmp_path, f"Include {tmp_path}/later\n"))
     assert resolver.resolve(ServerName("gpu1")).port == 22
     (tmp_path / "later").write_text("Port 5\n")
     assert resolver.resolve(ServerName("gpu1")).port == 5
@@ -114,14 +100,14 @@ def test_answer_that_a_program_decided_is_not_kept_for_long(tmp_path, monkeypatc
 
     monkeypatch.setattr(module, "_VOLATILE_FOR_S", 0.0)
     text = f'Match exec "test -e {tmp_path}/at-home"\n  Port 3\n'
-    resolver = Resolver(write(tmp_path, text))
+    resolver = Resolver(written(tmp_path, text))
     assert resolver.resolve(ServerName("gpu1")).port == 22
     (tmp_path / "at-home").touch()
     assert resolver.resolve(ServerName("gpu1")).port == 3
 
 
 def test_broken_line_is_looked_at_again(tmp_path) -> None:
-    resolver = Resolver(write(tmp_path, f"Include {tmp_path}/more\n"))
+    resolver = Resolver(written(tmp_path, f"Include {tmp_path}/more\n"))
     (tmp_path / "more").write_text("Port ninety\n")
     with pytest.raises(MonitorSettingError, match="more line 1"):
         resolver.resolve(ServerName("gpu1"))
@@ -133,7 +119,7 @@ def test_broken_line_is_looked_at_again(tmp_path) -> None:
 
 def test_program_of_a_match_exec_that_hangs_is_ended_and_named(tmp_path) -> None:
     seconds = f"4321.{os.getpid()}"
-    config = write(tmp_path, f'Match exec "sleep {seconds}"\n  Port 3\n')
+    config = written(tmp_path, f'Match exec "sleep {seconds}"\n  Port 3\n')
     shell = shutil.which("ssh")
     assert shell is not None
     began = time.monotonic()
@@ -145,7 +131,7 @@ def test_program_of_a_match_exec_that_hangs_is_ended_and_named(tmp_path) -> None
 
 def test_program_that_a_match_exec_leaves_behind_holds_nothing_up(tmp_path) -> None:
     seconds = f"4322.{os.getpid()}"
-    config = write(tmp_path, f'Match exec "sleep {seconds} &"\n  Port 3\n')
+    config = written(tmp_path, f'Match exec "sleep {seconds} &"\n  Port 3\n')
     began = time.monotonic()
     assert Resolver(config).resolve(ServerName("gpu1")).port == 3
     assert time.monotonic() - began < 3
@@ -154,7 +140,7 @@ def test_program_that_a_match_exec_leaves_behind_holds_nothing_up(tmp_path) -> N
 
 
 def test_flood_of_a_match_exec_is_bounded(tmp_path) -> None:
-    config = write(tmp_path, 'Match exec "yes >&2"\n  Port 3\n')
+    config = written(tmp_path, 'Match exec "yes >&2"\n  Port 3\n')
     with pytest.raises(MonitorSettingError, match="writes more than"):
         Resolver(config).resolve(ServerName("gpu1"))
 

@@ -1,6 +1,5 @@
 """Names of servers: what ssh takes is taken, and all else is refused with what was expected."""
 
-import shutil
 import subprocess
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.ssh import ServerName
-from tests.monitor.ssh.sshd import require_sshd
+from tests.monitor.ssh.helpers import require_ssh
 
 
 @pytest.mark.parametrize(
@@ -129,9 +128,7 @@ def test_any_text_is_a_harmless_name_or_refused(text) -> None:
 @settings(max_examples=60)
 @given(st.text("ab'`\"$\\;&<>|(){},-@/#+=~!^?* \t\n\u529e", min_size=1, max_size=6))
 def test_nothing_is_taken_that_ssh_refuses(text) -> None:
-    if shutil.which("ssh") is None:
-        require_sshd()
-        pytest.skip("needs OpenSSH's ssh")
+    require_ssh()
     try:
         ServerName.parse(text)
     except MonitorSettingError:
