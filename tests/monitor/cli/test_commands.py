@@ -56,14 +56,14 @@ def test_machine_is_shown_in_words(driver: StandIn) -> None:
     assert " 0.0 of " not in lines[1]
 
 
-def test_free_says_why_a_machine_has_no_free_gpu(driver: StandIn) -> None:
+def test_free_gives_the_reason_a_machine_has_no_free_gpu(driver: StandIn) -> None:
     driver.behave("gpus 0")
     done = once("free", "--timeout-s", "10", environment=driver.environment)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == "localhost: no GPU\n"
 
 
-def test_free_says_why_each_gpu_is_not_free(driver: StandIn) -> None:
+def test_free_gives_the_reason_each_gpu_is_not_free(driver: StandIn) -> None:
     driver.behave("gpus 2", "value nvmlDeviceGetComputeMode 2")
     done = once("free", "--timeout-s", "10", "--json", environment=driver.environment)
     assert done.returncode == 3
@@ -136,7 +136,7 @@ def test_help_is_shown(arguments: tuple[str, ...]) -> None:
     assert "usage: python -m monitor" in done.stdout
 
 
-def test_help_tells_the_exit_codes() -> None:
+def test_help_lists_the_exit_codes() -> None:
     assert all(f"  {code}" in once("--help").stdout for code in (0, 1, 2, 130))
 
 
@@ -172,7 +172,7 @@ def test_hung_driver_costs_its_time_limit_and_the_rest_is_shown(driver: StandIn)
     wait_until(lambda: not list(marked("test-cli-hung")), 2, "no process is left")
 
 
-def test_hung_driver_is_told_to_programs(driver: StandIn) -> None:
+def test_hung_driver_is_reported_to_programs(driver: StandIn) -> None:
     driver.behave("hang nvmlInitWithFlags")
     done = once("once", "--json", "--timeout-s", "2", environment=driver.environment)
     assert done.returncode == 1

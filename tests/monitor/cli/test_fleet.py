@@ -117,7 +117,9 @@ def test_once_as_json_has_the_same_content_for_every_server(fleet: Sshd) -> None
     assert shown["health"]["RemoteMonitor-0"]["servers"]["gpu2"]["last_error"] is None
 
 
-def test_once_ends_early_where_waiting_does_not_help_and_says_why(fleet: Sshd, tmp_path: Path) -> None:
+def test_once_ends_early_where_waiting_does_not_help_and_gives_the_reason(
+    fleet: Sshd, tmp_path: Path
+) -> None:
     config = fleet.client_config(tmp_path / "ssh_config", known_hosts="")
     began = time.monotonic()
     with Command("once", "--ssh-config", str(config), "--server", "127.0.0.1") as command:
@@ -154,7 +156,7 @@ def test_free_names_the_servers_that_a_job_fits_on(fleet: Sshd) -> None:
         (("watch", "--interval-s", "soon"), "argument --interval-s: 'soon', expected a number above 0"),
     ],
 )
-def test_wrong_command_line_is_told_at_once(arguments: tuple[str, ...], expected: str) -> None:
+def test_wrong_command_line_is_reported_at_once(arguments: tuple[str, ...], expected: str) -> None:
     with Command(*arguments) as command:
         code, out, err = command.result()
     assert (code, out) == (2, "")

@@ -54,7 +54,7 @@ def cpu_stat(used_us: int, periods: int = 0, throttled: int = 0, throttled_us: i
     )
 
 
-def test_v2_group_tells_all(machine) -> None:
+def test_v2_group_has_all_figures(machine) -> None:
     machine.v2("/job")
     machine.write(
         "job",
@@ -187,7 +187,7 @@ def test_limits_change_at_the_slow_tier(machine) -> None:
     assert machine.read(2.0).memory_limit_bytes == 200
 
 
-def test_v1_group_tells_the_same(machine) -> None:
+def test_v1_group_has_the_same_figures(machine) -> None:
     machine.member_of("5:memory:/docker/abc", "4:cpu,cpuacct:/docker/abc", "3:cpuset:/docker/abc")
     machine.write(
         "memory/docker/abc",
@@ -289,7 +289,7 @@ def test_process_that_never_was(machine) -> None:
     assert reader.read(0.0, 8, slow=True) is Absence.LOST
 
 
-def test_kills_are_still_told_after_the_process_has_gone(machine) -> None:
+def test_kills_are_still_reported_after_the_process_has_gone(machine) -> None:
     machine.v2("/job")
     machine.write("job", memory__current="5", memory__events="oom_kill 0\n")
     machine.read(0.0)
@@ -370,7 +370,7 @@ def test_missing_files_are_unsupported_not_zero(machine) -> None:
 @pytest.mark.parametrize(
     ("error", "wanted"), [(13, Absence.DENIED), (95, Absence.UNSUPPORTED), (5, Absence.UNREACHABLE)]
 )
-def test_refused_files_say_why(machine, monkeypatch, error, wanted) -> None:
+def test_refused_files_give_the_reason(machine, monkeypatch, error, wanted) -> None:
     machine.v2("/job")
     machine.write("job", memory__current="1", memory__max="2", cpu__pressure="some avg10=1")
     refused = ("memory.current", "memory.max", "cpu.pressure")

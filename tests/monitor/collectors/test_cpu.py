@@ -59,7 +59,7 @@ def check_reasons(sample: CPUSample | CgroupSample | ProcessTreeSample) -> None:
             check_reasons(part)
 
 
-def test_first_sample_has_levels_and_says_that_rates_are_starting(clock) -> None:
+def test_first_sample_has_levels_and_reports_that_rates_are_starting(clock) -> None:
     sample = CPUCollector(os.getpid(), clock=clock).collect()
     check_reasons(sample)
     assert sample.absent["cpu_percent"] is Absence.STARTING

@@ -94,7 +94,7 @@ def test_readings_in_quick_succession_keep_the_last_figure(tmp_path, monkeypatch
         (OSError(5, "input/output error"), Absence.UNREACHABLE),
     ],
 )
-def test_what_cannot_be_read_says_why(monkeypatch, host, error, wanted) -> None:
+def test_what_cannot_be_read_gives_the_reason(monkeypatch, host, error, wanted) -> None:
     def failing(**_):
         raise error
 

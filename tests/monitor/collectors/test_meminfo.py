@@ -69,7 +69,7 @@ def test_swap(lines, wanted) -> None:
 
 
 @pytest.mark.parametrize(("error", "wanted"), [(13, Absence.DENIED), (2, Absence.UNSUPPORTED), (5, UNKNOWN)])
-def test_file_that_cannot_be_read_says_why(monkeypatch, error, wanted) -> None:
+def test_file_that_cannot_be_read_gives_the_reason(monkeypatch, error, wanted) -> None:
     def refusing(*_):
         raise OSError(error, os.strerror(error))
 

@@ -118,7 +118,7 @@ def test_one_host_at_two_ports_is_two_servers(tmp_path: Path) -> None:
         ('ssh_config = "elsewhere"\nservers = ["gpu1"]', "ssh_config is .*elsewhere.*expected a file"),
     ],
 )
-def test_file_that_says_nothing(tmp_path: Path, text: str, expected: str) -> None:
+def test_file_without_content(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(FleetError, match=expected):
         Fleet.load(write(tmp_path, text))
 

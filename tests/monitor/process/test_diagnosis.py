@@ -102,7 +102,7 @@ def test_first_reading_may_take_four_times_as_long(
     assert judged(make(alive_s=now, busy_since_s=now - busy_s), now) is failure
 
 
-def test_verdict_says_what_the_limit_was(make: Make) -> None:
+def test_verdict_names_the_limit(make: Make) -> None:
     now = time.monotonic()
     verdict = trouble(make(alive_s=now - 4), now, SILENT_AFTER_S, TIMEOUT_S)
     assert verdict == (ProcessFailure.SILENT, "no sign of life for 3 s")

@@ -22,7 +22,7 @@ TIMES = (
 )
 
 
-def test_new_heartbeat_says_nothing_yet() -> None:
+def test_new_heartbeat_reports_nothing_yet() -> None:
     beat = Heartbeat()
     assert [getattr(beat, name) for name in TIMES] == [0.0] * len(TIMES)
     assert beat.slowdown == 1.0
@@ -80,7 +80,7 @@ def test_last_word_of_any_length_is_cut_to_what_fits(letter: str) -> None:
     assert beat.alive_s == 7.0
 
 
-def test_text_that_is_no_text_is_told_as_well_as_can_be() -> None:
+def test_text_that_is_no_text_is_reported_as_well_as_can_be() -> None:
     beat = Heartbeat()
     beat.last_word = ("OSError", "name \udcff")
     assert beat.last_word == ("OSError", "name ?")

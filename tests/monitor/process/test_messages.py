@@ -99,7 +99,7 @@ def test_empty_pipe_has_nothing_to_read(pipe: Pipe) -> None:
     assert FrameReader(pipe.reading).read() == []
 
 
-def test_end_of_the_other_side_is_told_and_stays(pipe: Pipe) -> None:
+def test_end_of_the_other_side_is_reported_and_stays(pipe: Pipe) -> None:
     reader = FrameReader(pipe.reading)
     pipe.close(pipe.writing)
     for _ in range(2):
@@ -198,7 +198,7 @@ def test_only_whole_frames_are_dropped(sizes: list[int], reads: list[bool]) -> N
     assert arrived == accepted, "what `write` has taken arrives, once and in order; nothing else does"
 
 
-def test_writer_is_told_that_nobody_reads(pipe: Pipe) -> None:
+def test_writer_learns_that_the_reader_is_gone(pipe: Pipe) -> None:
     writer = FrameWriter(pipe.writing)
     pipe.close(pipe.reading)
     with pytest.raises(BrokenPipeError):

@@ -82,7 +82,7 @@ def test_interpreter_that_the_user_names_is_taken(executable, monkeypatch) -> No
     assert interpreter() == "/opt/mine"
 
 
-def test_no_interpreter_is_an_error_that_says_what_to_do(executable, monkeypatch, tmp_path) -> None:
+def test_no_interpreter_is_an_error_that_names_the_fix(executable, monkeypatch, tmp_path) -> None:
     executable("/opt/app/frozen")
     for prefix in ("prefix", "base_prefix"):
         monkeypatch.setattr(sys, prefix, str(tmp_path))

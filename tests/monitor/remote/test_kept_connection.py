@@ -57,7 +57,7 @@ def test_reading_is_over_in_time_while_the_first_try_hangs(kept: list[KeptConnec
     assert time.monotonic() - began < 0.5
 
 
-def test_failed_try_is_told_at_once_and_made_again_by_itself(kept: list[KeptConnection]) -> None:
+def test_failed_try_is_reported_at_once_and_made_again_by_itself(kept: list[KeptConnection]) -> None:
     link = ScriptedLink()
     dialer = Dialer(UnreachableError("far: refused"), link)
     connection = started(kept, dialer)
@@ -110,7 +110,7 @@ def test_close_wakes_readings_and_closes_a_link_that_comes_late(kept: list[KeptC
     wait_until(lambda: link.closed, 5, "the late link is closed")
 
 
-def test_pauses_grow_with_failures_and_begin_anew_after_a_good_connection(
+def test_pauses_grow_with_failures_and_begin_again_after_a_good_connection(
     kept: list[KeptConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []

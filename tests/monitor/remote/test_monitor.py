@@ -165,7 +165,7 @@ def test_training_process_that_watches_a_fleet_loads_no_ssh_library() -> None:
     assert done.returncode == 0
 
 
-def test_ssh_config_that_is_not_there_is_this_servers_trouble_and_tells_so(tmp_path: Path) -> None:
+def test_ssh_config_that_is_not_there_is_this_servers_trouble_and_is_reported(tmp_path: Path) -> None:
     with SystemMonitor(["gpu1"], interval_s=0.2, ssh_config=tmp_path / "none") as monitor:
         wait_until(lambda: _errors(monitor), 20, "an error")
         assert "none" in _errors(monitor)[0]

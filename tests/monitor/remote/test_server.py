@@ -85,7 +85,7 @@ def test_unanswered_request_is_not_followed_by_more(make: Made) -> None:
     assert len(link.sent) == 1, "requests would pile up at a server that hangs"
 
 
-def test_silent_server_fails_each_reading_in_time_and_is_connected_anew_at_last(
+def test_silent_server_fails_each_reading_in_time_and_is_connected_again_at_last(
     make: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_FIRST_ANSWER_WITHIN_S", 0.5)
@@ -133,13 +133,13 @@ def test_greeting_before_the_first_answer_is_no_trouble(make: Made) -> None:
     assert make(link).read().far_uptime_s == 101
 
 
-def test_what_a_shell_without_our_language_says_is_in_the_error(make: Made) -> None:
+def test_what_a_shell_without_our_language_reports_is_in_the_error(make: Made) -> None:
     link = ScriptedLink(lambda sequence: b"This account is currently not available.\n")
     with pytest.raises(NoAnswerError, match="This account is currently"):
         make(link).read()
 
 
-def test_connection_that_ends_is_made_anew_with_its_reason_told(make: Made) -> None:
+def test_connection_that_ends_is_made_again_with_its_reason_reported(make: Made) -> None:
     first, second = ScriptedLink(), ScriptedLink()
     server = make(first, second)
     server.read()

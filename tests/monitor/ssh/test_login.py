@@ -95,7 +95,7 @@ def test_no_key_at_all_is_a_refusal(shared_sshd, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_passphrase_without_an_agent_is_a_refusal_that_says_what_to_do(shared_sshd, tmp_path) -> None:
+def test_passphrase_without_an_agent_is_a_refusal_that_names_the_fix(shared_sshd, tmp_path) -> None:
     for kind in ("ed25519", "rsa"):
         key = make_key(tmp_path / kind, kind, passphrase="secret")
         settings = replace(settings_for(shared_sshd.client_config()), identity_files=(key,))

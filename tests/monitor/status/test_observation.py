@@ -48,7 +48,7 @@ def test_before_the_first_reading_it_is_starting() -> None:
 
 
 @pytest.mark.parametrize("trouble", list(Absence))
-def test_before_the_first_reading_trouble_is_told(trouble: Absence) -> None:
+def test_before_the_first_reading_trouble_is_reported(trouble: Absence) -> None:
     assert Observation(None, None, STALE_AFTER_S, trouble).absence is trouble
 
 
@@ -66,7 +66,7 @@ def test_old_status_stays_but_is_stale() -> None:
     assert (old.status, old.current, old.absence) == ("status", None, Absence.STALE)
 
 
-def test_trouble_says_why_an_old_status_is_old() -> None:
+def test_trouble_gives_the_reason_an_old_status_is_old() -> None:
     assert seen("status", 4, Absence.HUNG).absence is Absence.HUNG
 
 
@@ -78,7 +78,7 @@ def test_measured_in_another_process_a_moment_later_it_is_not_younger_than_now()
     assert seen("status", -0.25).age_s == 0.0
 
 
-def test_age_is_told_by_the_clock_that_readings_are_timed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_age_is_reported_by_the_clock_that_readings_are_timed_by(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pylon.monitor.status.values.time", time)
     age_s = Observation("status", time.monotonic() - 7, STALE_AFTER_S).age_s
     assert age_s is not None
@@ -108,7 +108,7 @@ def test_reading_has_value_age_origin_and_no_absence() -> None:
     assert reading.origin == Origin(Scope.HOST, "/proc/stat")
 
 
-def test_reading_tells_the_scopes_of_host_and_cgroup_apart() -> None:
+def test_reading_keeps_the_scopes_of_host_and_cgroup_apart() -> None:
     status = cpu_status(memory_used_bytes=8, cgroup=CgroupSample(2, memory_used_bytes=4))
     told = [seen(status).reading(f"sample.{path}memory_used_bytes") for path in ("", "cgroup.")]
     assert [(one.value, one.origin and one.origin.scope) for one in told] == [
@@ -129,7 +129,7 @@ def test_unknown_is_never_zero_and_has_its_reason(reason: Absence) -> None:
     assert reading.origin == Origin(Scope.HOST, "/proc/loadavg")
 
 
-def test_missing_part_on_the_way_is_told_with_its_reason() -> None:
+def test_missing_part_on_the_way_is_reported_with_its_reason() -> None:
     reading = seen(cpu_status(absent={"cgroup": Absence.DENIED})).reading("sample.cgroup.memory_used_bytes")
     assert (reading.value, reading.absence) == (None, Absence.DENIED)
 
@@ -168,7 +168,7 @@ def test_reading_finds_a_gpu_by_its_number() -> None:
     assert reading.origin == Origin(Scope.DEVICE, "nvmlDeviceGetPowerUsage")
 
 
-def test_reading_of_a_lost_gpu_says_so() -> None:
+def test_reading_of_a_lost_gpu_is_reported() -> None:
     status = gpu_status(GPUSample("GPU-a", absent={"power_w": Absence.LOST}))
     assert seen(status).reading("gpus.0.power_w").absence is Absence.LOST
 
@@ -229,7 +229,7 @@ def test_reading_of_a_users_own_status_has_no_origin(status: Any) -> None:
     assert (reading.value, reading.origin, reading.absence) == (7, None, None)
 
 
-def test_absence_in_a_users_own_status_is_told() -> None:
+def test_absence_in_a_users_own_status_is_reported() -> None:
     assert seen(Plain()).reading("unknown").absence is Absence.UNSUPPORTED
     assert seen(Own(absent={"free_bytes": Absence.DENIED})).reading("free_bytes").absence is Absence.DENIED
 

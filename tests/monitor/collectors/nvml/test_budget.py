@@ -78,7 +78,7 @@ def test_fast_tick_makes_no_slow_call(tmp_path):
         assert status.gpus[0].slow_monotonic_s == status.monotonic_s - 1.0
 
 
-def test_slow_fields_not_read_yet_say_so(tmp_path):
+def test_slow_fields_not_read_yet_are_reported(tmp_path):
     stand_in = StandIn(tmp_path)
     stand_in.behave(f"gpus {GPUS}")
     with Reader(stand_in.environment) as reader:

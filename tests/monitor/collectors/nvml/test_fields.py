@@ -296,7 +296,7 @@ def test_divided_gpu_shows_its_instances(tmp_path):
     assert divided.absent["utilization_percent"] is Absence.UNSUPPORTED
 
 
-def test_gpu_that_is_whole_again_tells_what_it_did_not_tell_in_parts(tmp_path):
+def test_gpu_that_is_whole_again_reports_what_it_did_not_report_in_parts(tmp_path):
     stand_in = StandIn(tmp_path)
     stand_in.behave("mig 0 1")
     with Reader(stand_in.environment, slow_interval_s=5.0) as reader:

@@ -55,7 +55,7 @@ def test_driver_that_is_not_loaded_yet_is_found_when_it_is(tmp_path):
     ("code", "absence"),
     [(UNKNOWN, Absence.UNREACHABLE), (NO_PERMISSION, Absence.DENIED), (MISMATCH, Absence.UNREACHABLE)],
 )
-def test_driver_that_cannot_be_opened_is_told_and_tried_ever_more_rarely(tmp_path, code, absence):
+def test_driver_that_cannot_be_opened_is_reported_and_tried_ever_more_rarely(tmp_path, code, absence):
     stand_in = StandIn(tmp_path)
     stand_in.behave(f"init_error {code}", stand_in.logging)
     with Reader(stand_in.environment) as reader:
@@ -126,7 +126,7 @@ def test_gpu_without_handle_at_the_start_hides_no_other_and_is_looked_for(tmp_pa
         assert is_well(reader.collect(), [0, 1, 2])
 
 
-def test_gpu_that_is_not_permitted_says_so_and_hides_no_other(tmp_path):
+def test_gpu_that_is_not_permitted_is_reported_and_hides_no_other(tmp_path):
     stand_in = StandIn(tmp_path)
     stand_in.behave("gpus 2", f"error nvmlDeviceGetHandleByIndex_v2 {NO_PERMISSION} 0")
     with Reader(stand_in.environment) as reader:
@@ -221,7 +221,7 @@ def test_driver_that_forgets_us_at_every_call_is_not_opened_hotly(tmp_path):
 @pytest.mark.parametrize(
     ("stale", "absence"), [(INVALID_ARGUMENT, Absence.UNREACHABLE), (RESET_REQUIRED, Absence.LOST)]
 )
-def test_handles_gone_bad_are_asked_for_anew(tmp_path, stale, absence):
+def test_handles_gone_bad_are_asked_for_again(tmp_path, stale, absence):
     stand_in = StandIn(tmp_path)
     stand_in.behave("gpus 2")
     with Reader(stand_in.environment) as reader:

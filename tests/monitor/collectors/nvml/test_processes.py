@@ -23,7 +23,7 @@ def read(stand_in, **settings):
         return reader.collect().gpus
 
 
-def test_run_and_its_descendants_are_told_from_others(tmp_path):
+def test_run_and_its_descendants_are_distinguished_from_others(tmp_path):
     stand_in = StandIn(tmp_path)
     # Not process 1: in a container that may be the test itself.
     stranger = 2_000_001
@@ -55,7 +55,7 @@ def test_process_that_computes_and_draws_is_one(tmp_path):
     assert (gpu.run_memory_used_bytes, gpu.others_memory_used_bytes) == (7, 100)
 
 
-def test_memory_that_the_driver_does_not_tell_is_unknown_and_no_sum_hides_it(tmp_path):
+def test_memory_that_the_driver_does_not_report_is_unknown_and_no_sum_hides_it(tmp_path):
     stand_in = StandIn(tmp_path)
     stand_in.behave("process 1 -1", "process 2 7")
     (gpu,) = read(stand_in, run_pids={2})
@@ -93,7 +93,7 @@ def test_long_lists_are_cut_but_summed_in_full(tmp_path):
     assert gpu.processes[1].name is None, "there is no such process here"
 
 
-def test_users_of_a_divided_gpu_are_asked_part_by_part_where_the_whole_is_not_told(tmp_path):
+def test_users_of_a_divided_gpu_are_asked_part_by_part_where_the_whole_is_not_reported(tmp_path):
     stand_in = StandIn(tmp_path)
     processes = ("process 1 100 0 0", "process 2 30 0 1")
     stand_in.behave("mig 0 2", "private 0", *processes)

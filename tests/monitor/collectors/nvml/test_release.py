@@ -96,7 +96,7 @@ def test_stand_in_really_kills_its_process(tmp_path, word, number):
         assert reader.process.wait(timeout=10) == -number
 
 
-def test_stand_in_hangs_from_the_call_it_is_told(tmp_path):
+def test_stand_in_hangs_from_the_call_that_is_named(tmp_path):
     stand_in = StandIn(tmp_path)
     stand_in.behave("hang nvmlDeviceGetFanSpeed 2")
     with Reader(stand_in.environment, slow_interval_s=1.0) as reader:

@@ -81,5 +81,5 @@ def test_settings_that_hide_all_gpus_of_any_machine(setting, hidden):
 @pytest.mark.parametrize(
     ("setting", "named"), [(None, False), ("0", False), (f"MIG-{A}/1/0", False), ("MIG-1111", True)]
 )
-def test_instances_are_looked_up_only_where_their_names_do_not_tell_the_gpu(setting, named):
+def test_instances_are_looked_up_only_where_their_names_do_not_show_the_gpu(setting, named):
     assert names_instances(setting) is named

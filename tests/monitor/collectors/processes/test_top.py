@@ -125,7 +125,7 @@ def test_name_cannot_steer_a_terminal() -> None:
     assert found[0].name == "?[31m?�?ok"
 
 
-def test_command_line_is_not_told() -> None:
+def test_command_line_is_not_reported() -> None:
     secret = "hunter2secret"
     child = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()", secret], stdin=subprocess.PIPE

@@ -408,7 +408,7 @@ print(json.dumps(told, default=str))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_other_users_process_tells_what_it_may_and_why_not_the_rest(real) -> None:
+def test_other_users_process_reports_what_it_may_and_why_not_the_rest(real) -> None:
     command = [sys.executable, "-c", OTHER_USER, str(real.process.pid), str(REPOSITORY)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     told = json.loads(done.stdout)

@@ -58,7 +58,7 @@ def test_figures_and_processes_come(shell) -> None:
 
 
 @every_shell
-def test_a_driver_that_does_not_know_new_fields_tells_the_others(shell) -> None:
+def test_a_driver_that_does_not_know_new_fields_reports_the_others(shell) -> None:
     with far_shell("old", shell) as far:
         status = far.status_when(lambda status: status.gpu.gpus)
     assert status.gpu.gpus[0].utilization_percent == 37.0
@@ -230,7 +230,7 @@ def test_a_list_of_processes_that_hangs_costs_no_figures() -> None:
         ("no_devices", None, "No devices were found"),
     ],
 )
-def test_one_that_gives_up_says_why(mode, absence, words) -> None:
+def test_one_that_gives_up_gives_the_reason(mode, absence, words) -> None:
     with far_shell(mode) as far:
         status = far.status_when(lambda status: words in (status.gpu.error or ""))
     assert status.gpu.absence is absence
@@ -246,7 +246,7 @@ def test_a_flood_of_garbage_is_cut_off(shell) -> None:
         far_status(far)
 
 
-def test_where_there_is_none_it_is_said() -> None:
+def test_where_there_is_none_it_is_reported() -> None:
     with FarShell(path=Path("/nonexistent")) as far:
         status = far.status_when(lambda status: status.gpu.error is not None)
     assert status.gpu.absence is Absence.UNSUPPORTED

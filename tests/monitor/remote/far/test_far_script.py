@@ -23,7 +23,7 @@ every_shell = pytest.mark.parametrize("shell", SHELLS)
 
 
 @every_shell
-def test_tells_what_a_local_reader_would(shell) -> None:
+def test_reports_what_a_local_reader_would(shell) -> None:
     with FarShell(shell) as far:
         far.status(Tier.SLOW)
         time.sleep(0.3)

@@ -104,7 +104,7 @@ def test_every_value_of_a_server_has_an_origin_there() -> None:
             assert "getpwuid" not in one.source
 
 
-def test_absent_gpu_says_where_it_would_be_read() -> None:
+def test_absent_gpu_names_where_it_would_be_read() -> None:
     statuses = RemoteStatuses(3)
     lines = ("state running 90.0 1000 90.0", "fields index,uuid,power.draw", f"gpu 99.9 0, {GPU}, 100")
     statuses.build(frame(100.0, gpu=lines), 0.0)

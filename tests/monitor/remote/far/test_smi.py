@@ -61,7 +61,7 @@ def test_geforce_has_a_fan_and_no_ecc() -> None:
     assert gpu.absent["ecc_corrected_errors"] is Absence.UNSUPPORTED
 
 
-def test_a_divided_gpu_tells_no_utilisation() -> None:
+def test_a_divided_gpu_reports_no_utilisation() -> None:
     divided, whole = capture("driver_470_a100_mig")
     assert divided.values["mig_enabled"] is True
     assert divided.absent["utilization_percent"] is Absence.UNSUPPORTED
@@ -70,7 +70,7 @@ def test_a_divided_gpu_tells_no_utilisation() -> None:
     assert whole.values["throttle_reasons"] == 0
 
 
-def test_a_virtual_gpu_tells_little() -> None:
+def test_a_virtual_gpu_reports_little() -> None:
     (gpu,) = capture("driver_525_vgpu_guest")
     assert gpu.values["memory_total_bytes"] == 20475 * 2**20
     for name in ("power_w", "power_limit_w", "sm_clock_hz", "throttle_names", "mig_enabled"):
@@ -172,7 +172,7 @@ def test_old_and_new_drivers_list_parts_of_a_gpu() -> None:
     assert new["GPU-ccccdddd-1111-2222-3333-444455556666"] == ()
 
 
-def test_a_process_has_what_proc_tells_of_it() -> None:
+def test_a_process_has_what_proc_reports_of_it() -> None:
     uuid, one = gpu_process(f"1000\talice\tpython3\t{GPU}, 4242, 1024, /opt/conda/bin/python3")
     assert uuid == GPU
     assert (one.pid, one.memory_used_bytes, one.name, one.owner_uid, one.owner_name) == (
@@ -182,7 +182,7 @@ def test_a_process_has_what_proc_tells_of_it() -> None:
     assert one.of_run is False
 
 
-def test_a_process_of_another_namespace_has_only_what_the_driver_tells() -> None:
+def test_a_process_of_another_namespace_has_only_what_the_driver_reports() -> None:
     _, one = gpu_process(f"-\t-\t\t{GPU}, 4242, [N/A], /opt/my, comma/python3 -m train")
     assert (one.memory_used_bytes, one.owner_uid, one.owner_name) == (None, None, None)
     assert one.name == "my,"
@@ -190,7 +190,7 @@ def test_a_process_of_another_namespace_has_only_what_the_driver_tells() -> None
     assert (one.name, one.command) == (None, None)
 
 
-def test_words_say_why_there_is_nothing() -> None:
+def test_words_give_the_reason_there_is_nothing() -> None:
     assert absence_of("No devices were found") is None
     assert absence_of("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.") is (
         Absence.UNSUPPORTED

@@ -277,7 +277,7 @@ def test_no_driver_after_there_was_one_is_a_loss() -> None:
     assert [one.uuid for one in gpu.gpus] == [GPU]
 
 
-def test_processes_that_are_told_rarely_stay_until_they_are_old() -> None:
+def test_processes_that_are_reported_rarely_stay_until_they_are_old() -> None:
     statuses = RemoteStatuses(3)
     apps = ("at 99.0 0", f"0\troot\tpython\t{GPU}, 7, 30, python")
     statuses.build(gpu_frame(100.0, FIELDS, line(99.9), apps=apps), 0.0)
