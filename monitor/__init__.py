@@ -11,6 +11,7 @@ fleet/ views/ cli/       many servers, what is shown of them, and the commands
 
 from pylon import require_namespace as _require_namespace
 from pylon.monitor.base import BaseMonitor
+from pylon.monitor.collectors.cgroup.oom import OOMCount, oom_count_in, own_oom_count
 from pylon.monitor.cpu import CPUMonitor
 from pylon.monitor.errors import MonitorClassError, MonitorError, MonitorSettingError
 from pylon.monitor.fleet.free import FreeGPUs, find_free_gpus
@@ -61,6 +62,7 @@ __all__ = [
     "MonitorHealth",
     "MonitorSettingError",
     "MonitorState",
+    "OOMCount",
     "Observation",
     "Origin",
     "ProcessFailure",
@@ -77,6 +79,8 @@ __all__ = [
     "TopProcess",
     "WindowStats",
     "find_free_gpus",
+    "oom_count_in",
+    "own_oom_count",
     "record_text",
 ]
 

@@ -54,7 +54,8 @@ class SystemSnapshot:
 
         Returns:
             cpu_percent, memory_used_bytes, memory_total_bytes, run_cpu_percent (of one core),
-            run_rss_bytes, age_s, and in the order of the GPUs the lists gpu_util_percent,
+            run_rss_bytes, cgroup_memory_used_bytes, cgroup_memory_limit_bytes and cgroup_oom_kills (of the
+            run's control group), age_s, and in the order of the GPUs the lists gpu_util_percent,
             gpu_memory_used_bytes, gpu_memory_total_bytes, gpu_power_w, gpu_temperature_c. If there are
             further monitors, `others` has by class name and server what `observation_record` gives.
         """
@@ -64,6 +65,7 @@ class SystemSnapshot:
         gpus: Sequence[GPUSample] = () if gpu is None else gpu.gpus
         sample = None if cpu is None else cpu.sample
         run = None if sample is None else sample.run
+        group = None if sample is None else sample.cgroup
         age = None if seen_cpu is None else seen_cpu.age_s
         record = {
             "cpu_percent": None if sample is None else sample.cpu_percent,
@@ -71,6 +73,9 @@ class SystemSnapshot:
             "memory_total_bytes": None if sample is None else sample.memory_total_bytes,
             "run_cpu_percent": None if run is None else run.cpu_percent,
             "run_rss_bytes": None if run is None else run.rss_bytes,
+            "cgroup_memory_used_bytes": None if group is None else group.memory_used_bytes,
+            "cgroup_memory_limit_bytes": None if group is None else group.memory_limit_bytes,
+            "cgroup_oom_kills": None if group is None else group.oom_kills,
             "age_s": None if age is None else round(age, 3),
             "gpu_util_percent": [one.utilization_percent for one in gpus],
             "gpu_memory_used_bytes": [one.memory_used_bytes for one in gpus],

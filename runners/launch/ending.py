@@ -16,6 +16,7 @@ from pylon.runners.errors import (
     RunStopped,
     TrainingError,
 )
+from pylon.runners.launch.sign_of_life import SignOfLife
 from pylon.runners.logs import tracebacks
 from pylon.runners.run_directory.directory import RunDirectory
 
@@ -25,20 +26,24 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def state_noted(directory: RunDirectory, world: World) -> Iterator[None]:
+def state_noted(directory: RunDirectory, world: World) -> Iterator[SignOfLife]:
     """Keep `state.json` true: running inside the block, and after it how the run ended.
 
     What the run did not expect (a bug in a dataset, out of memory, a full disk) becomes an error
     of our own; its traceback goes to the run's log.
+
+    Yields:
+        What notes, on the rank that writes, that the run is finished.
     """
-    world.on_writer(lambda: directory.write_state("running"))
+    life = SignOfLife(directory)
+    world.on_writer(life.begin)
     try:
-        yield
+        yield life
     except KeyboardInterrupt:
-        _note(directory, world, "preempted", signal="SIGINT")
+        _note(life, directory, world, "preempted", signal="SIGINT")
         raise
     except RunStopped as stopped:
-        _note(directory, world, "preempted", signal=stopped.signal_name)
+        _note(life, directory, world, "preempted", signal=stopped.signal_name)
         if directory.is_debug:
             stopped = RunStopped(stopped.signal_name, "a --debug run starts from scratch each time")
         if world.writes:
@@ -53,10 +58,12 @@ def state_noted(directory: RunDirectory, world: World) -> Iterator[None]:
             unexpected += readable.traceback
         if unexpected:
             tracebacks.debug("unexpected error\n%s", unexpected)
-        _note(directory, world, "failed", error=str(readable).partition("\nThe traceback is in ")[0])
+        _note(life, directory, world, "failed", error=str(readable).partition("\nThe traceback is in ")[0])
         if readable is error:
             raise
         raise readable from error
+    finally:
+        life.stop()
 
 
 def _understood(error: BaseException, directory: RunDirectory) -> BaseException:
@@ -80,11 +87,11 @@ def _last_line(error: BaseException) -> str:
     return text.splitlines()[-1] if "Original Traceback" in text else text
 
 
-def _note(directory: RunDirectory, world: World, state: str, **details: object) -> None:
+def _note(life: SignOfLife, directory: RunDirectory, world: World, state: str, **details: object) -> None:
     if not world.writes:
         return
     try:
-        directory.write_state(state, **details)
+        life.end(state, **details)
     except OSError as error:
         # The error that is on its way explains more than a full disk that keeps it from being noted.
         logger.warning("%s: could not be written: %s", directory.state, error)

@@ -33,6 +33,7 @@ from pylon.runners.errors import (
 )
 from pylon.runners.launch.ending import state_noted
 from pylon.runners.launch.environment import describe, is_restart_of
+from pylon.runners.launch.former_ending import report_former_ending
 from pylon.runners.logs import logging_to, warnings_of_rank
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.history import has_validated
@@ -223,6 +224,7 @@ def _begin(
             )
             warn_of_other_checkpoint(config, directory)
             return result
+        report_former_ending(directory)
         _warn_of_changed_files(directory)
         _write_header(directory, config, device, world)
         logger.info("run directory: %s", directory.root)
@@ -234,10 +236,10 @@ def _begin(
 
 def _run_in(context: RunContext) -> dict[str, Any]:
     directory, world = context.directory, context.world
-    with context.stop.installed(), state_noted(directory, world):
+    with context.stop.installed(), state_noted(directory, world) as life:
         runner = build(context.config["runner"], key_path="runner", context=context)
         result: dict[str, Any] = runner.run()
-        world.on_writer(lambda: directory.write_state("finished", result=result))
+        world.on_writer(lambda: life.end("finished", result=result))
     logger.info("finished: %s", directory.root)
     return result
 

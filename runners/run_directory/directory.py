@@ -115,6 +115,11 @@ class RunDirectory:
             self._claim.ensure()
 
     @property
+    def has_locks(self) -> bool:
+        """Whether the directory's file system keeps a second run out of it; known once it is opened."""
+        return not any(feature.startswith("file locks") for feature in self.missing_features)
+
+    @property
     def is_debug(self) -> bool:
         """Whether a `--debug` run has made it."""
         return (self.root / _DEBUG_MARKER).exists()

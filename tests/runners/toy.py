@@ -64,7 +64,7 @@ class ToyModel(nn.Module):
 class ToyCriterion(nn.Module):
     """Cross-entropy that can misbehave at one call: `at_call` counts from 1, 0 is never.
 
-    `what` is 'nan', 'raise', or as in `hurt`.
+    `what` is 'nan', 'raise', 'fill memory', or as in `hurt`.
     """
 
     def __init__(self, at_call: int = 0, what: str = "nan") -> None:
@@ -80,6 +80,10 @@ class ToyCriterion(nn.Module):
             return loss * float("nan")
         if self.what == "raise":
             raise RuntimeError("the criterion broke")
+        if self.what == "fill memory":
+            kept = []
+            while True:
+                kept.append(b"x" * (1 << 24))
         hurt(self.what)
         return loss
 

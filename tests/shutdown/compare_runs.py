@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-_TIMES = frozenset({"time_s", "training_time_s", "validation_time_s", "step_time_s", "monitor"})
+_TIMES = frozenset(
+    {"time_s", "training_time_s", "validation_time_s", "step_time_s", "monitor", "started_at", "ended_at"}
+)
 # What tells when, how often and where a run was launched.
 _OF_THE_LAUNCH = frozenset({"train.log", "environment.json", "config.json", "curves.png", ".lock"})
 

@@ -66,7 +66,7 @@ def test_signal_to_any_one_rank_stops_all_at_the_same_step_and_saves_it(
 ) -> None:
     ended = random_run(lab, "stopped", 4, act=f"SIGTERM {rank} 3")
     assert ended.codes == [75] * 4, ended.said
-    assert state_of(lab.directory("stopped")) == {"state": "preempted", "signal": "SIGTERM"}
+    assert state_of(lab.directory("stopped")).items() >= {"state": "preempted", "signal": "SIGTERM"}.items()
     assert "Stopped by SIGTERM" in ended.said[0]
     # torch's own warning of what looking for unused parameters costs cannot be turned off.
     others = [line for said in ended.said[1:] for line in said.splitlines() if "find_unused_p" not in line]
