@@ -21,6 +21,7 @@ from pylon.monitor.running import RunningMonitors
 from pylon.monitor.settings import MonitorSettings, ReadingSettings, require_boolean
 from pylon.monitor.ssh.server_name import LOCALHOST
 from pylon.monitor.status import CPUStatus, GPUSample, GPUStatus
+from pylon.monitor.status.flat import figures_line, flat_numbers
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.observation import STALE_INTERVALS, Observation, observations
 from pylon.monitor.status.record import observation_record
@@ -84,6 +85,14 @@ class SystemSnapshot:
             "gpu_temperature_c": [one.temperature_c for one in gpus],
         }
         return record | ({"others": self.other_records()} if self.others else {})
+
+    def numbers(self) -> dict[str, float | int]:
+        """What is known of `as_record` as numbers alone, without None, for loggers: see `flat_numbers`."""
+        return flat_numbers(self.as_record())
+
+    def line(self) -> str:
+        """This machine on one line, as 'cpu 42 %, memory 3.0/8.0 GiB, run 1.2 GiB'; '?' is unknown."""
+        return figures_line(self.numbers(), len(self.as_record()["gpu_util_percent"]))
 
     def other_records(self) -> dict[str, dict[str, dict[str, Any]]]:
         """What further monitors have seen, by class name and server: see `observation_record`."""

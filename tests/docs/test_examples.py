@@ -17,10 +17,13 @@ README = REPOSITORY / "README.md"
 CHANGELOG = REPOSITORY / "CHANGELOG.md"
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 # What a reader has and the example leaves out.
-BEFORE = {"watch_a_run.py": "import time\n\n\ndef train_one_step():\n    time.sleep(0.01)\n\n\n"}
+BEFORE = {
+    "watch_a_run.py": "import time\n\n\ndef train_one_step():\n    time.sleep(0.01)\n\n\n"
+    "def log_dict(numbers):\n    assert all(value + 0 == value for value in numbers.values())\n\n\n"
+}
 PRINTED = {
     "watch.py": r"^\d+ [\d.]+ Reading\(value=\d+",
-    "watch_a_run.py": r"\d+ [\d.]+ [\d.]+ Reading\(value=",
+    "watch_a_run.py": r"(?m)^\d+ cpu \d+ %, memory [\d.]+/[\d.]+ GiB, run [\d.]+ GiB",
     "watch_scratch.py": r"^\d+ % used$",
     "read_pairs.py": r"^2 torch.Size\(\[3, 32, 32\]\) torch.Size\(\[32, 32\]\)$",
     "colours.py": "",
