@@ -5,11 +5,13 @@ from pylon.data.cache import SharedImageCache
 from pylon.data.collate import collate
 from pylon.data.datapoint import IGNORE_INDEX, Datapoint
 from pylon.data.dataset import BaseDataset
+from pylon.data.emptiness import refuse_empty
 from pylon.data.errors import (
     DataError,
     DatasetContractError,
     DatasetDamagedError,
     DatasetNotFoundError,
+    EmptyDatasetError,
     LoaderWorkerError,
     TransformError,
 )
@@ -25,11 +27,13 @@ __all__ = [
     "DatasetContractError",
     "DatasetDamagedError",
     "DatasetNotFoundError",
+    "EmptyDatasetError",
     "LoaderWorkerError",
     "SeededIndex",
     "SharedImageCache",
     "TransformError",
     "collate",
+    "refuse_empty",
 ]
 
 _require_namespace(__name__)

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from pylon.data.cache import Arrays, SharedImageCache
 from pylon.data.datapoint import Datapoint
-from pylon.data.errors import DataError, DatasetContractError, TransformError
+from pylon.data.errors import DataError, DatasetContractError, DatasetNotFoundError, TransformError
 from pylon.data.fingerprint import fingerprint
 from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
 from pylon.data.transforms.transform import Transform
@@ -71,7 +71,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
         self.seed = seed
         self._cache = cache
         self._generators = GlobalGenerators()
-        self._datapoints = _subset(self._list_datapoints(), indices)
+        self._datapoints = _subset(self._listed(), indices)
 
     @abstractmethod
     def _list_datapoints(self) -> Sequence[Any]:
@@ -83,6 +83,19 @@ class BaseDataset(Dataset[Datapoint], ABC):
         annotation: Any,  # noqa: ANN401 - each dataset has its own
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Any]]:
         """Inputs, labels and meta_info of one element of `_list_datapoints`; without `idx`."""
+
+    def _listed(self) -> Sequence[Any]:
+        try:
+            return self._list_datapoints()
+        except DataError:
+            raise
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if self.data_root.exists():
+                raise
+            raise DatasetNotFoundError(
+                f"{type(self).__name__} of split {self.split!r}: data_root {self.data_root.absolute()} does "
+                f"not exist. Give the folder of the data. ({error})"
+            ) from error
 
     def __len__(self) -> int:
         """Number of datapoints."""
@@ -208,8 +221,8 @@ class BaseDataset(Dataset[Datapoint], ABC):
 
 
 def _subset(datapoints: Sequence[Any], indices: Sequence[int] | None) -> Sequence[Any]:
-    if indices is None:
-        return datapoints
+    if indices is None or not datapoints:
+        return datapoints  # an empty list is reported as such, and not as wrong indices
     if not indices:
         raise ValueError("indices: [], expected at least one position, or None for the whole split.")
     outside = [index for index in indices if not 0 <= index < len(datapoints)]

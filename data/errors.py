@@ -2,6 +2,7 @@
 
 DataError
 ├── DatasetNotFoundError      the root, or what should lie under it, is absent (a FileNotFoundError too)
+├── EmptyDatasetError         there is a data set, and nothing in it counts as a datapoint
 ├── DatasetDamagedError       a file is unreadable, truncated, or does not fit its pair
 ├── TransformError            a transform cannot work on a datapoint (a ValueError too)
 └── DatasetContractError      a dataset or transform breaks the contract of BaseDataset
@@ -19,6 +20,10 @@ class DataError(Exception):
 
 class DatasetNotFoundError(DataError, FileNotFoundError):
     """The data set is not in the given folder; the text explains how to get it."""
+
+
+class EmptyDatasetError(DataError):
+    """A data set lists no datapoint; the text names where they were looked for."""
 
 
 class DatasetDamagedError(DataError):

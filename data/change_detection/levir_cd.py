@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import torch
 
 from pylon.data.change_detection.image_files import read_triple, to_change_map, to_image
 from pylon.data.dataset import BaseDataset
-from pylon.data.errors import DatasetDamagedError, DatasetNotFoundError
+from pylon.data.emptiness import shown_entries
+from pylon.data.errors import DatasetDamagedError, DatasetNotFoundError, EmptyDatasetError
 from pylon.data.image_reading import SUFFIXES
 from pylon.data.label_values import LabelValues
 from pylon.data.listing import image_files, read_lines
@@ -56,6 +57,7 @@ class LEVIRCDDataset(BaseDataset):
 
     Raises:
         DatasetNotFoundError: there is no such data set or split; the text explains how to get it.
+        EmptyDatasetError: the split is there, and has no image or names none.
         DatasetDamagedError: a pair is incomplete, or a file cannot be used.
         ValueError: `label_values` is not of its form.
     """
@@ -81,7 +83,7 @@ class LEVIRCDDataset(BaseDataset):
     def _list_datapoints(self) -> Sequence[Pair]:
         pairs = self._pairs()
         if not pairs:
-            raise DatasetNotFoundError(_how_to_get(self.data_root, self.split))
+            self._refuse_empty()
         missing = [
             f"{path.parent.name}/{path.name}" for pair in pairs for path in pair.files if not path.is_file()
         ]
@@ -102,6 +104,21 @@ class LEVIRCDDataset(BaseDataset):
         inputs = {"img_1": to_image(first), "img_2": to_image(second)}
         meta_info = {"name": annotation.name, "files": tuple(str(path) for path in files)}
         return inputs, {"change_map": to_change_map(label)}, meta_info
+
+    def _refuse_empty(self) -> NoReturn:
+        nested, names_file = self.data_root / self.split, self.data_root / "list" / f"{self.split}.txt"
+        folder = self.data_root if self.split == "all" else nested
+        if any((folder / part).is_dir() for part in _PARTS):
+            found = "; ".join(f"{part} has {shown_entries(folder / part)}" for part in _PARTS)
+            raise EmptyDatasetError(
+                f"{folder}: LEVIR-CD split {self.split!r} has no images. Expected PNG, JPEG, TIFF, BMP or "
+                f"WebP files in A, B and label; {found}."
+            )
+        if self.split != "all" and not nested.is_dir() and names_file.is_file():
+            raise EmptyDatasetError(
+                f"{names_file}: LEVIR-CD split {self.split!r} names no file. Expected a file name per line."
+            )
+        raise DatasetNotFoundError(_how_to_get(self.data_root, self.split))
 
     def _pairs(self) -> list[Pair]:
         nested = self.data_root / self.split

@@ -29,6 +29,25 @@ def report_start(
     )
 
 
+def warn_of_idle_ranks(batches: int, ranks: int) -> None:
+    """Log that some processes of a run never have a batch of their own, if that is so.
+
+    Args:
+        batches: of an epoch of training.
+        ranks: processes that share them.
+    """
+    if batches < ranks:
+        logger.warning(
+            "train_dataset gives %d batches per epoch, for %d processes: %d of them only repeat a batch of "
+            "another one, which does not count. Use fewer processes (torchrun --nproc-per-node) or a smaller "
+            "train_dataloader.args.batch_size.",
+            batches,
+            ranks,
+            ranks - batches,
+            extra={"of_all_ranks": True},
+        )
+
+
 def report_scores(
     split: str, score: str, scores: Scores, baselines: dict[str, Scores], direction: Direction
 ) -> bool | None:

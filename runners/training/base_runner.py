@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from pylon.data import DataLoader
+from pylon.data import DataLoader, refuse_empty
 from pylon.metrics import BaseMetric
 from pylon.runners.config import build
 from pylon.runners.config.contracts import check_score
+from pylon.runners.errors import ConfigError
 from pylon.runners.outputs.report import report_scores
 from pylon.runners.randomness import seed_all
 from pylon.runners.run_directory.plain import recorded
@@ -74,11 +75,25 @@ class BaseRunner(ABC):
         return metric
 
     def build_loader(self, split: str) -> DataLoader | None:
-        """The loader of 'train', 'val' or 'test' over its dataset; None if none is configured."""
+        """The loader of 'train', 'val' or 'test' over its dataset; None if none is configured.
+
+        Raises:
+            EmptyDatasetError: the dataset has no datapoint.
+            ConfigError: the loader makes no batch of them.
+        """
         dataset = self.build(f"{split}_dataset")
         if dataset is None:
             return None
+        refuse_empty(dataset, f"{split}_dataset")
         loader: DataLoader = self.build(f"{split}_dataloader", dataset=dataset)
+        if len(loader) == 0:
+            raise ConfigError.single(
+                f"{split}_dataloader.args.batch_size",
+                loader.batch_size,
+                f"at most {len(dataset)}, the number of datapoints in {split}_dataset, or drop_last=False: "
+                "with drop_last=True there would be no batch",
+                "configuration",
+            )
         stop = self.context.stop
         loader.end_when(stop.may_end_wait, stop.raise_if_signalled)
         return loader

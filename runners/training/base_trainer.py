@@ -12,7 +12,7 @@ from pylon.runners.distributed import OtherMachines
 from pylon.runners.keys import OPTIONAL_TRAINER_KEYS, TRAINER_KEYS
 from pylon.runners.outputs.curves import draw_curves
 from pylon.runners.outputs.losses import EpochLosses
-from pylon.runners.outputs.report import report_scores, report_start
+from pylon.runners.outputs.report import report_scores, report_start, warn_of_idle_ranks
 from pylon.runners.outputs.step_log import StepLog
 from pylon.runners.randomness import deterministic_kernels, seed_all
 from pylon.runners.run_directory import checkpoint
@@ -27,7 +27,7 @@ from pylon.runners.training.base_runner import BaseRunner
 from pylon.runners.training.boundary import stop_if_signalled
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.early_stopping import EarlyStopping
-from pylon.runners.training.evaluation import Task
+from pylon.runners.training.evaluation import Task, count_batches
 from pylon.runners.training.loop import train
 from pylon.runners.training.parts import TrainingParts, build_loaders, build_parts
 from pylon.runners.training.rehearsal import rehearse_training
@@ -137,6 +137,7 @@ class BaseTrainer(BaseRunner):
         for loader in loaders:
             stack.callback(loader.close)
         report_start(parts.model, device, loaders.train, loaders.val)
+        warn_of_idle_ranks(count_batches(loaders.train, self.max_batches), world.size)
         data = loaders.fingerprints()
         resumed = resume(context.directory, world, parts.of_a_checkpoint(), data, lambda: self._begin(parts))
         progress = Progress(ranks=world.size, data=data) if resumed is None else resumed.progress

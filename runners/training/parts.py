@@ -9,7 +9,7 @@ import torch
 from pylon.data import DataLoader
 from pylon.runners.config.contracts import checked_task
 from pylon.runners.distributed import AllGenerators, World
-from pylon.runners.errors import ConfigError, TrainingError
+from pylon.runners.errors import TrainingError
 from pylon.runners.randomness import RandomState, generators_kept
 from pylon.runners.run_directory.checkpoint import Stateful
 from pylon.runners.training.averaging import WeightAverage
@@ -169,6 +169,7 @@ def build_loaders(build_loader: Callable[[str], DataLoader | None], device: torc
 
     Raises:
         TrainingError: the one of training or validation is configured as None.
+        DataError: a dataset is absent, damaged or empty.
         ConfigError: one of them makes no batch.
     """
     built = {split: build_loader(split) for split in ("train", "val")}
@@ -178,13 +179,4 @@ def build_loaders(build_loader: Callable[[str], DataLoader | None], device: torc
     # Needed last, and built now so that its problems are reported before the first step.
     with generators_kept(device):
         test = build_loader("test")
-    for split, loader in given.items() if test is None else [*given.items(), ("test", test)]:
-        if len(loader) == 0:
-            raise ConfigError.single(
-                f"{split}_dataloader.args.batch_size",
-                loader.batch_size,
-                f"at most {len(loader.dataset)}, the number of datapoints, or drop_last=False: "
-                "there would be no batch",
-                "configuration",
-            )
     return Loaders(given["train"], given["val"], test)

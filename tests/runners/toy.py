@@ -43,6 +43,13 @@ class ToyDataset(BaseDataset):
         )
 
 
+class EmptyDataset(ToyDataset):
+    """Finds nothing."""
+
+    def _list_datapoints(self) -> Sequence[Any]:
+        return []
+
+
 class ToyModel(nn.Module):
     """One convolution over both dates, with dropout so that training is random."""
 
