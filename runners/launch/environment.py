@@ -3,7 +3,6 @@
 import datetime
 import os
 import platform
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -12,16 +11,19 @@ from typing import Any
 import psutil
 import torch
 
+import pylon
+from pylon.runners.launch.repositories import commit_of_pylon, commits_of
+
 _PACKAGES = ("torch", "numpy", "pillow", "psutil", "nvidia-ml-py", "rich", "matplotlib", "typeguard")
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def describe(device: torch.device, ranks: int) -> dict[str, Any]:
+def describe(device: torch.device, ranks: int, configuration_files: dict[str, str]) -> dict[str, Any]:
     """A JSON-ready record of this launch: time, command, versions, git state, hardware.
 
     Args:
         device: of this process.
         ranks: how many processes the run has.
+        configuration_files: digests of the configuration files and of the modules next to them, by path.
     """
     return {
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -32,7 +34,10 @@ def describe(device: torch.device, ranks: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
-        "git": _git(),
+        "pylon": pylon.__version__,
+        "git": commit_of_pylon(),
+        "configuration_git": commits_of(map(Path, configuration_files)),
+        "configuration_files": configuration_files,
         "device": str(device),
         "ranks": ranks,
         "torchrun": torchrun_id(),
@@ -64,28 +69,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _git() -> dict[str, Any] | None:
-    commit = _git_output("rev-parse", "HEAD")
-    if commit is None:
-        return None
-    changes = _git_output("status", "--porcelain")
-    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
-
-
-def _git_output(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(_REPOSITORY), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _cpu_name() -> str | None:

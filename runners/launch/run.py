@@ -290,7 +290,7 @@ def _write_header(
     directory: RunDirectory, config: dict[str, Any], device: torch.device, world: World
 ) -> None:
     write_json(directory.config, to_json(config))
-    launch = {**describe(device, world.size), "configuration_files": file_digests()}
+    launch = describe(device, world.size, file_digests())
     write_json(directory.environment, {"launches": [*directory.launches(), launch]})
 
 
