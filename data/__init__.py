@@ -17,6 +17,7 @@ from pylon.data.errors import (
 )
 from pylon.data.loader import DataLoader
 from pylon.data.seeding import SeededIndex
+from pylon.data.worker_failure import WorkerTraceback
 
 __all__ = [
     "IGNORE_INDEX",
@@ -32,6 +33,7 @@ __all__ = [
     "SeededIndex",
     "SharedImageCache",
     "TransformError",
+    "WorkerTraceback",
     "collate",
     "refuse_empty",
 ]

@@ -11,8 +11,14 @@ from torch.utils.data import Dataset, get_worker_info
 
 from pylon.data.cache import Arrays, SharedImageCache
 from pylon.data.datapoint import Datapoint
-from pylon.data.errors import DataError, DatasetContractError, DatasetNotFoundError, TransformError
-from pylon.data.fingerprint import fingerprint
+from pylon.data.errors import (
+    DataError,
+    DatasetContractError,
+    DatasetDamagedError,
+    DatasetNotFoundError,
+    TransformError,
+)
+from pylon.data.fingerprint import fingerprint, shown_annotation
 from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
 from pylon.data.transforms.transform import Transform
 from pylon.data.worker_failure import WorkerFailure
@@ -111,22 +117,34 @@ class BaseDataset(Dataset[Datapoint], ABC):
         Raises:
             IndexError: there is no such datapoint.
             DataError: it cannot be read, or breaks the contract.
+            Exception: what the class or its transforms raise; a note names the datapoint.
         """
         seeded = index if isinstance(index, SeededIndex) else SeededIndex(index, self.seed)
         if not 0 <= seeded.index < len(self):
             raise IndexError(
                 f"index {seeded.index} is outside {type(self).__name__} of {len(self)} datapoints"
             )
-        seed = datapoint_seed(seeded.seed, seeded.index)
+        try:
+            return self._loaded(seeded.index, datapoint_seed(seeded.seed, seeded.index))
+        except (DatasetDamagedError, TransformError):
+            raise  # these name the file, or the datapoint
+        except Exception as error:
+            annotation = shown_annotation(self._datapoints[seeded.index])
+            error.add_note(
+                f"at datapoint {seeded.index} ({annotation}) of {type(self).__name__} {self.split!r}"
+            )
+            raise
+
+    def _loaded(self, index: int, seed: int) -> Datapoint:
         with self._generators.seeded(seed):
-            loaded = self._load_datapoint(self._datapoints[seeded.index])
+            loaded = self._load_datapoint(self._datapoints[index])
             self._check_parts(loaded)
             inputs, labels, meta_info = loaded
             self._check(inputs, labels, meta_info)
             datapoint: Datapoint = {
                 "inputs": inputs,
                 "labels": labels,
-                "meta_info": {"idx": seeded.index, **meta_info},
+                "meta_info": {"idx": index, **meta_info},
             }
             return datapoint if self.transforms is None else self._transformed(datapoint, seed)
 
@@ -142,7 +160,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
         try:
             return [self[index] for index in indices]
         except DataError as error:
-            return [WorkerFailure(error)]
+            return [WorkerFailure.of(error)]
 
     def cached_images(self, key: str, load: Callable[[], Arrays]) -> Arrays:
         """`load()`, or what it gave before in this or another worker. The arrays are read-only.

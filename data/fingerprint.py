@@ -3,12 +3,14 @@
 import dataclasses
 import hashlib
 import os
+import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+_LONGEST_NAME = 200
 _AS_THEY_ARE = frozenset({type(None), bool, int, float, bytes})
 
 
@@ -51,3 +53,14 @@ def _elements(value: object) -> Iterable[Any] | None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(one.name, getattr(value, one.name)) for one in dataclasses.fields(value)]
     return None
+
+
+def shown_annotation(value: object) -> str:
+    """One element of a dataset's list for a message: a path or name as it is, else a short form of it."""
+    name = value if isinstance(value, str | os.PathLike) else getattr(value, "name", None)
+    if isinstance(name, str | os.PathLike):
+        return os.fsdecode(name)[:_LONGEST_NAME]
+    try:
+        return reprlib.repr(value)
+    except Exception:  # noqa: BLE001 - a class of the user's, and the error that is on its way matters more
+        return type(value).__name__

@@ -19,7 +19,7 @@ from pylon.data.dataset import BaseDataset
 from pylon.data.errors import LoaderWorkerError
 from pylon.data.hand_over import HandOver, advice
 from pylon.data.sampler import EpochSampler
-from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure
+from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure, WorkerTraceback
 from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
 from pylon.data.worker_watch import POLL_S, WorkerWatch, child_signals_kept, end_workers
 
@@ -174,7 +174,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             with WorkerWatch(batches._workers, self.timeout_s, self._asked) as watch:
                 while (batch := self._received(batches, watch)) is not None:
                     if isinstance(batch, WorkerFailure):
-                        raise batch.error
+                        raise batch.error from WorkerTraceback(batch.traceback)
                     yield batch
         except Exception:
             if not self.persistent_workers:

@@ -1,8 +1,9 @@
 """How an error gets from a loader worker to the main process with its own type and text."""
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from torch.utils.data import get_worker_info
 
@@ -10,14 +11,29 @@ from pylon.data.datapoint import Datapoint
 from pylon.data.errors import DataError
 
 
+class WorkerTraceback(Exception):  # noqa: N818 - the cause of an error, and none itself
+    """The traceback of an error in a loader worker, as text: the cause of that error in the main process."""
+
+
 @dataclass(frozen=True)
 class WorkerFailure:
     """Takes the place of a batch; the loader raises `error` in the main process.
 
     torch would raise an error of the same type there, but with the worker's traceback as its text.
+
+    Attributes:
+        error: its type, text and notes survive; its traceback and cause do not.
+        traceback: as text, with that of the error's cause.
     """
 
     error: DataError
+    traceback: str
+
+    @classmethod
+    def of(cls, error: DataError) -> Self:
+        """The failure for an error that has been caught."""
+        shown = error if error.__cause__ is None else error.__cause__
+        return cls(error, "".join(traceback.format_exception(shown)))
 
 
 class FailureAwareCollate:
@@ -42,4 +58,4 @@ class FailureAwareCollate:
         except DataError as error:
             if get_worker_info() is None:
                 raise
-            return WorkerFailure(error)
+            return WorkerFailure.of(error)

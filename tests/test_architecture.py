@@ -194,7 +194,10 @@ def test_what_worker_processes_import_again_loads_no_torch(module: str) -> None:
 
 
 # What each place below runners/ may import of the others; the folders build on one another in this order.
-_BASE = {"errors", "signals", "devices", "memory", "randomness", "seeds", "logs", "keys", "source"}
+_BASE = {
+    *("errors", "signals", "devices", "memory", "randomness", "seeds", "logs"),
+    *("keys", "source", "user_code"),
+}
 _SECOND = {"config", "distributed", "outputs"}
 _THIRD = _BASE | _SECOND
 RUNNERS: dict[str, set[str]] = {

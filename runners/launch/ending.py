@@ -19,6 +19,7 @@ from pylon.runners.errors import (
 from pylon.runners.launch.sign_of_life import SignOfLife
 from pylon.runners.logs import tracebacks
 from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.user_code import explanation, message
 
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 
@@ -53,7 +54,8 @@ def state_noted(directory: RunDirectory, world: World) -> Iterator[SignOfLife]:
         raise
     except (Exception, SystemExit) as error:  # a user's sys.exit() is no end of the run
         readable = _understood(world.explain(error), directory)
-        unexpected = "".join(traceback.format_exception(error)) if readable is not error else ""
+        located = readable is error and _located(error, directory)
+        unexpected = "".join(traceback.format_exception(error)) if readable is not error or located else ""
         if isinstance(readable, PeerLostError):
             unexpected += readable.traceback
         if unexpected:
@@ -74,17 +76,22 @@ def _understood(error: BaseException, directory: RunDirectory) -> BaseException:
         return RunDirectoryError(
             f"{error}. The last finished epoch is kept: make room and repeat the command."
         )
-    return TrainingError(f"{type(error).__name__}: {_last_line(error)}\nThe traceback is in {directory.log}")
+    lines = [message(error), *(f"  {line}" for line in explanation(error))]
+    return TrainingError("\n".join([*lines, f"The traceback is in {directory.log}"]))
+
+
+def _located(error: BaseException, directory: RunDirectory) -> bool:
+    """Note on an error of ours where the user's code raised its cause; whether that is known."""
+    lines = [] if error.__cause__ is None else explanation(error.__cause__)
+    for line in lines:
+        error.add_note(f"  {line}")
+    if lines:
+        error.add_note(f"The traceback is in {directory.log}")
+    return bool(lines)
 
 
 def _is_of_the_disk(error: OSError, directory: RunDirectory) -> bool:
     return error.errno in _DISK_ERRORS or str(error.filename).startswith(str(directory.root))
-
-
-def _last_line(error: BaseException) -> str:
-    """The text of the error; of a loader worker's, whose text is the worker's whole traceback, its end."""
-    text = str(error).strip()
-    return text.splitlines()[-1] if "Original Traceback" in text else text
 
 
 def _note(life: SignOfLife, directory: RunDirectory, world: World, state: str, **details: object) -> None:
