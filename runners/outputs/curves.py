@@ -1,18 +1,12 @@
 """`curves.png`: training loss and validation scores over the epochs."""
 
-import logging
 from pathlib import Path
 from typing import Any
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from pylon.storage import atomic_path
 
 # More than the picture has columns of pixels for a curve.
 _MOST_POINTS = 1000
-
-logger = logging.getLogger(__name__)
 
 
 class CurvePoints:
@@ -55,9 +49,16 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
         history: 'epoch', 'training_loss' and 'validation' with aggregated scores (None if undefined) of
             finished epochs, as `CurvePoints` chooses them. Empty: nothing is drawn.
         score: the score that chooses the best epoch; drawn in front.
+
+    Raises:
+        OSError: it cannot be written.
     """
     if not history:
         return
+    # Takes half a second, which a run need not spend before its first step.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
     loss_axes, score_axes = figure.subplots(1, 2)
@@ -73,12 +74,8 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
     score_axes.set(xlabel="epoch", ylabel="score (0..1)", ylim=(-0.02, 1.02), title="validation")
     if score_axes.lines:
         score_axes.legend(loc="best")
-    try:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=100)
-    except OSError as error:
-        # Drawn when a run ends, for whatever reason: a picture must not change that reason.
-        logger.warning("%s: could not be written: %s", path, error)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100)
 
 
 def _names(score: str) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Scores for people: the run's own next to those of predictions that look at no image."""
 
+import datetime
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -87,11 +88,13 @@ def report_scores(
     return not unbeaten
 
 
-def report_epoch(record: dict[str, Any], epochs: int, score: str, *, is_best: bool) -> None:
-    """Log a finished epoch's record from the history: loss, leading score, time."""
+def report_epoch(
+    record: dict[str, Any], epochs: int, score: str, *, is_best: bool, left: str | None = None
+) -> None:
+    """Log a finished epoch's record from the history: loss, leading score, time, and the `time_left`."""
     skipped = record.get("skipped_steps")
     logger.info(
-        "epoch %d/%d: loss %s, validation %s %s%s, %.1f s%s",
+        "epoch %d/%d: loss %s, validation %s %s%s, %.1f s%s%s",
         record["epoch"] + 1,
         epochs,
         _text(record["training_loss"]),
@@ -100,7 +103,46 @@ def report_epoch(record: dict[str, Any], epochs: int, score: str, *, is_best: bo
         " (best)" if is_best else "",
         record["training_time_s"] + record["validation_time_s"],
         f"; {skipped} of its steps left out, as a number was NaN or infinite" if skipped else "",
+        "" if left is None else f"; {left}",
     )
+
+
+def time_left(
+    epoch_times_s: Sequence[float],
+    epochs_left: int,
+    *,
+    may_stop_early: bool = False,
+    now: Callable[[], datetime.datetime] = datetime.datetime.now,
+) -> str | None:
+    """When the training is expected to end, from the times of its last epochs; None if it has ended.
+
+    Args:
+        epoch_times_s: how long the last epochs took.
+        epochs_left: how many are to come.
+        may_stop_early: whether it may end before the last one.
+        now: the local time.
+    """
+    if epochs_left <= 0 or not epoch_times_s:
+        return None
+    left_s = epochs_left * sum(epoch_times_s) / len(epoch_times_s)
+    about = "at most about" if may_stop_early else "about"
+    try:
+        end = f"{now() + datetime.timedelta(seconds=left_s):%Y-%m-%d %H:%M}"
+    except OverflowError:
+        return f"training ends in {about} {_duration(left_s)}"
+    return f"training ends in {about} {_duration(left_s)}, {end}"
+
+
+def _duration(time_s: float) -> str:
+    """A time with the two units that matter."""
+    minutes, days, hours = round(time_s / 60), int(time_s // 86400), int(time_s % 86400 // 3600)
+    if time_s < 90:
+        return f"{time_s:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if days == 0:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{days} d {hours} h"
 
 
 def mean_of_finite(losses: Iterable[float]) -> float | None:

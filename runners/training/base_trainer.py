@@ -10,7 +10,7 @@ import torch
 from pylon.runners.config import HandedOn
 from pylon.runners.distributed import OtherMachines
 from pylon.runners.keys import OPTIONAL_TRAINER_KEYS, TRAINER_KEYS
-from pylon.runners.outputs.curves import draw_curves
+from pylon.runners.outputs.curve_drawing import CurveDrawing
 from pylon.runners.outputs.losses import EpochLosses
 from pylon.runners.outputs.report import report_scores, report_start, warn_of_idle_ranks
 from pylon.runners.outputs.step_log import StepLog
@@ -142,6 +142,7 @@ class BaseTrainer(BaseRunner):
         resumed = resume(context.directory, world, parts.of_a_checkpoint(), data, lambda: self._begin(parts))
         progress = Progress(ranks=world.size, data=data) if resumed is None else resumed.progress
         history = self._opened_history(stack, progress) if world.writes else None
+        curves = None if history is None else self._drawn_curves(stack, history)
         machines = OtherMachines(world, lambda: None if watch.monitor is None else watch.monitor.latest())
         step_log = stack.enter_context(
             StepLog(
@@ -170,6 +171,7 @@ class BaseTrainer(BaseRunner):
             progress=progress,
             step_log=step_log,
             saver=saver,
+            curves=curves,
             score=self.score,
             epochs=context.config["epochs"],
             max_batches=self.max_batches,
@@ -180,12 +182,17 @@ class BaseTrainer(BaseRunner):
         return training
 
     def _opened_history(self, stack: ExitStack, progress: Progress) -> History:
-        """The run's history; when `stack` closes, it is drawn and written as a list."""
+        """The run's history; when `stack` closes, it is written as a list."""
         directory = self.context.directory
         history = stack.enter_context(History(directory.history, self.score, progress.epoch))
-        stack.callback(lambda: draw_curves(directory.curves, history.points.chosen(), self.score))
         stack.callback(write_as_list, directory.history, directory.history_list)
         return history
+
+    def _drawn_curves(self, stack: ExitStack, history: History) -> CurveDrawing:
+        """What draws the run's curves after epochs, and for the last time when `stack` closes."""
+        curves = CurveDrawing(self.context.directory.curves, self.score, history.points.chosen)
+        stack.callback(curves.finish)
+        return curves
 
     def _begin(self, parts: TrainingParts) -> None:
         if self.initial_checkpoint is not None:

@@ -14,7 +14,7 @@ import torch
 
 from pylon.runners.config.contracts import checked_scores
 from pylon.runners.memory import is_out_of_memory, out_of_memory
-from pylon.runners.outputs.report import mean_of_finite, report_epoch
+from pylon.runners.outputs.report import mean_of_finite, report_epoch, time_left
 from pylon.runners.outputs.step_log import Step
 from pylon.runners.run_directory.plain import recorded
 from pylon.runners.run_directory.snapshots import Results
@@ -140,4 +140,12 @@ def finish_epoch(training: Training, validation: Validation) -> None:
         }
     )
     training.saver.save(training.snapshot(losses, Results(record, validation.summary)))
-    report_epoch(record, training.epochs, training.score, is_best=is_best)
+    training.epoch_times_s.append(record["training_time_s"] + record["validation_time_s"])
+    left = time_left(
+        training.epoch_times_s,
+        training.epochs - progress.epoch,
+        may_stop_early=parts.early_stopping is not None,
+    )
+    report_epoch(record, training.epochs, training.score, is_best=is_best, left=left)
+    if training.curves is not None:
+        training.curves.epoch_ended()

@@ -1,7 +1,8 @@
 """A training run, assembled once: what its loop works with, and nothing twice."""
 
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from pylon.metrics import BaseMetric
 from pylon.metrics.directions import Direction
 from pylon.runners.distributed import TrainingShare, rank_seed
+from pylon.runners.outputs.curve_drawing import CurveDrawing
 from pylon.runners.outputs.display import Status
 from pylon.runners.outputs.losses import EpochLosses
 from pylon.runners.outputs.step_log import Step, StepLog
@@ -26,6 +28,8 @@ from pylon.runners.training.stepping import Stepping
 from pylon.runners.training.watch import Watch
 from pylon.storage import atomic_path
 
+_EPOCHS_OF_MEAN = 5
+
 
 @dataclass(frozen=True)
 class Training:
@@ -42,11 +46,13 @@ class Training:
         progress: how far the run has come.
         step_log: gets each step.
         saver: writes the checkpoints.
+        curves: draws the curves, None on a rank that writes nothing.
         score: the aggregated validation score that chooses the best epoch.
         epochs: how many the run has.
         max_batches: of all ranks in a pass, None for all.
         stepping: how a step is taken.
         scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
+        epoch_times_s: how long the last epochs of this launch took.
     """
 
     context: RunContext
@@ -57,11 +63,13 @@ class Training:
     progress: Progress
     step_log: StepLog
     saver: Saver
+    curves: CurveDrawing | None
     score: str
     epochs: int
     max_batches: int | None
     stepping: Stepping
     scheduler_interval: Literal["epoch", "step"]
+    epoch_times_s: deque[float] = field(default_factory=lambda: deque(maxlen=_EPOCHS_OF_MEAN))
 
     @property
     def direction(self) -> Direction:

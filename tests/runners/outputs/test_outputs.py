@@ -1,4 +1,5 @@
 import contextlib
+import datetime
 import io
 import logging
 import os
@@ -15,7 +16,7 @@ from pylon.runners.logs import console_handler
 from pylon.runners.outputs.curves import draw_curves
 from pylon.runners.outputs.display import Status, opened_display
 from pylon.runners.outputs.pictures import draw_batch, draw_prediction
-from pylon.runners.outputs.report import report_scores
+from pylon.runners.outputs.report import report_scores, time_left
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -144,6 +145,28 @@ def test_score_that_is_not_better_than_the_best_baseline_is_a_warning(
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == (not better)
     assert all("a (0.5000)" in text and "undefined)" not in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("epoch_s", "left", "expected"),
+    [
+        (10.0, 3, "30 s, 2026-05-01 12:00"),
+        (219.5, 4, "15 min, 2026-05-01 12:14"),
+        (1800.0, 5, "2 h 30 min, 2026-05-01 14:30"),
+        (3600.0, 50, "2 d 2 h, 2026-05-03 14:00"),
+    ],
+)
+def test_expected_end_follows_from_the_last_epochs(epoch_s: float, left: int, expected: str) -> None:
+    times = [epoch_s - 1, epoch_s, epoch_s + 1]
+    noon = lambda: datetime.datetime(2026, 5, 1, 12, 0)  # noqa: E731 - local time, for people
+    assert time_left(times, left, now=noon) == f"training ends in about {expected}"
+    early = time_left(times, left, may_stop_early=True, now=noon)
+    assert early == f"training ends in at most about {expected}"
+    assert time_left(times, 0, now=noon) is None
+
+
+def test_end_beyond_the_calendar_is_a_duration_alone() -> None:
+    assert time_left([1e9], 10**6) == "training ends in about 11574074074 d 1 h"
 
 
 def test_without_a_baseline_nothing_is_known_of_them(caplog: pytest.LogCaptureFixture) -> None:
