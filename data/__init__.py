@@ -16,6 +16,8 @@ from pylon.data.errors import (
     TransformError,
 )
 from pylon.data.loader import DataLoader
+from pylon.data.map_dataset import MapDataset, why_not_map_style
+from pylon.data.nested import is_namedtuple, map_tensors, tensors_of
 from pylon.data.seeding import SeededIndex
 from pylon.data.worker_failure import WorkerTraceback
 
@@ -30,12 +32,17 @@ __all__ = [
     "DatasetNotFoundError",
     "EmptyDatasetError",
     "LoaderWorkerError",
+    "MapDataset",
     "SeededIndex",
     "SharedImageCache",
     "TransformError",
     "WorkerTraceback",
     "collate",
     "refuse_empty",
+    "is_namedtuple",
+    "map_tensors",
+    "tensors_of",
+    "why_not_map_style",
 ]
 
 _require_namespace(__name__)

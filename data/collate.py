@@ -1,12 +1,17 @@
 """Datapoints to batches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from pylon.data.datapoint import Datapoint
 from pylon.data.errors import DatasetContractError
+from pylon.data.nested import elements_of, with_elements
+
+_NUMBERS = (bool, int, float, complex, np.generic)
+_ARRAY_KINDS = "biufc"
 
 
 def collate(datapoints: Sequence[Datapoint]) -> dict[str, Any]:
@@ -16,37 +21,142 @@ def collate(datapoints: Sequence[Datapoint]) -> dict[str, Any]:
         datapoints: B of them, with the same names, shapes and dtypes.
 
     Returns:
-        {'inputs': {name: (B, C, H, W)}, 'labels': {name: (B, H, W)}, 'meta_info': {key: B values}}.
-        A key of meta_info that some datapoint lacks has None there.
+        {'inputs': ..., 'labels': ..., 'meta_info': {key: B values}}; see `stack` for the first two. A key of
+        meta_info that some datapoint lacks has None there.
 
     Raises:
-        DatasetContractError: the datapoints differ; names them and their shapes.
+        DatasetContractError: the datapoints differ, or hold what cannot be stacked; names place and values.
     """
     keys = dict.fromkeys(key for datapoint in datapoints for key in datapoint["meta_info"])
+    meta_info = {key: [datapoint["meta_info"].get(key) for datapoint in datapoints] for key in keys}
+    idx = meta_info.get("idx", list(range(len(datapoints))))
     return {
-        "inputs": _stacked([datapoint["inputs"] for datapoint in datapoints], datapoints),
-        "labels": _stacked([datapoint["labels"] for datapoint in datapoints], datapoints),
-        "meta_info": {key: [datapoint["meta_info"].get(key) for datapoint in datapoints] for key in keys},
+        "inputs": stack([datapoint["inputs"] for datapoint in datapoints], "inputs", idx),
+        "labels": stack([datapoint["labels"] for datapoint in datapoints], "labels", idx),
+        "meta_info": meta_info,
     }
 
 
-def _stacked(
-    parts: Sequence[dict[str, torch.Tensor]], datapoints: Sequence[Datapoint]
-) -> dict[str, torch.Tensor]:
-    expected = _form(parts[0])
-    for part, datapoint in zip(parts, datapoints, strict=True):
-        if _form(part) != expected:
-            first, other = datapoints[0]["meta_info"].get("idx"), datapoint["meta_info"].get("idx")
+def stack(values: Sequence[Any], place: str, idx: Sequence[Any]) -> Any:  # noqa: ANN401 - any nested value
+    """B values of the same structure as one of it, in which each leaf has B rows.
+
+    Tensors and NumPy arrays become a tensor (B, ...) of their dtype; numbers a tensor (B,) of int64, bool or
+    torch's default floating-point type; text a list; None stays None if all are None. Dicts, tuples, named
+    tuples, lists and dataclasses stay what they are.
+
+    Args:
+        values: B of them.
+        place: of the values in the batch, for an error.
+        idx: of their datapoints, for an error.
+
+    Raises:
+        DatasetContractError: the values differ, or one is of another kind.
+    """
+    first = values[0]
+    if isinstance(first, torch.Tensor):
+        return _stacked_tensors(values, place, idx)
+    if isinstance(first, np.ndarray):
+        return _stacked_arrays(values, place, idx)
+    if isinstance(first, _NUMBERS):
+        return _stacked_numbers(values, place, idx)
+    if first is None or isinstance(first, str | bytes):
+        _check_alike(values, place, idx, lambda value: value is None if first is None else type(value))
+        return None if first is None else list(values)
+    elements = elements_of(first)
+    if elements is None:
+        raise _unknown(first, place, idx[0])
+    _check_alike(values, place, idx, _structure)
+    if not elements:
+        return first
+    if isinstance(first, Mapping):
+        columns = [(f"[{key!r}]", [value[key] for value in values]) for key in first]
+    else:
+        rows = [[element for _, element in elements_of(value) or ()] for value in values]
+        columns = [
+            (name, list(column)) for (name, _), column in zip(elements, zip(*rows, strict=True), strict=True)
+        ]
+    return with_elements(first, [stack(column, place + name, idx) for name, column in columns])
+
+
+def _stacked_tensors(values: Sequence[Any], place: str, idx: Sequence[Any]) -> torch.Tensor:
+    dtype = values[0].dtype
+    if not all(isinstance(value, torch.Tensor) and value.dtype is dtype for value in values):
+        _check_alike(values, place, idx, _is_tensor)
+    try:
+        return torch.stack(list(values))
+    except RuntimeError:
+        # Only now: to compare all shapes takes longer than to stack them.
+        _check_alike(values, place, idx, _is_tensor)
+        raise
+
+
+def _stacked_arrays(values: Sequence[Any], place: str, idx: Sequence[Any]) -> Any:  # noqa: ANN401 - tensor or list
+    _check_alike(values, place, idx, _is_array)
+    dtype = values[0].dtype
+    if dtype.kind in "US":
+        return [value.tolist() for value in values]
+    if dtype.kind not in _ARRAY_KINDS:
+        raise DatasetContractError(
+            f"{place or 'the datapoint'} of datapoint idx={idx[0]} is an array of {dtype}, which torch does "
+            "not have. Convert it to numbers of one type, as by values.astype('float32')."
+        )
+    # torch takes neither the other byte order nor a read-only array: stacking copies into the machine's own.
+    return torch.from_numpy(np.stack(values).astype(dtype.newbyteorder("="), copy=False))
+
+
+def _stacked_numbers(values: Sequence[Any], place: str, idx: Sequence[Any]) -> torch.Tensor:
+    _check_alike(values, place, idx, lambda value: isinstance(value, _NUMBERS))
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+    _check_alike(plain, place, idx, lambda value: isinstance(value, bool))
+    if not all(isinstance(value, bool | int | float | complex) for value in plain):
+        raise _unknown(values[0], place, idx[0])
+    return torch.tensor(plain)
+
+
+def _unknown(value: object, place: str, idx: object) -> DatasetContractError:
+    return DatasetContractError(
+        f"{place or 'the datapoint'} of datapoint idx={idx} is a {type(value).__qualname__}, expected "
+        "tensors, NumPy arrays, numbers, text or None, in dicts, lists, tuples or dataclasses. Convert "
+        "it, or give the loader a collate_fn."
+    )
+
+
+def _is_tensor(value: object) -> object:
+    return (value.shape, value.dtype) if isinstance(value, torch.Tensor) else None
+
+
+def _is_array(value: object) -> object:
+    if not isinstance(value, np.ndarray):
+        return None
+    return value.shape, "text" if value.dtype.kind in "US" else value.dtype
+
+
+def _structure(value: object) -> object:
+    if isinstance(value, Mapping):
+        return set(value)
+    elements = elements_of(value)
+    return (type(value), [name for name, _ in elements]) if elements is not None else None
+
+
+def _check_alike(values: Sequence[Any], place: str, idx: Sequence[Any], form: Any) -> None:  # noqa: ANN401 - any form
+    expected = form(values[0])
+    for number, value in enumerate(values):
+        if form(value) != expected:
             raise DatasetContractError(
-                f"datapoints idx={first} and idx={other} cannot be one batch: {_shown(expected)} next to "
-                f"{_shown(_form(part))}. Crop or resize them to one size, or use batch_size=1."
+                f"datapoints idx={idx[0]} and idx={idx[number]} cannot be one batch: "
+                f"{place or 'the datapoint'} is {shown(values[0])} next to {shown(value)}. Crop, resize or "
+                "pad them to one form, use batch_size=1, or give the loader a collate_fn."
             )
-    return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
 
 
-def _form(part: dict[str, torch.Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    return {name: (value.shape, value.dtype) for name, value in part.items()}
-
-
-def _shown(form: dict[str, tuple[torch.Size, torch.dtype]]) -> dict[str, str]:
-    return {name: f"{tuple(shape)} {dtype}" for name, (shape, dtype) in sorted(form.items())}
+def shown(value: object) -> str:
+    """What a value is, for an error."""
+    if isinstance(value, torch.Tensor):
+        return f"{tuple(value.shape)} {value.dtype}"
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape} {value.dtype}"
+    if isinstance(value, Mapping):
+        return f"a dict with {sorted(map(str, value))}"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"a {type(value).__name__}"

@@ -19,21 +19,20 @@ from pylon.data.errors import (
     TransformError,
 )
 from pylon.data.fingerprint import fingerprint, shown_annotation
+from pylon.data.own_generators import OwnGenerators
 from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
 from pylon.data.transforms.transform import Transform
 from pylon.data.worker_failure import WorkerFailure
 from pylon.storage import with_home
 
-_INPUT = (torch.float32, 3, "(C, H, W)")
-_LABEL = (torch.int64, 2, "(H, W)")
 _DECLARED = ("SPLITS", "INPUT_NAMES", "LABEL_NAMES")
 
 
 class BaseDataset(Dataset[Datapoint], ABC):
     """A dataset lists its datapoints (`_list_datapoints`) and reads one (`_load_datapoint`).
 
-    What is random about a datapoint follows from the epoch's seed and its index alone, never from
-    the worker that reads it or from the order.
+    Inputs and labels may be anything that `collate` stacks. What is random about a datapoint follows from
+    the epoch's seed and its index alone, never from the worker that reads it or from the order.
 
     Args:
         data_root: folder of the data set.
@@ -77,6 +76,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
         self.seed = seed
         self._cache = cache
         self._generators = GlobalGenerators()
+        self._own = OwnGenerators()
         self._datapoints = _subset(self._listed(), indices)
 
     @abstractmethod
@@ -87,7 +87,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
     def _load_datapoint(
         self,
         annotation: Any,  # noqa: ANN401 - each dataset has its own
-    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Any]]:
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Inputs, labels and meta_info of one element of `_list_datapoints`; without `idx`."""
 
     def _listed(self) -> Sequence[Any]:
@@ -137,6 +137,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
 
     def _loaded(self, index: int, seed: int) -> Datapoint:
         with self._generators.seeded(seed):
+            self._own.seed(self, seed)
             loaded = self._load_datapoint(self._datapoints[index])
             self._check_parts(loaded)
             inputs, labels, meta_info = loaded
@@ -207,18 +208,17 @@ class BaseDataset(Dataset[Datapoint], ABC):
                 "and meta_info ({} if nothing else is known)."
             )
 
-    def _check(
-        self, inputs: dict[str, torch.Tensor], labels: dict[str, torch.Tensor], meta_info: dict[str, Any]
-    ) -> None:
+    def _check(self, inputs: dict[str, Any], labels: dict[str, Any], meta_info: dict[str, Any]) -> None:
+        """Refuse a datapoint that is not as the class declares it."""
         name = type(self).__name__
         if "idx" in meta_info:
             raise DatasetContractError(
                 f"{name}._load_datapoint gives meta_info['idx']={meta_info['idx']!r}. BaseDataset adds `idx` "
                 "itself, so that scores find their datapoint: leave it out."
             )
-        for what, given, declaration, (dtype, dims, shape) in (
-            ("inputs", inputs, "INPUT_NAMES", _INPUT),
-            ("labels", labels, "LABEL_NAMES", _LABEL),
+        for what, given, declaration in (
+            ("inputs", inputs, "INPUT_NAMES"),
+            ("labels", labels, "LABEL_NAMES"),
         ):
             declared = getattr(self, declaration)
             if set(given) != set(declared):
@@ -226,16 +226,6 @@ class BaseDataset(Dataset[Datapoint], ABC):
                     f"{name}._load_datapoint gives {what} {sorted(given)}, "
                     f"but the class declares {sorted(declared)}. Give these, or change {declaration}."
                 )
-            for key, value in given.items():
-                if not isinstance(value, torch.Tensor) or value.dtype != dtype or value.ndim != dims:
-                    form = (
-                        f"{tuple(value.shape)} {value.dtype}"
-                        if isinstance(value, torch.Tensor)
-                        else type(value).__name__
-                    )
-                    raise DatasetContractError(
-                        f"{name}._load_datapoint gives {what}[{key!r}] as {form}, expected {shape} {dtype}."
-                    )
 
 
 def _subset(datapoints: Sequence[Any], indices: Sequence[int] | None) -> Sequence[Any]:

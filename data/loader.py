@@ -1,6 +1,6 @@
 """Batches whose order and augmentation follow from one seed per epoch, for any number of workers.
 
-EpochSampler ── SeededIndex(index, epoch seed) ──> worker: dataset ── Datapoint ──> collate ──> batch
+EpochSampler ── SeededIndex(index, epoch seed) ──> worker: dataset ── datapoint ──> collate ──> batch
 """
 
 import functools
@@ -13,12 +13,14 @@ from typing import Any
 
 import torch
 
+from pylon.data.batch import BatchCollate
 from pylon.data.collate import collate
-from pylon.data.datapoint import Datapoint
 from pylon.data.dataset import BaseDataset
 from pylon.data.errors import LoaderWorkerError
 from pylon.data.hand_over import HandOver, advice
-from pylon.data.sampler import EpochSampler
+from pylon.data.map_dataset import MapDataset
+from pylon.data.order import check_order, order_of
+from pylon.data.sampler import EpochBatchSampler, EpochSampler
 from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure, WorkerTraceback
 from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
 from pylon.data.worker_watch import POLL_S, WorkerWatch, child_signals_kept, end_workers
@@ -32,9 +34,12 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     """torch's loader with an epoch seed, which also reaches persistent workers.
 
     Args:
-        dataset: what to load; given by the runner.
-        batch_size: datapoints per batch, at least 1.
+        dataset: what to load: a BaseDataset or any map-style dataset; given by the runner.
+        batch_size: datapoints per batch, at least 1; None only with a `batch_sampler`.
         shuffle: draw the order from the epoch's seed.
+        sampler: gives the order in place of `shuffle`: a sampler with a length, or a function that gets the
+            dataset and returns one. It is drawn once per epoch, with every generator seeded by the epoch.
+        batch_sampler: gives whole batches in place of `batch_size`, in the same way.
         num_workers: processes that load; 0: the calling one.
         drop_last: leave out a last batch that is not full.
         persistent_workers: keep the workers between epochs; None: yes if there are any.
@@ -44,17 +49,23 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             the platform's default.
         timeout_s: a batch of a worker that takes longer, more than 0 s, ends the epoch with an error;
             None: there is no limit.
-        collate_fn: datapoints to a batch.
+        collate_fn: datapoints, as the dataset gives them, to a batch (see `pylon.data.batch`).
+
+    Raises:
+        ValueError: an argument is out of range, or contradicts another one.
+        TypeError: the dataset is not map-style.
     """
 
-    dataset: BaseDataset
+    dataset: BaseDataset | MapDataset
 
     def __init__(
         self,
-        dataset: BaseDataset,
+        dataset: Any,  # noqa: ANN401 - any dataset
         *,
-        batch_size: int,
+        batch_size: int | None = None,
         shuffle: bool = False,
+        sampler: Any = None,  # noqa: ANN401 - any sampler, or a function
+        batch_sampler: Any = None,  # noqa: ANN401 - the same
         num_workers: int = 0,
         drop_last: bool = False,
         persistent_workers: bool | None = None,
@@ -66,25 +77,38 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     ) -> None:
         if timeout_s is not None and not (timeout_s > 0 and math.isfinite(timeout_s)):
             raise ValueError(f"timeout_s: {timeout_s}, expected more than 0 s, or None")
+        check_order(batch_size, sampler, batch_sampler, shuffle=shuffle, drop_last=drop_last)
         self.timeout_s = timeout_s
+        self.takes_each_once = sampler is None and batch_sampler is None and not drop_last
         self._asked: Callable[[], bool] = lambda: False
         self._end: Callable[[], None] = lambda: None
         self._newest: Callable[[], Any] = lambda: None
-        self._epoch_sampler = EpochSampler(len(dataset), shuffle=shuffle)
+        loaded: BaseDataset | MapDataset = (
+            dataset if isinstance(dataset, BaseDataset) else MapDataset(dataset)
+        )
+        self._name = loaded.name if isinstance(loaded, MapDataset) else type(loaded).__name__
+        self._epoch_sampler = EpochSampler(
+            len(loaded), shuffle=shuffle, order=order_of("sampler", sampler, dataset)
+        )
+        batches = order_of("batch_sampler", batch_sampler, dataset)
+        self._epoch_batches = None if batches is None else EpochBatchSampler(len(loaded), batches)
+        how: dict[str, Any] = (
+            {"batch_size": batch_size, "sampler": self._epoch_sampler, "drop_last": drop_last}
+            if self._epoch_batches is None
+            else {"batch_sampler": self._epoch_batches}
+        )
         self._processes = WorkerProcesses()
         self._hand_over = HandOver() if num_workers > 0 else None
         super().__init__(
-            dataset,
-            batch_size=batch_size,
-            sampler=self._epoch_sampler,
+            loaded,
+            **how,
             num_workers=num_workers,
-            drop_last=drop_last,
             persistent_workers=num_workers > 0 if persistent_workers is None else persistent_workers,
             pin_memory=pin_memory,
             prefetch_factor=prefetch_factor,
             multiprocessing_context=multiprocessing_context,
             timeout=min(POLL_S, timeout_s or POLL_S) if num_workers > 0 else 0,
-            collate_fn=FailureAwareCollate(collate_fn),
+            collate_fn=FailureAwareCollate(BatchCollate(collate_fn)),
             worker_init_fn=None
             if self._hand_over is None
             else functools.partial(initialise_worker, self._hand_over.sender),
@@ -106,20 +130,25 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         """
         if batches is None:
             self._epoch_sampler.set_epoch_seed(seed)
+            if self._epoch_batches is not None:
+                self._epoch_batches.set_epoch_seed(seed)
             return
         if any(later <= former for former, later in itertools.pairwise(batches)):
             raise ValueError(f"batches: {list(batches)[:10]}, expected ascending numbers.")
         if batches and not 0 <= batches[0] <= batches[-1] < len(self):
             raise ValueError(f"batches: {batches[0]} to {batches[-1]}, expected 0 to {len(self) - 1}.")
+        if self._epoch_batches is not None:
+            self._epoch_batches.set_epoch_seed(seed, batches)
+            return
         # Only the epoch's last batch can be short, and ascending it stays the last one: so torch, which
         # cuts the datapoints it gets into batches, finds these batches again.
-        size, count = self.batch_size or 1, len(self.dataset)
+        size, count = self.batch_size or 1, len(self._epoch_sampler)
         self._epoch_sampler.set_epoch_seed(
             seed, [range(number * size, min((number + 1) * size, count)) for number in batches]
         )
 
-    def read_again(self, seed: int, batches: Sequence[int]) -> Iterator[Datapoint]:
-        """The datapoints of some batches of an epoch, read in this process, for a look at them.
+    def read_again(self, seed: int, batches: Sequence[int]) -> Iterator[Any]:
+        """The datapoints of some batches of an epoch, read in this process, each as a batch of one.
 
         Args:
             seed, batches: see `set_epoch_seed`, which the next iteration needs again.
@@ -128,7 +157,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             DataError: a datapoint cannot be read.
         """
         self.set_epoch_seed(seed, batches)
-        return (self.dataset[index] for index in self._epoch_sampler)
+        batched = self._epoch_batches
+        indices = self._epoch_sampler if batched is None else itertools.chain.from_iterable(batched)
+        return (self.collate_fn([self.dataset[index]]) for index in indices)
 
     def end_when(self, asked: Callable[[], bool], end: Callable[[], None]) -> None:
         """Stop waiting for a worker's batch as soon as the end is requested.
@@ -208,13 +239,13 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     def _not_handed_over(self, reason: str) -> LoaderWorkerError:
         return LoaderWorkerError(
-            f"{type(self.dataset).__name__}: a batch of its {self.num_workers} loader workers could not be "
+            f"{self._name}: a batch of its {self.num_workers} loader workers could not be "
             f"handed over ({reason}). {advice(reason)}"
         )
 
     def _too_late(self) -> LoaderWorkerError:
         return LoaderWorkerError(
-            f"{type(self.dataset).__name__}: no batch came from its {self.num_workers} loader workers within "
+            f"{self._name}: no batch came from its {self.num_workers} loader workers within "
             f"timeout_s={self.timeout_s:g}. One of them hangs, or is slow: look at the storage that the data "
             "lie on, use more num_workers, or raise timeout_s."
         )
@@ -226,7 +257,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         if "SIGBUS" in deaths or not (deaths or isinstance(error, ConnectionError | EOFError)):
             return self._not_handed_over(why)
         return LoaderWorkerError(
-            f"{type(self.dataset).__name__}: a batch of its {self.num_workers} loader workers could not be "
+            f"{self._name}: a batch of its {self.num_workers} loader workers could not be "
             f"received ({why}). A worker may have been killed for lack of memory: try fewer num_workers or a "
             "smaller batch_size."
         )

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from torch.utils.data import get_worker_info
 
-from pylon.data.datapoint import Datapoint
 from pylon.data.errors import DataError
 
 
@@ -43,12 +42,12 @@ class FailureAwareCollate:
         collate_fn: datapoints to a batch.
     """
 
-    def __init__(self, collate_fn: Callable[[list[Datapoint]], Any]) -> None:
+    def __init__(self, collate_fn: Callable[[list[Any]], Any]) -> None:
         self.collate_fn = collate_fn
 
-    def __call__(self, datapoints: Sequence[Datapoint | WorkerFailure]) -> Any:  # noqa: ANN401 - any batch
+    def __call__(self, datapoints: Sequence[Any]) -> Any:  # noqa: ANN401 - any batch
         """The batch, or the first failure among `datapoints`."""
-        whole: list[Datapoint] = []
+        whole: list[Any] = []
         for datapoint in datapoints:
             if isinstance(datapoint, WorkerFailure):
                 return datapoint

@@ -22,13 +22,13 @@ from pylon.data.change_detection.air_change_crops import (
     published_test_window,
 )
 from pylon.data.change_detection.air_change_files import CASES, find_files
+from pylon.data.change_detection.dataset import ChangeDetectionDataset
 from pylon.data.change_detection.image_files import check_size, read_triple, to_change_map, to_image
-from pylon.data.dataset import BaseDataset
 from pylon.data.transforms.transform import Transform
 from pylon.storage import with_home
 
 
-class AirChangeDataset(BaseDataset):
+class AirChangeDataset(ChangeDetectionDataset):
     """Crops for training, the published test area whole.
 
     The published protocol has no validation split, and choosing the best epoch on the test area

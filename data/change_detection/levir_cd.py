@@ -13,8 +13,8 @@ from typing import Any, ClassVar, NoReturn
 
 import torch
 
+from pylon.data.change_detection.dataset import ChangeDetectionDataset
 from pylon.data.change_detection.image_files import read_triple, to_change_map, to_image
-from pylon.data.dataset import BaseDataset
 from pylon.data.emptiness import shown_entries
 from pylon.data.errors import DatasetDamagedError, DatasetNotFoundError, EmptyDatasetError
 from pylon.data.image_reading import SUFFIXES
@@ -37,7 +37,7 @@ class Pair:
         return self.files[0].name
 
 
-class LEVIRCDDataset(BaseDataset):
+class LEVIRCDDataset(ChangeDetectionDataset):
     """Whole pairs, in any of three layouts.
 
     - `root/{train,val,test}/{A,B,label}/NAME.png`;

@@ -5,7 +5,7 @@ load ──> overrides ──> check ──> (debug) ──> build
 """
 
 from pylon.runners.config.build import build, refusal
-from pylon.runners.config.check import check_config, problems_of
+from pylon.runners.config.check import check_config, problems_of, unfit
 from pylon.runners.config.debug import debug_config
 from pylon.runners.config.evaluation import evaluation_of
 from pylon.runners.config.files import file_digests
@@ -34,6 +34,7 @@ __all__ = [
     "refusal",
     "shown",
     "to_json",
+    "unfit",
     "with_present_names",
     "without_results",
 ]

@@ -4,13 +4,14 @@ import inspect
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
 
-from pylon.data import BaseDataset, DataLoader
+from pylon.data import DataLoader, why_not_map_style
 from pylon.metrics import BaseMetric
-from pylon.runners.config.node import children
+from pylon.runners.config.node import children, is_named_function, why_not_found
 from pylon.runners.config.signatures import argument_problems, shown
 from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.keys import COMMON_KEYS, SEED_KEYS, unknown_name
@@ -28,9 +29,9 @@ _BASES: dict[str, type] = {
     "criterion": torch.nn.Module,
     "metric": BaseMetric,
     "optimizer": torch.optim.Optimizer,
-    **{f"{split}_dataset": BaseDataset for split in ("train", "val", "test")},
     **{f"{split}_dataloader": DataLoader for split in ("train", "val", "test")},
 }
+_DATASETS = frozenset({"train_dataset", "val_dataset", "test_dataset"})
 # Exactly these: `config.json` would give back an enumeration's member, say, as a plain number.
 _PLAIN = frozenset({type(None), bool, int, str})
 _SEED_LIMIT = 2**63
@@ -75,12 +76,19 @@ def problems_of(config: dict[str, Any]) -> Iterator[ConfigProblem]:
 
 
 def _base_problems(value: Any, key: str) -> Iterator[ConfigProblem]:  # noqa: ANN401 - any configuration value
-    base = _BASES.get(key)
     cls = value.get("class") if isinstance(value, dict) else None
-    if base is not None and isinstance(cls, type) and not issubclass(cls, base):
-        yield ConfigProblem(
-            f"{key}.class", cls.__name__, f"expected a {base.__name__}: let the class inherit from it"
-        )
+    if isinstance(cls, type) and (expected := unfit(cls, key)):
+        yield ConfigProblem(f"{key}.class", cls.__name__, expected)
+
+
+def unfit(cls: type, key: str) -> str:
+    """What the runner expects of a top-level entry in place of `cls`; '' if it can use it."""
+    if key in _DATASETS:
+        return why_not_map_style(cls)
+    base = _BASES.get(key)
+    if base is None or issubclass(cls, base):
+        return ""
+    return f"expected a {base.__name__}: let the class inherit from it"
 
 
 def _keys_of(config: dict[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
@@ -150,7 +158,7 @@ def _node_problems(
         yield from _shape_problems(value, key_path)
         cls, arguments = value.get("class"), value.get("args")
         if (
-            isinstance(cls, type)
+            isinstance(cls, type | FunctionType)
             and isinstance(arguments, dict)
             and all(isinstance(key, str) for key in arguments)
         ):
@@ -166,13 +174,24 @@ def _node_problems(
             yield from _dict_key_problems(value, key_path)
         for key, element in children(value):
             yield from _node_problems(element, f"{key_path}.{key}")
+    elif isinstance(value, FunctionType):
+        if problem := why_not_found(value):
+            yield ConfigProblem(key_path, value.__qualname__, problem)
     elif not _is_plain(value):
         yield ConfigProblem(
-            key_path, shown(value), "expected a number, text, list or dict, or {'class': X, 'args': {...}}"
+            key_path,
+            shown(value),
+            "expected a number, text, list, dict or function, or {'class': X, 'args': {...}}",
         )
 
 
 def _dict_key_problems(value: dict[Any, Any], key_path: str) -> Iterator[ConfigProblem]:
+    if is_named_function(value):
+        yield ConfigProblem(
+            key_path,
+            shown(value),
+            "expected another key: `config.json` writes functions so. Name it otherwise",
+        )
     for key in [key for key in value if type(key) is not str]:
         yield ConfigProblem(
             f"{key_path}.{key}",
@@ -191,25 +210,23 @@ def _shape_problems(node: dict[str, Any], key_path: str) -> Iterator[ConfigProbl
         yield ConfigProblem(f"{key_path}.{key}", shown(node[key]), "expected only 'class' and 'args' here")
     if "class" not in node:
         yield ConfigProblem(f"{key_path}.class", None, "is missing")
-    elif not isinstance(node["class"], type):
+    elif not isinstance(node["class"], type | FunctionType):
         yield ConfigProblem(
-            f"{key_path}.class", shown(node["class"]), "expected a class, not an object or a name"
+            f"{key_path}.class",
+            shown(node["class"]),
+            "expected a class or a function, not an object or a name",
         )
     elif inspect.isabstract(node["class"]):
         yield ConfigProblem(f"{key_path}.class", node["class"].__name__, _what_is_abstract(node["class"]))
-    elif "<locals>" in node["class"].__qualname__:
-        yield ConfigProblem(
-            f"{key_path}.class",
-            node["class"].__qualname__,
-            "is defined inside a function, where no other process finds it: move it out of the function",
-        )
+    elif problem := why_not_found(node["class"]):
+        yield ConfigProblem(f"{key_path}.class", node["class"].__qualname__, problem)
     if "args" not in node:
         yield ConfigProblem(f"{key_path}.args", None, "is missing; expected a dict, {} if there are none")
     elif not isinstance(node["args"], dict) or not all(isinstance(key, str) for key in node["args"]):
         yield ConfigProblem(f"{key_path}.args", shown(node["args"]), "expected a dict of arguments by name")
 
 
-def _what_is_abstract(cls: type) -> str:
+def _what_is_abstract(cls: Any) -> str:  # noqa: ANN401 - a class
     names = sorted(getattr(cls, "__abstractmethods__", ()))
     owners = {name: next(one for one in reversed(cls.__mro__) if name in vars(one)) for name in names}
     missing = ", ".join(f"{name} (required by {owner.__name__})" for name, owner in owners.items())

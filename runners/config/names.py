@@ -12,11 +12,11 @@ Read, but not written: `models.hanet.hanet:HANet`. Run directories from before P
 import importlib
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from pylon.runners.config import files, folders
-from pylon.runners.config.node import children, is_node
+from pylon.runners.config.node import children, is_named_function, is_node
 
 # Each was a top-level package before it became `pylon.<package>`.
 OLD_PACKAGES = frozenset(
@@ -24,8 +24,8 @@ OLD_PACKAGES = frozenset(
 )
 
 
-def class_name(cls: type) -> str:
-    """The name under which `find_class` finds a class again, in another process and after a move."""
+def class_name(cls: Any) -> str:  # noqa: ANN401 - a class or a function
+    """The name under which `find_class` finds it again, in another process and after a move."""
     if files.is_config_module(cls.__module__):
         return f"{files.path_of(cls.__module__)}:{cls.__qualname__}"
     module = _public_module(cls)
@@ -63,6 +63,8 @@ def with_present_names(content: Any) -> Any:  # noqa: ANN401 - JSON
         return list(renamed.values())
     if is_node(content) and isinstance(content["class"], str) and place_of(content["class"]) is None:
         renamed["class"] = _present_name(content["class"])
+    if is_named_function(content) and place_of(content["function"]) is None:
+        renamed["function"] = _present_name(content["function"])
     return renamed
 
 
@@ -86,7 +88,7 @@ def module_in_pylon(name: str, attribute: str) -> ModuleType | None:
     return None
 
 
-def _public_module(cls: type) -> str:
+def _public_module(cls: Any) -> str:  # noqa: ANN401 - a class or a function
     """The shortest module on the way to the defining one that offers the class."""
     parts, top = cls.__module__.split("."), cls.__qualname__.partition(".")[0]
     defined: Any = getattr(sys.modules.get(cls.__module__), top, None)
@@ -96,7 +98,7 @@ def _public_module(cls: type) -> str:
         offered = defined is not None and getattr(module, top, None) is defined
         if offered and top in getattr(module, "__all__", (top,)):
             return name
-    return cls.__module__
+    return str(cls.__module__)
 
 
 def _parts(place: str) -> tuple[Path | None, str]:
@@ -135,4 +137,4 @@ def _present_name(name: str) -> str:
         found = find_class(name)
     except LookupError:
         return name
-    return class_name(found) if isinstance(found, type) else name
+    return class_name(found) if isinstance(found, type | FunctionType) else name

@@ -1,6 +1,10 @@
-"""The one form of everything that is built: {'class': X, 'args': {...}}."""
+"""The one form of everything that is built: {'class': X, 'args': {...}}; X is a class or a function.
+
+A function that is handed over as it is, and not called, is a value of its own; JSON has {'function': NAME}.
+"""
 
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -11,6 +15,23 @@ Node = dict[str, Any]
 def is_node(value: object) -> TypeGuard[Node]:
     """Whether `value` is meant to be built: a dict with a 'class' key."""
     return isinstance(value, dict) and "class" in value
+
+
+def is_named_function(value: object) -> TypeGuard[Node]:
+    """Whether `value` is the form that a function has in JSON."""
+    return isinstance(value, dict) and value.keys() == {"function"} and isinstance(value["function"], str)
+
+
+def why_not_found(value: object) -> str | None:
+    """Why another process would not find a class or function by its name; None if it does, or is neither."""
+    if not isinstance(value, type | FunctionType):
+        return None
+    name = value.__qualname__
+    if "<lambda>" in name:
+        return "is a lambda, which no other process finds: define it by def, in the file or in a module"
+    if "<locals>" in name:
+        return "is defined inside a function, where no other process finds it: move it out of the function"
+    return None
 
 
 def children(value: object) -> Iterator[tuple[str | int, Any]]:

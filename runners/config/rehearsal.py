@@ -114,7 +114,8 @@ def _collected(action: Callable[[], Any], problems: list[ConfigProblem]) -> Any:
 
 def _holds(value: object, kinds: tuple[type, ...]) -> bool:
     """Whether `value` is, or has in it, a node of one of `kinds`."""
-    if is_node(value) and issubclass(value["class"], kinds):
+    # A function may give anything.
+    if is_node(value) and (not isinstance(value["class"], type) or issubclass(value["class"], kinds)):
         return True
     return any(_holds(element, kinds) for _, element in children(value))
 
@@ -125,7 +126,9 @@ def _split_problems(config: dict[str, Any]) -> Iterator[ConfigProblem]:
         if node is None:
             continue
         cls, split = node["class"], node["args"].get("split")
-        splits = getattr(cls, "SPLITS", None) if issubclass(cls, BaseDataset) else None
+        splits = (
+            getattr(cls, "SPLITS", None) if isinstance(cls, type) and issubclass(cls, BaseDataset) else None
+        )
         if isinstance(split, str) and isinstance(splits, tuple | list) and split not in splits:
             names = ", ".join(map(str, splits))
             yield ConfigProblem(

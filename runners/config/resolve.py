@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from pylon.runners.config import files, folders
 from pylon.runners.config.former import with_present_arguments
 from pylon.runners.config.names import class_name, find_class, place_of
-from pylon.runners.config.node import children, is_node
+from pylon.runners.config.node import children, is_named_function, is_node
 from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.seeds import with_recorded_seeds
 
@@ -87,12 +88,16 @@ def without_results(key_path: str, *, validated: bool) -> bool:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any configuration value
-    if isinstance(value, type):
-        return class_name(value)
+    if isinstance(value, type | FunctionType):
+        name = class_name(value)
+        return name if isinstance(value, type) else {"function": name}
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, dict):
-        return {key: _plain(element) for key, element in value.items()}
+        plain = {key: _plain(element) for key, element in value.items()}
+        if is_node(value) and isinstance(value["class"], FunctionType):
+            plain["class"] = class_name(value["class"])
+        return plain
     if isinstance(value, list | tuple):
         return [_plain(element) for element in value]
     return value
@@ -102,6 +107,8 @@ def with_classes(value: Any, key_path: str, problems: list[ConfigProblem]) -> An
     """The value with the class that each node names; what cannot be found is added to `problems`."""
     if not isinstance(value, dict | list):
         return value
+    if is_named_function(value):
+        return _found(value["function"], f"{key_path}.function", problems)
     built = {
         key: with_classes(element, f"{key_path}.{key}".lstrip("."), problems)
         for key, element in children(value)
@@ -109,19 +116,27 @@ def with_classes(value: Any, key_path: str, problems: list[ConfigProblem]) -> An
     if isinstance(value, list):
         return list(built.values())
     if is_node(value) and isinstance(value["class"], str):
-        try:
-            built["class"] = find_class(value["class"])
-        except LookupError as error:
-            expected = f"cannot be found ({error}); expected 'module:Name' or 'path/to/file.py:Name'"
-            problems.append(ConfigProblem(f"{key_path}.class", repr(value["class"]), expected))
+        built["class"] = _found(value["class"], f"{key_path}.class", problems)
     return built
+
+
+def _found(name: str, key_path: str, problems: list[ConfigProblem]) -> Any:  # noqa: ANN401 - class or function
+    try:
+        return find_class(name)
+    except LookupError as error:
+        expected = f"cannot be found ({error}); expected 'module:Name' or 'path/to/file.py:Name'"
+        problems.append(ConfigProblem(key_path, repr(name), expected))
+        return name
 
 
 def _named_places(content: Any) -> Iterator[Path]:  # noqa: ANN401 - JSON
     """The configuration files and folders in which the classes of `content` are."""
-    if is_node(content) and isinstance(content["class"], str):
-        place = place_of(content["class"])
-        if place is not None:
-            yield place
+    named: str | None = None
+    if isinstance(content, dict):
+        key = "function" if is_named_function(content) else "class"
+        named = content[key] if isinstance(content.get(key), str) else None
+    place = None if named is None else place_of(named)
+    if place is not None:
+        yield place
     for _, element in children(content):
         yield from _named_places(element)

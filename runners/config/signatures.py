@@ -22,7 +22,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 def argument_problems(
-    cls: type,
+    cls: Any,  # noqa: ANN401 - a class or a function
     arguments: dict[str, Any],
     injected: frozenset[str],
     key_path: str,
@@ -32,7 +32,7 @@ def argument_problems(
     """What is wrong with `arguments` for `cls`.
 
     Args:
-        cls: the configured class.
+        cls: the configured class or function.
         arguments: by name; values may hold nodes that are still to be built.
         injected: arguments that the runner gives, so that the configuration must not.
         key_path: of the arguments, for the problems.
@@ -96,7 +96,7 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def parameters_of(cls: type, *, forwards: bool) -> tuple[dict[str, inspect.Parameter], bool]:
+def parameters_of(cls: Any, *, forwards: bool) -> tuple[dict[str, inspect.Parameter], bool]:  # noqa: ANN401
     """The parameters of a class by name, and whether any other name is taken too.
 
     Args:
@@ -135,16 +135,19 @@ def defaults_of(cls: type) -> dict[str, Any]:
     return found
 
 
-def _constructors(cls: type) -> list[type]:
-    """The classes whose constructors call one another, from `cls` up."""
+def _constructors(cls: Any) -> list[Any]:  # noqa: ANN401 - a class or a function
+    """The classes whose constructors call one another, from `cls` up; a function alone."""
+    if not isinstance(cls, type):
+        return [cls]
     return [owner for owner in cls.__mro__ if owner is not object and "__init__" in vars(owner)] or [cls]
 
 
-def _annotations(cls: type, *, forwards: bool) -> dict[str, Any]:
+def _annotations(cls: Any, *, forwards: bool) -> dict[str, Any]:  # noqa: ANN401 - a class or a function
     found: dict[str, Any] = {}
     for owner in _constructors(cls) if forwards else [cls]:
         try:
-            found = {**typing.get_type_hints(owner.__init__), **found}  # type: ignore[misc]  # its own is meant
+            hinted = owner.__init__ if isinstance(owner, type) else owner  # type: ignore[misc]  # its own is meant
+            found = {**typing.get_type_hints(hinted), **found}
         except (NameError, TypeError, AttributeError):
             # Annotations under TYPE_CHECKING cannot be resolved at run time: then only names are checked.
             return found

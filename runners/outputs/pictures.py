@@ -17,7 +17,7 @@ _CAPTIONS = ("image 1", "image 2", "truth", "prediction", "errors")
 _IGNORED = 255
 
 
-def draw_batch(folder: Path, batch: dict[str, Any], outputs: torch.Tensor, at_most: int) -> int:
+def draw_batch(folder: Path, batch: dict[str, Any], outputs: Any, at_most: int) -> int:  # noqa: ANN401
     """Draw the first datapoints of a batch, each as `folder/<idx>.png`.
 
     Args:
@@ -27,7 +27,7 @@ def draw_batch(folder: Path, batch: dict[str, Any], outputs: torch.Tensor, at_mo
         at_most: how many to draw.
 
     Returns:
-        How many were drawn: 0 if the data is not of this kind (another number of inputs or labels).
+        How many were drawn: 0 if the data is not of this kind (two inputs, one label).
     """
     count = 0
     for name, sheet in pictures_of(batch, outputs, at_most):
@@ -37,15 +37,21 @@ def draw_batch(folder: Path, batch: dict[str, Any], outputs: torch.Tensor, at_mo
 
 
 def pictures_of(
-    batch: dict[str, Any], outputs: torch.Tensor, at_most: int
+    batch: dict[str, Any], outputs: Any, at_most: int
 ) -> Iterator[tuple[str, Image.Image]]:
     """What `draw_batch` draws: the name of each file, and the picture."""
-    images, labels = list(batch["inputs"].values()), list(batch["labels"].values())
-    if len(images) != 2 or len(labels) != 1 or outputs.ndim != 4:
+    images, labels = _maps(batch["inputs"], 4), _maps(batch["labels"], 3)
+    if len(images) != 2 or len(labels) != 1 or len(_maps({"": outputs}, 4)) != 1:
         return
     predictions = outputs.argmax(dim=1)
     for row, idx in enumerate(batch["meta_info"]["idx"][:at_most]):
         yield f"{idx:05d}.png", _sheet((images[0][row], images[1][row]), labels[0][row], predictions[row])
+
+
+def _maps(values: Any, dims: int) -> list[torch.Tensor]:  # noqa: ANN401 - any nested value
+    """The values of a dict if all are tensors of so many dimensions, else nothing."""
+    found = list(values.values()) if isinstance(values, dict) else []
+    return found if all(isinstance(one, torch.Tensor) and one.ndim == dims for one in found) else []
 
 
 def draw_prediction(

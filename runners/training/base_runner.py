@@ -9,9 +9,9 @@ import torch
 
 from pylon.data import DataLoader, refuse_empty
 from pylon.metrics import BaseMetric
-from pylon.runners.config import build
+from pylon.runners.config import build, unfit
 from pylon.runners.config.contracts import check_score
-from pylon.runners.errors import ConfigError
+from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.outputs.report import report_scores
 from pylon.runners.randomness import seed_all
 from pylon.runners.run_directory.plain import recorded
@@ -62,7 +62,15 @@ class BaseRunner(ABC):
     def build(self, key: str, **injected: object) -> Any:  # noqa: ANN401 - any configured class
         """Build the configuration's entry `key`; None if the entry is None or absent."""
         node = self.context.config.get(key)
-        return None if node is None else build(node, key_path=key, **injected)
+        if node is None:
+            return None
+        built = build(node, key_path=key, **injected)
+        # What a function gives is known only now.
+        if expected := unfit(type(built), key):
+            given = type(built).__name__
+            problem = ConfigProblem(f"{key}.class", node["class"].__name__, f"gives a {given}, {expected}")
+            raise ConfigError("configuration", [problem])
+        return built
 
     def build_metric(self) -> BaseMetric:
         """Build the metric, which must know the score that the run is judged by.

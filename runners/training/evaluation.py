@@ -11,7 +11,7 @@ from pylon.metrics.base_metric import Part
 from pylon.runners.distributed import AgreedStop, World, evaluation_share
 
 Batch = dict[str, Any]
-OnBatch = Callable[[int, Batch, torch.Tensor], None]
+OnBatch = Callable[[int, Batch, Any], None]
 
 
 class Task(Protocol):
@@ -20,10 +20,10 @@ class Task(Protocol):
     def training_loss(self, batch: Batch) -> torch.Tensor:
         """The scalar to minimise for this batch."""
 
-    def predict(self, batch: Batch) -> torch.Tensor:
+    def predict(self, batch: Batch) -> Any:  # noqa: ANN401 - whatever the model gives
         """The model's outputs for this batch."""
 
-    def score(self, metric: BaseMetric, outputs: torch.Tensor, batch: Batch) -> None:
+    def score(self, metric: BaseMetric, outputs: Any, batch: Batch) -> None:  # noqa: ANN401
         """Add each datapoint's scores to the metric's buffer."""
 
 
@@ -64,7 +64,7 @@ def evaluate(
     model.eval()
     metric.reset()
     total = count_batches(loader, max_batches)
-    whole = not loader.drop_last and total == len(loader)
+    whole = loader.takes_each_once and total == len(loader)
     if whole:
         metric.expect(range(len(loader.dataset)))
     loader.set_epoch_seed(seed, evaluation_share(total, world.rank, world.size))

@@ -1,11 +1,10 @@
 """Where a non-finite number comes from: the data, or the training."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 
-from pylon.data import DataLoader
+from pylon.data import DataLoader, tensors_of
 from pylon.runners.distributed import World
 from pylon.runners.training.evaluation import Batch
 
@@ -17,21 +16,23 @@ _WITH_FINITE_INPUTS = (
 
 
 def non_finite_inputs(batches: Iterable[Batch]) -> list[str]:
-    """The inputs that hold a NaN or infinite value, each named with its datapoint."""
+    """The inputs and labels that hold a NaN or infinite value, each named with its datapoint."""
     return [
-        f"inputs[{name!r}] of datapoint idx={idx}"
+        f"{place} of {datapoint}"
         for batch in batches
-        for name, values in _tensors(batch.get("inputs"))
-        for idx, value in zip(batch["meta_info"]["idx"], values, strict=True)
-        if not bool(torch.isfinite(value).all())
+        for part in ("inputs", "labels")
+        for place, values in tensors_of(batch.get(part), part)
+        if values.is_floating_point() and not bool(torch.isfinite(values).all())
+        for datapoint in _datapoints(values, batch["meta_info"]["idx"])
     ]
 
 
-def _tensors(inputs: object) -> Iterator[tuple[str, torch.Tensor]]:
-    """Those that can be looked at: a collate_fn of the user's may give anything."""
-    for name, value in inputs.items() if isinstance(inputs, dict) else ():
-        if isinstance(value, torch.Tensor) and value.is_floating_point():
-            yield name, value
+def _datapoints(values: torch.Tensor, idx: list[int]) -> list[str]:
+    """Those whose row is not finite; all of the batch if a collate function has made other rows."""
+    if values.ndim == 0 or len(values) != len(idx):
+        return [f"a batch with datapoint idx={idx[0]}"]
+    rows = zip(idx, values, strict=True)
+    return [f"datapoint idx={one}" for one, row in rows if not bool(torch.isfinite(row).all())]
 
 
 def advice(found: list[str]) -> str:
@@ -63,11 +64,7 @@ def advice_of_data(world: World, loader: DataLoader, seed: int, batches: list[in
 
 
 def _inputs_read_again(loader: DataLoader, seed: int, batches: list[int]) -> list[str]:
-    def batch_of(datapoint: Mapping[str, Any]) -> Batch:
-        inputs = {name: value.unsqueeze(0) for name, value in datapoint["inputs"].items()}
-        return {"inputs": inputs, "meta_info": {"idx": [datapoint["meta_info"]["idx"]]}}
-
     try:
-        return non_finite_inputs(batch_of(one) for one in loader.read_again(seed, batches))
+        return non_finite_inputs(loader.read_again(seed, batches))
     except Exception:  # noqa: BLE001 - of the user's reader; what is reported is the loss
         return []

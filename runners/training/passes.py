@@ -1,6 +1,7 @@
 """An evaluation pass: scores to the metric, pictures to the run directory, progress to the display."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -52,7 +53,7 @@ def run_pass(
     batches = count_batches(plan.loader, plan.max_batches)
     drawn = 0
 
-    def on_batch(number: int, batch: Batch, outputs: torch.Tensor) -> None:
+    def on_batch(number: int, batch: Batch, outputs: Any) -> None:  # noqa: ANN401
         nonlocal drawn
         if context.world.writes and drawn < plan.pictures:
             drawn += draw_batch(context.directory.predictions, batch, outputs, plan.pictures - drawn)

@@ -1,7 +1,11 @@
-"""Supervised learning of one label: model(**inputs) against the datapoint's only label."""
+"""Supervised learning: what the model gives for the inputs, against the labels."""
+
+import inspect
+from typing import Any
 
 import torch
 
+from pylon.data import is_namedtuple, map_tensors
 from pylon.metrics import BaseMetric
 from pylon.models import tiled_logits
 from pylon.runners.config import HandedOn
@@ -14,11 +18,12 @@ from pylon.runners.training.evaluation import Batch, Task
 
 
 class SupervisedSingleTask:
-    """One model, one label. A task of one's own can inherit from it and replace any of its methods.
+    """One model against the labels. A task of one's own can inherit from it and replace any of its methods.
 
     Args:
-        model: called as `model(**inputs)`, gives logits (B, num_classes, H, W).
-        criterion: called as `criterion(logits, target)`, gives a scalar; None if nothing is trained.
+        model: a dict of inputs reaches it as keyword arguments, a tuple as positional ones, anything else as
+            its one argument.
+        criterion: called as `criterion(outputs, labels)`, gives a scalar; None if nothing is trained.
         device: where each batch goes.
         tile_size: predict on overlapping square tiles of so many pixels; None: the whole image at once.
         tile_overlap: overlap of neighbouring tiles, pixels.
@@ -41,10 +46,10 @@ class SupervisedSingleTask:
 
     def training_loss(self, batch: Batch) -> torch.Tensor:
         """See Task."""
-        return self.loss(self.model(**self.inputs(batch)), batch)
+        return self.loss(call_model(self.model, self.inputs(batch)), batch)
 
-    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The criterion's loss of `logits` (B, num_classes, H, W) for a batch, a scalar.
+    def loss(self, outputs: Any, batch: Batch) -> torch.Tensor:  # noqa: ANN401 - whatever the model gives
+        """The criterion's loss of the model's outputs for a batch, a scalar.
 
         Raises:
             TrainingError: there is no criterion, or it gives no scalar.
@@ -52,39 +57,81 @@ class SupervisedSingleTask:
         if self.criterion is None:
             raise TrainingError("criterion: None, but a training loss was asked for.")
         return checked_loss(
-            self.criterion(logits, self.target(batch)), f"criterion {type(self.criterion).__name__}"
+            self.criterion(outputs, self.target(batch)), f"criterion {type(self.criterion).__name__}"
         )
 
-    def predict(self, batch: Batch) -> torch.Tensor:
+    def predict(self, batch: Batch) -> Any:  # noqa: ANN401 - whatever the model gives
         """See Task. Tiles are predicted one after another; each pixel appears once in the result."""
         inputs = self.inputs(batch)
         if self._tile_size is None:
-            logits: torch.Tensor = self.model(**inputs)
-            return logits
+            return call_model(self.model, inputs)
+        if not isinstance(inputs, dict):
+            raise TrainingError(
+                f"tile_size: {self._tile_size}, expected None: tiles are cut from a dict of images, and the "
+                f"inputs are a {type(inputs).__name__}."
+            )
         return tiled_logits(self.model, inputs, tile_size=self._tile_size, overlap=self._tile_overlap)
 
-    def score(self, metric: BaseMetric, outputs: torch.Tensor, batch: Batch) -> None:
+    def score(self, metric: BaseMetric, outputs: Any, batch: Batch) -> None:  # noqa: ANN401
         """See Task."""
         metric.update(outputs, self.target(batch), batch["meta_info"]["idx"])
 
-    def inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The batch's inputs by name, (B, C, H, W) each, on the run's device."""
-        return {name: value.to(self._device, non_blocking=True) for name, value in batch["inputs"].items()}
+    def inputs(self, batch: Batch) -> Any:  # noqa: ANN401 - any nested value
+        """The batch's inputs, on the run's device."""
+        return map_tensors(batch["inputs"], self._on_device)
 
-    def target(self, batch: Batch) -> torch.Tensor:
-        """The batch's only label, (B, H, W) int64, on the run's device.
+    def target(self, batch: Batch) -> Any:  # noqa: ANN401 - any nested value
+        """The batch's labels, on the run's device; of a dict with one label, that label.
 
         Raises:
-            TrainingError: there is no label, or more than one.
+            TrainingError: there is no label.
         """
-        labels: dict[str, torch.Tensor] = batch["labels"]
-        if len(labels) != 1:
-            raise TrainingError(f"labels: {sorted(labels)}, but a single-task run needs exactly one label.")
-        return next(iter(labels.values())).to(self._device, non_blocking=True)
+        labels = batch["labels"]
+        if labels is None or (isinstance(labels, dict) and not labels):
+            raise TrainingError(
+                "labels: none, but the criterion and the metric compare the outputs with them. Let the "
+                "dataset give (inputs, labels), or write a task of your own: see docs/own-classes.md."
+            )
+        only = next(iter(labels.values())) if isinstance(labels, dict) and len(labels) == 1 else labels
+        return map_tensors(only, self._on_device)
+
+    def _on_device(self, value: torch.Tensor) -> torch.Tensor:
+        return value.to(self._device, non_blocking=True)
+
+
+def call_model(model: torch.nn.Module, inputs: Any) -> Any:  # noqa: ANN401 - any nested value
+    """The model's outputs: a dict of inputs by keyword, a tuple by position, anything else as one argument.
+
+    Raises:
+        TrainingError: the model's forward does not take these.
+    """
+    by_position: tuple[Any, ...] = ()
+    by_name: dict[str, Any] = {}
+    if isinstance(inputs, dict):
+        by_name = inputs
+    else:
+        by_position = inputs if isinstance(inputs, tuple) and not is_namedtuple(inputs) else (inputs,)
+    try:
+        return model(*by_position, **by_name)
+    except TypeError as error:
+        # Only now: torch.compile and replicas take any arguments.
+        inner = getattr(model, "_orig_mod", model)
+        inner = getattr(inner, "module", inner)
+        signature = inspect.signature(inner.forward)
+        try:
+            signature.bind(*by_position, **by_name)
+        except TypeError as mismatch:
+            given = f"inputs {sorted(by_name)}" if by_name else f"{len(by_position)} inputs by position"
+            raise TrainingError(
+                f"model {type(inner).__name__}.forward{signature} does not take the dataset's {given}: "
+                f"{mismatch}. A dict of inputs is given by name, a tuple by position, anything else as one "
+                "argument."
+            ) from error
+        raise
 
 
 class SupervisedSingleTaskTrainer(BaseTrainer):
-    """Trains one model on one label.
+    """Trains one model on the labels of its datapoints.
 
     Args:
         context: what the launcher gives; not part of a configuration.
@@ -108,7 +155,7 @@ class SupervisedSingleTaskTrainer(BaseTrainer):
 
 
 class SupervisedSingleTaskEvaluator(BaseEvaluator):
-    """Tests trained weights of one model on one label.
+    """Tests trained weights of one model on the labels of its datapoints.
 
     Args:
         context: what the launcher gives; not part of a configuration.

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pylon.data import Datapoint, DatasetContractError, SeededIndex, TransformError
+from pylon.data.change_detection import ChangeDetectionDataset
 from pylon.data.transforms import ColorJitter, Compose, RandomCrop
 from tests.data.samples import GloballyRandomDataset, SampleDataset
 
@@ -30,19 +31,19 @@ class GivesNoLabel(SampleDataset):
         return inputs, {}, meta_info
 
 
-class GivesFloatLabels(SampleDataset):
+class GivesFloatLabels(ChangeDetectionDataset, SampleDataset):
     def _load_datapoint(self, annotation: Any) -> Any:
         inputs, labels, meta_info = super()._load_datapoint(annotation)
         return inputs, {"change_map": labels["change_map"].float()}, meta_info
 
 
-class GivesNumpyBytes(SampleDataset):
+class GivesNumpyBytes(ChangeDetectionDataset, SampleDataset):
     def _load_datapoint(self, annotation: Any) -> Any:
         inputs, labels, meta_info = super()._load_datapoint(annotation)
         return {**inputs, "img_2": np.zeros((3, 4, 4), np.uint8)}, labels, meta_info
 
 
-class GivesGreyImage(SampleDataset):
+class GivesGreyImage(ChangeDetectionDataset, SampleDataset):
     def _load_datapoint(self, annotation: Any) -> Any:
         inputs, labels, meta_info = super()._load_datapoint(annotation)
         return {**inputs, "img_2": inputs["img_2"][0]}, labels, meta_info
@@ -133,6 +134,27 @@ def test_loading_leaves_the_global_generators_of_training_alone() -> None:
     assert torch.equal(torch.rand(3), expected[0])
     assert (np.random.random(3) == expected[1]).all()
     assert GloballyRandomDataset("", "train")[0]["meta_info"]["draws"] == first
+
+
+class OwnGeneratorDataset(SampleDataset):
+    """A user's dataset that draws from a generator of its own."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.rng = np.random.default_rng(1)
+
+    def _load_datapoint(self, annotation: Any) -> Any:
+        inputs, labels, meta_info = super()._load_datapoint(annotation)
+        return inputs, labels, {**meta_info, "draw": self.rng.random()}
+
+
+def test_generator_of_the_dataset_is_seeded_for_each_datapoint_too() -> None:
+    dataset = OwnGeneratorDataset("", "train")
+    forward = [dataset[index]["meta_info"]["draw"] for index in range(7)]
+    backward = [dataset[index]["meta_info"]["draw"] for index in reversed(range(7))]
+    assert forward == backward[::-1]
+    assert len(set(forward)) == 7
+    assert dataset[SeededIndex(0, 5)]["meta_info"]["draw"] != forward[0]
 
 
 class LoadsAnotherBefore(GloballyRandomDataset):

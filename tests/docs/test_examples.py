@@ -108,12 +108,13 @@ def test_python_example_runs(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_configuration_of_readme_trains(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(examples()["mine.py"], encoding="utf-8")
+@pytest.mark.parametrize("name", ["mine", "rows"])
+def test_configuration_that_is_shown_trains(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.py").write_text(examples()[f"{name}.py"], encoding="utf-8")
     write_levir(tmp_path / "datasets/levir_cd")
-    done = run([sys.executable, "-m", "pylon", "train", "--config-filepath", "mine.py"], tmp_path)
+    done = run([sys.executable, "-m", "pylon", "train", "--config-filepath", f"{name}.py"], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "logs/mine/test/test_results.json").exists()
+    assert (tmp_path / f"logs/{name}/test/test_results.json").exists()
 
 
 def first_example(page: Path) -> tuple[str, str]:

@@ -1,0 +1,96 @@
+"""What a batch is for the runners, whatever a dataset of torch's kind and its collate function give.
+
+(x, y)                          inputs x, labels y
+{'inputs': x, 'labels': y}      inputs x, labels y; meta_info if there is one
+{..., 'labels': y}              inputs: all the others by name, labels y
+anything else                   inputs, without labels
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pylon.data.collate import collate, shown, stack
+from pylon.data.errors import DatasetContractError
+from pylon.data.nested import is_namedtuple
+
+_KEYS = ("inputs", "labels", "meta_info")
+
+
+class Item(NamedTuple):
+    """What a dataset of torch's kind gives for an index."""
+
+    idx: int
+    value: Any
+
+
+class BatchCollate:
+    """Datapoints to a batch {'inputs', 'labels', 'meta_info'} that holds the index of each.
+
+    Args:
+        collate_fn: gets the datapoints as their dataset gives them, and returns a batch of a form above.
+    """
+
+    def __init__(self, collate_fn: Callable[..., Any]) -> None:
+        self.collate_fn = collate_fn
+
+    def __call__(self, datapoints: Sequence[Any]) -> Any:  # noqa: ANN401 - any batch
+        """The batch."""
+        if not isinstance(datapoints[0], Item):
+            return self.collate_fn(datapoints)
+        idx = [item.idx for item in datapoints]
+        values = [item.value for item in datapoints]
+        if self.collate_fn is not collate:
+            return as_batch(self.collate_fn(values), idx)
+        if all(isinstance(value, Mapping) and "inputs" in value for value in values):
+            _check_keys(values[0])
+            return collate([_datapoint(value, index) for value, index in zip(values, idx, strict=True)])
+        # A list of two is x and y; below it, a batch of text is a list too.
+        return as_batch(stack([tuple(one) if type(one) is list else one for one in values], "", idx), idx)
+
+
+def as_batch(value: Any, idx: list[int]) -> dict[str, Any]:  # noqa: ANN401 - any batch
+    """A batch of any of the forms above as {'inputs', 'labels', 'meta_info'}.
+
+    Raises:
+        DatasetContractError: it is of no such form.
+    """
+    labels: Any = None
+    meta_info: dict[str, Any] = {}
+    if isinstance(value, Mapping):
+        if "inputs" in value:
+            _check_keys(value)
+            inputs, labels, meta_info = value["inputs"], value.get("labels"), value.get("meta_info") or {}
+        else:
+            inputs = {key: element for key, element in value.items() if key != "labels"}
+            labels = value.get("labels")
+    elif _is_sequence(value):
+        if len(value) not in {1, 2}:
+            raise DatasetContractError(
+                f"a datapoint or batch is {shown(value)}, expected two: (inputs, labels). Each may be "
+                "nested, as in ((a, b), y)."
+            )
+        inputs, labels = value if len(value) == 2 else (value[0], None)
+    else:
+        inputs = value
+    return {"inputs": inputs, "labels": labels, "meta_info": {**meta_info, "idx": idx}}
+
+
+def _is_sequence(value: object) -> bool:
+    if not isinstance(value, list | tuple) or is_namedtuple(value):
+        return False
+    return not any(isinstance(element, str | bytes) for element in value)
+
+
+def _datapoint(value: Mapping[str, Any], index: int) -> Any:  # noqa: ANN401 - any nested value
+    meta_info = {**(value.get("meta_info") or {}), "idx": index}
+    return {"inputs": value["inputs"], "labels": value.get("labels"), "meta_info": meta_info}
+
+
+def _check_keys(value: Mapping[str, Any]) -> None:
+    strangers = [key for key in value if key not in _KEYS]
+    if strangers:
+        raise DatasetContractError(
+            f"a datapoint or batch has 'inputs' and {strangers} in one dict, expected {', '.join(_KEYS)}. "
+            "Put what the model takes into 'inputs', what the criterion takes into 'labels', and the rest "
+            "into 'meta_info'."
+        )

@@ -1,0 +1,78 @@
+"""Any map-style dataset of torch's kind, with each datapoint seeded as those of BaseDataset are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from pylon.data.batch import Item
+from pylon.data.errors import DataError
+from pylon.data.own_generators import OwnGenerators
+from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
+from pylon.data.worker_failure import WorkerFailure
+
+
+class MapDataset(Dataset[Item]):
+    """Reads `dataset[index]`, with every generator that it may draw from seeded for this datapoint.
+
+    These are the global generators of Python, NumPy and torch, and those that the dataset or what it holds,
+    such as its transforms, has as an attribute.
+
+    Args:
+        dataset: has `__getitem__` and `__len__`.
+
+    Raises:
+        TypeError: it has not.
+    """
+
+    def __init__(self, dataset: Any) -> None:  # noqa: ANN401 - any dataset
+        if problem := why_not_map_style(type(dataset)):
+            raise TypeError(f"dataset: {type(dataset).__name__}, {problem}")
+        self.dataset = dataset
+        self._generators = GlobalGenerators()
+        self._own = OwnGenerators()
+
+    @property
+    def name(self) -> str:
+        """The class of what it reads, for messages."""
+        return type(self.dataset).__name__
+
+    def __len__(self) -> int:
+        """Number of datapoints."""
+        return len(self.dataset)
+
+    def fingerprint(self) -> str:
+        """What the dataset itself calls so, or the number of its datapoints."""
+        own = getattr(self.dataset, "fingerprint", None)
+        return str(own()) if callable(own) else f"{len(self)} datapoints of {self.name}"
+
+    def __getitem__(self, index: SeededIndex) -> Item:
+        """One datapoint."""
+        seed = datapoint_seed(index.seed, index.index)
+        with self._generators.seeded(seed):
+            self._own.seed(self.dataset, seed)
+            return Item(index.index, self.dataset[index.index])
+
+    def __getitems__(self, indices: Sequence[SeededIndex]) -> Sequence[Item | WorkerFailure]:
+        """The datapoints of one batch, for torch's fetcher. See BaseDataset."""
+        if get_worker_info() is None:
+            with self._generators.restored_once():
+                return [self[index] for index in indices]
+        try:
+            return [self[index] for index in indices]
+        except DataError as error:
+            return [WorkerFailure(error)]
+
+
+def why_not_map_style(cls: type) -> str:
+    """What was expected in place of a class that is no map-style dataset; '' if it is one."""
+    if issubclass(cls, IterableDataset):
+        return (
+            "expected a map-style dataset, with __getitem__ and __len__: an IterableDataset cannot begin in "
+            "the middle of an epoch, so that a run could not be resumed, and ranks would read the same. List "
+            "the datapoints (files, offsets, rows) and read one by its index"
+        )
+    # torch's Dataset has a __getitem__ that raises NotImplementedError.
+    if getattr(cls, "__getitem__", None) in {None, Dataset.__getitem__} or not hasattr(cls, "__len__"):
+        return "expected a dataset with __getitem__(index) and __len__()"
+    return ""

@@ -1,0 +1,108 @@
+"""Datasets, samplers and collate functions of torch's kind in a run: trained, resumed to the same bits."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pylon.runners.errors import ConfigError, RunStopped, TrainingError
+from tests.runners.conftest import Toy
+from tests.runners.run_directory.test_interrupted import let_it_go_on, numbers
+
+
+def configured(toy: Toy, kind: str, changes: str = "") -> None:
+    """Let `toy.run` use this kind of data."""
+    (toy.folder / "toy_config_file.py").write_text(
+        "import torch\nfrom tests.runners.any_data import *\n"
+        f"config = any_config({str(toy.work_dir)!r}, {kind!r}, {changes})\n"
+    )
+
+
+def run(toy: Toy, kind: str, changes: str = "") -> Any:
+    import io
+
+    from rich.console import Console
+
+    from pylon.runners.launch.file import run_file
+    from pylon.runners.launch.run import Options
+
+    configured(toy, kind, changes)
+    path = toy.folder / "toy_config_file.py"
+    return run_file(path, Options(device="cpu"), Console(file=io.StringIO()))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("kind", ["tuple", "dict", "sequence", "sampler", "function"])
+def test_stopped_in_the_middle_of_an_epoch_it_resumes_to_the_same_bits(
+    make_toy: Callable[[str], Toy], kind: str, num_workers: int
+) -> None:
+    whole, stopped = make_toy("whole"), make_toy("stopped")
+    run(whole, kind)
+    with pytest.raises(RunStopped):
+        run(stopped, kind, f"at_call=5, num_workers={num_workers}")
+    assert len((stopped.work_dir / "metrics.jsonl").read_text().splitlines()) == 5
+    let_it_go_on(stopped)
+    run(stopped, kind, f"num_workers={num_workers}")
+    assert numbers(stopped.work_dir) == numbers(whole.work_dir)
+    losses = [loss for _, loss, _ in numbers(whole.work_dir)["steps"]]  # type: ignore[attr-defined]
+    assert len(set(losses)) == 9
+    scores = json.loads((whole.work_dir / "test" / "test_results.json").read_text())
+    assert scores["per_datapoint"]["idx"] == list(range(6))
+
+
+@pytest.mark.parametrize("kind", ["sequence", "sampler", "function"])
+def test_config_json_runs_it_again(make_toy: Callable[[str], Toy], kind: str) -> None:
+    first, again = make_toy("first"), make_toy("again")
+    run(first, kind)
+    recorded = json.loads((first.work_dir / "config.json").read_text())
+    path = again.folder / "config.json"
+    path.write_text(json.dumps(recorded | {"work_dir": str(again.work_dir)}))
+    ended = again.launch_file(path)
+    assert ended.returncode == 0, ended.stderr
+    assert numbers(again.work_dir) == numbers(first.work_dir)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            "train_dataset={'class': torch.utils.data.ChainDataset, 'args': {'datasets': []}}",
+            "train_dataset.class: 'ChainDataset'|could not be resumed",
+        ),
+        ("train_dataset={'class': torch.nn.Identity, 'args': {}}", "__getitem__"),
+        ("train_dataset={'class': lambda: [1], 'args': {}}", "is a lambda"),
+        ("metric={'class': torch.nn.Linear, 'args': {'in_features': 1, 'out_features': 1}}", "BaseMetric"),
+    ],
+)
+def test_class_that_the_run_cannot_use_is_refused_before_anything_is_built(
+    toy: Toy, changes: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        run(toy, "tuple", changes)
+    assert not toy.work_dir.exists()
+
+
+def test_function_that_gives_something_else_is_refused_by_name(toy: Toy) -> None:
+    with pytest.raises(ConfigError, match=r"model.class.*tensor_rows.*gives a Subset, expected a Module"):
+        run(
+            toy,
+            "function",
+            "model={'class': __import__('tests.runners.any_data', fromlist=['x']).tensor_rows, "
+            "'args': {'count': 3}}",
+        )
+
+
+def test_inputs_that_the_model_does_not_take_are_named_with_its_signature(toy: Toy) -> None:
+    with pytest.raises(TrainingError, match=r"Linear.forward\(.*\).* inputs \['first', 'others'\].*by name"):
+        run(toy, "dict", "model={'class': torch.nn.Linear, 'args': {'in_features': 3, 'out_features': 1}}")
+
+
+def test_tiles_of_what_is_no_dict_of_images_are_refused(toy: Toy) -> None:
+    with pytest.raises(TrainingError, match=r"tile_size: 8, expected None: .* inputs are a Tensor"):
+        run(toy, "tuple", "tile_size=8")
+
+
+def test_non_finite_inputs_of_rows_are_named(toy: Toy) -> None:
+    with pytest.raises(TrainingError, match=r"inputs of datapoint idx="):
+        run(toy, "tuple", "train_dataset={'class': Rows, 'args': {'count': 10, 'noise': float('1e39')}}")
