@@ -38,9 +38,9 @@ __all__ = [
     "TransformError",
     "WorkerTraceback",
     "collate",
-    "refuse_empty",
     "is_namedtuple",
     "map_tensors",
+    "refuse_empty",
     "tensors_of",
     "why_not_map_style",
 ]

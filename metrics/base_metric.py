@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 
@@ -43,11 +43,13 @@ class Part:
         expected: indices of the datapoints that it expects, ascending.
         idx: of those that it has scored, ascending.
         statistics: of these, (N, ...) on the CPU; None for N = 0.
+        states: what else the metric needs of the pass, picklable.
     """
 
     expected: list[int]
     idx: list[int]
     statistics: torch.Tensor | None
+    states: Any = None
 
 
 class BaseMetric(ABC):
@@ -155,14 +157,8 @@ class BaseMetric(ABC):
         """
         entries = self._ordered(buffer)
         statistics = torch.stack(list(entries.values()))
-        aggregated = self._scores_of_one(statistics.sum(dim=0))
-        if set(aggregated) != set(self.directions):
-            raise ValueError(
-                f"{type(self).__name__}._scores gives {sorted(aggregated)}, but its directions have "
-                f"{sorted(self.directions)}: name the same scores in both."
-            )
         summary = Summary(
-            aggregated=aggregated,
+            aggregated=self._aggregated(statistics),
             per_datapoint={
                 "idx": list(entries),
                 **{name: _defined(values) for name, values in self._scores(statistics).items()},
@@ -196,6 +192,16 @@ class BaseMetric(ABC):
     def reset(self) -> None:
         """Forget every datapoint, ready for the next pass."""
         self._buffer.clear()
+
+    def _aggregated(self, statistics: torch.Tensor) -> Scores:
+        """The scores of all datapoints together, from the statistics (N, ...) of each."""
+        aggregated = self._scores_of_one(statistics.sum(dim=0))
+        if set(aggregated) != set(self.directions):
+            raise ValueError(
+                f"{type(self).__name__}._scores gives {sorted(aggregated)}, but its directions have "
+                f"{sorted(self.directions)}: name the same scores in both."
+            )
+        return aggregated
 
     def _scores_of_one(self, statistics: torch.Tensor) -> Scores:
         """The scores of one datapoint's statistics, or of their sum over several."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pylon.data import DataLoader, why_not_map_style
-from pylon.metrics import BaseMetric
+from pylon.metrics import BaseMetric, is_of_torchmetrics
 from pylon.runners.config.node import children, is_named_function, why_not_found
 from pylon.runners.config.signatures import argument_problems, shown
 from pylon.runners.errors import ConfigError, ConfigProblem
@@ -86,7 +86,7 @@ def unfit(cls: type, key: str) -> str:
     if key in _DATASETS:
         return why_not_map_style(cls)
     base = _BASES.get(key)
-    if base is None or issubclass(cls, base):
+    if base is None or issubclass(cls, base) or (key == "metric" and is_of_torchmetrics(cls)):
         return ""
     return f"expected a {base.__name__}: let the class inherit from it"
 

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pylon.data import BaseDataset
+from pylon.metrics import as_metric
 from pylon.monitor import SystemMonitor
 from pylon.runners.config import Node, build, children, defaults_of, is_node, refusal
 from pylon.runners.config.contracts import check_score
@@ -75,7 +76,7 @@ def _rehearse_metric(config: dict[str, Any], problems: list[ConfigProblem]) -> N
     metric, score = _built(config.get("metric"), "metric", problems), runner["args"].get("score")
     judged = "metric" in getattr(runner["class"], "REQUIRED_KEYS", ())
     if judged and metric is not None and isinstance(score, str):
-        _collected(lambda: check_score(metric, score), problems)
+        _collected(lambda: check_score(as_metric(metric), score), problems)
 
 
 def _rehearse_optimizer(config: dict[str, Any], problems: list[ConfigProblem]) -> None:

@@ -37,7 +37,9 @@ def draw_batch(folder: Path, batch: dict[str, Any], outputs: Any, at_most: int) 
 
 
 def pictures_of(
-    batch: dict[str, Any], outputs: Any, at_most: int
+    batch: dict[str, Any],
+    outputs: Any,
+    at_most: int,
 ) -> Iterator[tuple[str, Image.Image]]:
     """What `draw_batch` draws: the name of each file, and the picture."""
     images, labels = _maps(batch["inputs"], 4), _maps(batch["labels"], 3)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from pylon.data import DataLoader, refuse_empty
-from pylon.metrics import BaseMetric
+from pylon.metrics import BaseMetric, as_metric
 from pylon.runners.config import build, unfit
 from pylon.runners.config.contracts import check_score
 from pylon.runners.errors import ConfigError, ConfigProblem
@@ -78,7 +78,7 @@ class BaseRunner(ABC):
         Raises:
             ConfigError: it does not.
         """
-        metric: BaseMetric = self.build("metric")
+        metric: BaseMetric = as_metric(self.build("metric"))
         check_score(metric, self.score)
         return metric
 

@@ -27,6 +27,7 @@ PRINTED = {
     "watch_scratch.py": r"^\d+ % used$",
     "read_pairs.py": r"^2 torch.Size\(\[3, 32, 32\]\) torch.Size\(\[32, 32\]\)$",
     "colours.py": "",
+    "judged.py": "",
 }
 # Commands at the head of a page that take longer than a test may, or need another machine.
 ELSEWHERE = {

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset, WeightedRandomSampler
+from torchmetrics import MeanSquaredError
 
 from pylon.data import DataLoader
 from pylon.metrics import BaseMetric
 from pylon.runners import Checkpointing, Stepping, SupervisedSingleTaskTrainer
 
-__all__ = ["Rows", "any_config", "torch"]
+__all__ = ["MSE", "Rows", "SupervisedSingleTaskTrainer", "any_config", "torch"]
 
 
 class Rows(Dataset[Any]):
@@ -107,6 +108,8 @@ class Error(BaseMetric):
     def _scores(self, statistics: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"error": statistics[:, 0] / statistics[:, 1]}
 
+
+MSE = {"class": MeanSquaredError, "args": {}}
 
 LOADERS: dict[str, dict[str, Any]] = {
     "tuple": {"batch_size": 4, "shuffle": True},

@@ -83,6 +83,23 @@ def test_class_that_the_run_cannot_use_is_refused_before_anything_is_built(
     assert not toy.work_dir.exists()
 
 
+def test_metric_of_torchmetrics_judges_a_run(toy: Toy) -> None:
+    run(toy, "tuple", "metric=MSE, score='MeanSquaredError'")
+    scores = json.loads((toy.work_dir / "test" / "test_results.json").read_text())
+    each = scores["per_datapoint"]["MeanSquaredError"]
+    assert scores["aggregated"]["MeanSquaredError"] == pytest.approx(sum(each) / 6, rel=1e-5)
+    assert scores["baselines"] == {}
+    history = json.loads((toy.work_dir / "history.json").read_text())
+    errors = [record["validation"]["MeanSquaredError"] for record in history]
+    best = (toy.work_dir / "checkpoint_best.pt").resolve().parent.name
+    assert best == f"epoch_{errors.index(min(errors))}", "lower is better, as the metric declares"
+
+
+def test_score_that_a_metric_of_torchmetrics_has_not_is_refused_at_the_start(toy: Toy) -> None:
+    with pytest.raises(ConfigError, match=r"runner.args.score.*'error'.*MeanSquaredError"):
+        run(toy, "tuple", "metric=MSE")
+
+
 def test_function_that_gives_something_else_is_refused_by_name(toy: Toy) -> None:
     with pytest.raises(ConfigError, match=r"model.class.*tensor_rows.*gives a Subset, expected a Module"):
         run(
