@@ -38,7 +38,7 @@ def draw_batch(folder: Path, batch: dict[str, Any], outputs: Any, at_most: int) 
 
 def pictures_of(
     batch: dict[str, Any],
-    outputs: Any,
+    outputs: Any,  # noqa: ANN401 - whatever a model gives
     at_most: int,
 ) -> Iterator[tuple[str, Image.Image]]:
     """What `draw_batch` draws: the name of each file, and the picture."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from pylon.data import DataLoader
-from pylon.metrics import BaseMetric
+from pylon.metrics import BaseMetric, as_metric
 from pylon.runners.config.contracts import checked_scores
 from pylon.runners.distributed import World
 from pylon.runners.memory import is_out_of_memory
@@ -74,7 +74,7 @@ def rehearse_training(
                 plan,
                 model=parts.model,
                 task=parts.task,
-                metric=build("metric"),
+                metric=as_metric(build("metric")),
                 score=training.score,
                 context=context,
                 blame=blame,
@@ -112,7 +112,7 @@ def rehearse_test(
             plan,
             model=copied,
             task=task,
-            metric=build("metric"),
+            metric=as_metric(build("metric")),
             score=score,
             context=context,
             blame=blame,

@@ -111,12 +111,12 @@ def test_function_that_gives_something_else_is_refused_by_name(toy: Toy) -> None
 
 
 def test_inputs_that_the_model_does_not_take_are_named_with_its_signature(toy: Toy) -> None:
-    with pytest.raises(TrainingError, match=r"Linear.forward\(.*\).* inputs \['first', 'others'\].*by name"):
+    with pytest.raises(ConfigError, match=r"Linear.forward\(.*\).* inputs \['first', 'others'\].*by name"):
         run(toy, "dict", "model={'class': torch.nn.Linear, 'args': {'in_features': 3, 'out_features': 1}}")
 
 
 def test_tiles_of_what_is_no_dict_of_images_are_refused(toy: Toy) -> None:
-    with pytest.raises(TrainingError, match=r"tile_size: 8, expected None: .* inputs are a Tensor"):
+    with pytest.raises(ConfigError, match=r"tile_size: 8, expected None: .* inputs are a Tensor"):
         run(toy, "tuple", "tile_size=8")
 
 
