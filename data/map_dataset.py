@@ -51,7 +51,13 @@ class MapDataset(Dataset[Item]):
         seed = datapoint_seed(index.seed, index.index)
         with self._generators.seeded(seed):
             self._own.seed(self.dataset, seed)
-            return Item(index.index, self.dataset[index.index])
+            try:
+                return Item(index.index, self.dataset[index.index])
+            except DataError:
+                raise
+            except Exception as error:
+                error.add_note(f"at datapoint {index.index} of {self.name}")
+                raise
 
     def __getitems__(self, indices: Sequence[SeededIndex]) -> Sequence[Item | WorkerFailure]:
         """The datapoints of one batch, for torch's fetcher. See BaseDataset."""
@@ -61,7 +67,7 @@ class MapDataset(Dataset[Item]):
         try:
             return [self[index] for index in indices]
         except DataError as error:
-            return [WorkerFailure(error)]
+            return [WorkerFailure.of(error)]
 
 
 def why_not_map_style(cls: type) -> str:

@@ -199,3 +199,21 @@ def test_sampler_that_does_not_fit_ends_the_epoch_by_name(arguments: dict[str, A
 def test_arguments_that_cannot_work_are_refused(dataset: Any, arguments: dict[str, Any], told: str) -> None:
     with pytest.raises((ValueError, TypeError), match=told):
         DataLoader(dataset, **arguments)
+
+
+class Unreadable(Dataset[int]):
+    """Fails at its datapoint 3."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> int:
+        if index == 3:
+            raise KeyError("missing")
+        return index
+
+
+def test_exception_of_a_dataset_names_the_datapoint() -> None:
+    with pytest.raises(KeyError) as caught:
+        batches(DataLoader(Unreadable(), batch_size=2), seed=1)
+    assert caught.value.__notes__ == ["at datapoint 3 of Unreadable"]
