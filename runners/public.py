@@ -2,6 +2,7 @@
 
 from pylon.runners.config import HandedOn, evaluation_of
 from pylon.runners.run_directory.checkpointing import Checkpointing
+from pylon.runners.run_directory.models import load_model
 from pylon.runners.run_directory.retention import Retention
 from pylon.runners.training.base_evaluator import BaseEvaluator
 from pylon.runners.training.base_runner import BaseRunner
@@ -9,7 +10,7 @@ from pylon.runners.training.base_trainer import BaseTrainer
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.early_stopping import EarlyStopping
 from pylon.runners.training.evaluation import Batch, Task
-from pylon.runners.training.stepping import Stepping
+from pylon.runners.training.step_options import Stepping
 from pylon.runners.training.supervised import (
     SupervisedSingleTask,
     SupervisedSingleTaskEvaluator,
@@ -32,4 +33,5 @@ __all__ = [
     "SupervisedSingleTaskTrainer",
     "Task",
     "evaluation_of",
+    "load_model",
 ]

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pylon.runners.keys import SEED_KEYS
+
 
 @dataclass(frozen=True)
 class Seeds:
@@ -58,12 +60,45 @@ def resolve_seeds(config: Mapping[str, Any]) -> Seeds:
 
 
 def with_recorded_seeds(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with its one `seed` replaced by the seeds that follow from it."""
+    """The configuration with the seeds that follow from its one `seed`, next to that."""
     if "seed" not in config:
         return dict(config)
-    seeds = resolve_seeds(config)
-    rest = {key: value for key, value in config.items() if key != "seed"}
-    listed: dict[str, int | list[int]] = {"init_seed": seeds.init, "test_seed": seeds.test}
+    return {**_without_lists(config), **_following(config)}
+
+
+def without_recorded_seeds(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without the seeds that follow from its `seed`: only what a person wrote."""
+    follow = "seed" in config and all(
+        config.get(key, value) == value for key, value in _following(config).items()
+    )
+    return _without_lists(config) if follow else dict(config)
+
+
+def with_seed_of(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with the `seed` of another one in place of the seeds that it lists, for a comparison.
+
+    If they do not follow from that, a text takes its place. Run directories of version 0.2 list all seeds,
+    and not the one that they follow from.
+    """
+    if "seed" not in other or "seed" in config or not any(key in config for key in SEED_KEYS):
+        return dict(config)
+    following = _following({**config, "seed": other["seed"]})
+    same = all(config.get(key) == value for key, value in following.items())
+    another = f"(seeds listed one by one, init_seed {config.get('init_seed')})"
+    return {**_without_lists(config), "seed": other["seed"] if same else another}
+
+
+def _following(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The seeds that follow from `seed`, as a configuration lists them."""
+    epochs = config.get("epochs", 0)
+    if type(epochs) is not int:
+        return {}  # such as in a file that was edited; the check reports it
+    seeds = resolve_seeds({"seed": config["seed"], "epochs": epochs})
+    listed: dict[str, Any] = {"init_seed": seeds.init, "test_seed": seeds.test}
     if "epochs" in config:
         listed |= {"train_seeds": list(seeds.train), "val_seeds": list(seeds.val)}
-    return {**rest, **listed}
+    return listed
+
+
+def _without_lists(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in SEED_KEYS}

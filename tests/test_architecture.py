@@ -202,7 +202,7 @@ _SECOND = {"config", "distributed", "outputs"}
 _THIRD = _BASE | _SECOND
 RUNNERS: dict[str, set[str]] = {
     **{place: {"errors"} for place in _BASE},
-    "source": {"errors", "keys"},
+    **{place: {"errors", "keys"} for place in ("source", "seeds")},
     **{place: set(_BASE) for place in _SECOND},
     "run_directory": _THIRD,
     "training": _THIRD | {"run_directory"},

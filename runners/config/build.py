@@ -1,9 +1,13 @@
-"""Data becomes objects: {'class': X, 'args': {...}} becomes X(**args), innermost first."""
+"""Data becomes objects: {'class': X, 'args': {...}} becomes X(**args), innermost first.
+
+The optimizer that a schedule is given also reaches the schedules inside it, as in SequentialLR.
+"""
 
 import re
 from typing import Any
 
 from pylon.runners.config.node import Node, children, is_node
+from pylon.runners.config.schedules import is_schedule
 from pylon.runners.errors import ConfigError, ConfigProblem, PylonError
 
 # As in 'clip_norm: 0, expected more than 0, or None'; the name may lead into the argument, by dots.
@@ -29,8 +33,12 @@ def build(node: Any, key_path: str = "config", **injected: object) -> Any:  # no
             form `name: value, expected ...` is a problem of the argument of that name.
     """
     if not is_node(node):
-        return _built_elements(node, key_path)
-    arguments = _built_elements(node["args"], f"{key_path}.args")
+        return _built_elements(node, key_path, {})
+    optimizer = {"optimizer": injected["optimizer"]} if "optimizer" in injected else {}
+    arguments = {
+        name: _built_elements(value, f"{key_path}.args.{name}", optimizer)
+        for name, value in node["args"].items()
+    }
     try:
         return node["class"](**arguments, **injected)
     except PylonError:
@@ -49,8 +57,12 @@ def refusal(node: Node, key_path: str, error: TypeError | ValueError) -> ConfigP
     return ConfigProblem(key_path, repr(name), f"expected arguments that {name} accepts: {error}")
 
 
-def _built_elements(value: Any, key_path: str) -> Any:  # noqa: ANN401 - any configuration value
+def _built_elements(value: Any, key_path: str, optimizer: dict[str, object]) -> Any:  # noqa: ANN401 - any value
+    if is_node(value):
+        return build(value, key_path, **(optimizer if is_schedule(value) else {}))
     if not isinstance(value, dict | list | tuple):
         return value
-    elements = {key: build(element, f"{key_path}.{key}") for key, element in children(value)}
+    elements = {
+        key: _built_elements(element, f"{key_path}.{key}", optimizer) for key, element in children(value)
+    }
     return elements if isinstance(value, dict) else type(value)(elements.values())

@@ -11,7 +11,9 @@ import torch
 
 from pylon.data import DataLoader, why_not_map_style
 from pylon.metrics import BaseMetric, is_of_torchmetrics
+from pylon.runners.config.groups import named_argument
 from pylon.runners.config.node import children, is_named_function, why_not_found
+from pylon.runners.config.schedules import is_schedule
 from pylon.runners.config.signatures import argument_problems, shown
 from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.keys import COMMON_KEYS, SEED_KEYS, unknown_name
@@ -19,7 +21,6 @@ from pylon.runners.keys import COMMON_KEYS, SEED_KEYS, unknown_name
 # What the runner gives to a class besides its configured arguments, by top-level key.
 _INJECTED = {
     "runner": frozenset({"context"}),
-    "optimizer": frozenset({"params"}),
     "scheduler": frozenset({"optimizer"}),
     **{f"{split}_dataloader": frozenset({"dataset"}) for split in ("train", "val", "test")},
 }
@@ -71,8 +72,15 @@ def problems_of(config: dict[str, Any]) -> Iterator[ConfigProblem]:
             continue
         if value is None and key in optional:
             continue
-        yield from _node_problems(value, key, _INJECTED.get(key, frozenset()), must_be_node=True)
+        yield from _node_problems(value, key, _injected_into(value, key), must_be_node=True)
         yield from _base_problems(value, key)
+
+
+def _injected_into(value: Any, key: str) -> frozenset[str]:  # noqa: ANN401 - any configuration value
+    cls = value.get("class") if isinstance(value, dict) else None
+    if key == "optimizer" and isinstance(cls, type):
+        return frozenset({named_argument(cls)})
+    return _INJECTED.get(key, frozenset())
 
 
 def _base_problems(value: Any, key: str) -> Iterator[ConfigProblem]:  # noqa: ANN401 - any configuration value
@@ -155,6 +163,8 @@ def _node_problems(
     must_be_node: bool = False,
 ) -> Iterator[ConfigProblem]:
     if isinstance(value, dict) and ("class" in value or must_be_node):
+        if key_path.startswith("scheduler.") and is_schedule(value):
+            injected = _INJECTED["scheduler"]
         yield from _shape_problems(value, key_path)
         cls, arguments = value.get("class"), value.get("args")
         if (

@@ -5,7 +5,7 @@ processes: they are built when their run begins, and so is whatever has one of t
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ from pylon.metrics import as_metric
 from pylon.monitor import SystemMonitor
 from pylon.runners.config import Node, build, children, defaults_of, is_node, refusal
 from pylon.runners.config.contracts import check_score
+from pylon.runners.config.groups import KEY as GROUPS_KEY
+from pylon.runners.config.groups import Entry, form_problems, named_argument, option_problems, options_of
+from pylon.runners.config.optimizers import optimizer_problems
+from pylon.runners.config.schedules import mode_problems, schedule_problems
 from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.randomness import generators_kept
 
@@ -46,6 +50,7 @@ def rehearsal_problems(config: dict[str, Any]) -> list[ConfigProblem]:
         _rehearse_runner(config["runner"], problems)
         _rehearse_metric(config, problems)
         _built(config.get("criterion"), "criterion", problems)
+        problems.extend([*optimizer_problems(config), *schedule_problems(config)])
         _rehearse_optimizer(config, problems)
     return problems
 
@@ -76,7 +81,10 @@ def _rehearse_metric(config: dict[str, Any], problems: list[ConfigProblem]) -> N
     metric, score = _built(config.get("metric"), "metric", problems), runner["args"].get("score")
     judged = "metric" in getattr(runner["class"], "REQUIRED_KEYS", ())
     if judged and metric is not None and isinstance(score, str):
-        _collected(lambda: check_score(as_metric(metric), score), problems)
+        before, metric = len(problems), as_metric(metric)
+        _collected(lambda: check_score(metric, score), problems)
+        if len(problems) == before:
+            problems.extend(mode_problems(config, metric.direction(score)))
 
 
 def _rehearse_optimizer(config: dict[str, Any], problems: list[ConfigProblem]) -> None:
@@ -85,14 +93,39 @@ def _rehearse_optimizer(config: dict[str, Any], problems: list[ConfigProblem]) -
     if node is None:
         return
     found: list[ConfigProblem] = []
-    parameter = torch.nn.Parameter(torch.zeros(1, 1))
-    optimizer = _built(node, "optimizer", found, params=iter([parameter]))
+    optimizer = _rehearsed_optimizer(node, "optimizer", found)
+    entries = config["runner"]["args"].get("parameter_groups") or []
     if optimizer is not None:
+        _rehearse_groups(node, optimizer, entries, problems)
+    # A list may have a value for each group, and how many there are follows from the model.
+    if optimizer is not None and not (entries and _holds_list(config.get("scheduler"))):
         _built(config.get("scheduler"), "scheduler", found, optimizer=optimizer)
     # A user's own optimizer may refuse the one parameter, or group parameters by what they are: then
     # only what it reports of a configured argument is true of the model's parameters too.
     general = node["class"].__module__.partition(".")[0] == "torch"
     problems.extend(one for one in found if general or one.key_path not in {"optimizer", "scheduler"})
+
+
+def _rehearsed_optimizer(node: Node, key_path: str, problems: list[ConfigProblem]) -> Any:  # noqa: ANN401 - any class
+    parameter, argument = torch.nn.Parameter(torch.zeros(1, 1)), named_argument(node["class"])
+    given: Any = parameter if argument == "params" else ("weight", parameter)
+    return _built(node, key_path, problems, **{argument: iter([given])})
+
+
+def _rehearse_groups(
+    node: Node, optimizer: torch.optim.Optimizer, entries: Sequence[Entry], problems: list[ConfigProblem]
+) -> None:
+    """The optimizer with the values of each group as its own: torch does not check a group's values."""
+    found = [*form_problems(entries, node["class"])] or [*option_problems(entries, optimizer)]
+    problems.extend(found)
+    for number, entry in enumerate([] if found else entries):
+        with_its_values = {**node, "args": {**node["args"], **options_of(entry)}}
+        if node["class"].__module__.partition(".")[0] == "torch":
+            _rehearsed_optimizer(with_its_values, f"{GROUPS_KEY}.{number}", problems)
+
+
+def _holds_list(node: Node | None) -> bool:
+    return node is not None and any(isinstance(value, list | tuple) for value in node["args"].values())
 
 
 def _built(node: Any, key_path: str, problems: list[ConfigProblem], **injected: object) -> Any:  # noqa: ANN401 - any configured class

@@ -11,7 +11,7 @@ from pylon.runners.config.former import with_present_arguments
 from pylon.runners.config.names import class_name, find_class, place_of
 from pylon.runners.config.node import children, is_named_function, is_node
 from pylon.runners.errors import ConfigError, ConfigProblem
-from pylon.runners.seeds import with_recorded_seeds
+from pylon.runners.seeds import with_recorded_seeds, with_seed_of, without_recorded_seeds
 
 # The place of a run, its monitor, how its data are fetched, what of it is kept and what ends it with an error
 # cannot change a number of it.
@@ -48,18 +48,27 @@ def from_json(content: Any, source: Path) -> Any:  # noqa: ANN401 - whatever the
     folders.leave_others({place if place.is_dir() else place.parent for place in places})
     for place in places:
         files.forget(place)  # read as it is now, and once for all of its classes
-    config = with_classes(content, "", problems)
+    config = with_classes(
+        without_recorded_seeds(content) if isinstance(content, dict) else content, "", problems
+    )
     if problems:
         raise ConfigError(source, problems)
     return with_present_arguments(config)
 
 
-def differences(former: Any, current: Any, key_path: str = "") -> list[tuple[str, Any, Any]]:  # noqa: ANN401 - JSON
+def differences(former: dict[str, Any], current: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """Where two resolved configurations differ, apart from what cannot change a number of the run.
+
+    Seeds that follow from `seed` are no differences of their own.
 
     Returns:
         (key path, former value, current value) each; '(absent)' means a missing key.
     """
+    one, other = without_recorded_seeds(former), without_recorded_seeds(current)
+    return _rows(with_seed_of(one, other), with_seed_of(other, one), "")
+
+
+def _rows(former: Any, current: Any, key_path: str) -> list[tuple[str, Any, Any]]:  # noqa: ANN401 - JSON
     if isinstance(former, dict) and isinstance(current, dict):
         pairs = [
             (str(key), former.get(key, "(absent)"), current.get(key, "(absent)")) for key in former | current
@@ -73,7 +82,7 @@ def differences(former: Any, current: Any, key_path: str = "") -> list[tuple[str
         row
         for key, old, new in pairs
         if not _WITHOUT_EFFECT.fullmatch(prefix + key)
-        for row in differences(old, new, prefix + key)
+        for row in _rows(old, new, prefix + key)
     ]
 
 

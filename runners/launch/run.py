@@ -20,8 +20,6 @@ from pylon.runners.config import (
     differences,
     file_digests,
     to_json,
-    with_present_names,
-    without_results,
 )
 from pylon.runners.config.rehearsal import rehearse
 from pylon.runners.devices import select_device
@@ -31,12 +29,12 @@ from pylon.runners.errors import (
     ConfigProblem,
     RunDirectoryError,
 )
+from pylon.runners.launch.changes import check_against_former
 from pylon.runners.launch.ending import state_noted
 from pylon.runners.launch.environment import describe, is_restart_of
 from pylon.runners.launch.former_ending import report_former_ending
 from pylon.runners.logs import logging_to, warnings_of_rank
 from pylon.runners.run_directory.directory import RunDirectory
-from pylon.runners.run_directory.history import has_validated
 from pylon.runners.run_directory.weights import warn_of_other_checkpoint
 from pylon.runners.seeds import resolve_seeds
 from pylon.runners.signals import StopFlag
@@ -215,8 +213,11 @@ def _begin(
 ) -> dict[str, Any] | None:
     """Check that the directory is this run's and note the launch; the result if the run is finished."""
     with _usable(directory):
-        _refuse_other_config(directory, config)
-        if (result := directory.finished_result()) is not None:
+        longer = check_against_former(directory, config)
+        result = directory.finished_result()
+        if longer and result is not None:
+            directory.write_state("running")  # before the configuration: a kill between the two loses nothing
+        elif result is not None:
             logger.info(
                 "%s: this run is finished (%s); --fresh starts over next to it",
                 directory.root,
@@ -242,36 +243,6 @@ def _run_in(context: RunContext) -> dict[str, Any]:
         world.on_writer(lambda: life.end("finished", result=result))
     logger.info("finished: %s", directory.root)
     return result
-
-
-def _refuse_other_config(directory: RunDirectory, config: dict[str, Any]) -> None:
-    former = directory.read_object(directory.config)
-    try:
-        changed = [] if former is None else differences(with_present_names(former), to_json(config))
-    except RecursionError as error:
-        raise RunDirectoryError(
-            f"{directory.config}: is nested too deeply for a configuration. Restore it, or start over with "
-            "--fresh."
-        ) from error
-    if changed and not directory.has_results():
-        # Such as after an error that the changed value fixes: there is nothing to mix results up with.
-        paths = ", ".join(path for path, _, _ in changed)
-        logger.info("changed since a launch that finished no epoch: %s", paths)
-        return
-    if directory.read_state() != "finished":
-        validated = has_validated(directory)
-        later = [row for row in changed if without_results(row[0], validated=validated)]
-        changed = [row for row in changed if row not in later]
-        if later and not changed:
-            # Such as after an error in the test that the changed value fixes.
-            paths = ", ".join(path for path, _, _ in later)
-            logger.info("changed since the last launch, which has no result that depends on it: %s", paths)
-    if changed:
-        rows = "\n".join(f"  {path}: was {old!r}, now {new!r}" for path, old, new in changed)
-        raise RunDirectoryError(
-            f"{directory.root}: holds a run of another configuration:\n{rows}\n"
-            "Start over next to it with --fresh, or give another --work-dir."
-        )
 
 
 def _warn_of_changed_files(directory: RunDirectory) -> None:

@@ -161,13 +161,17 @@ def load(path: Path, parts: dict[str, Stateful | None]) -> Progress:
     return restore(path, read(path), parts)
 
 
-def evaluated_state(path: Path) -> dict[str, Any]:
+def evaluated_state(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     """The weights that a training run evaluated: the model's, or their average if it used that.
 
+    Args:
+        path: of the checkpoint, for the error.
+        content: of the checkpoint.
+
     Raises:
-        RunDirectoryError: the file is damaged or no checkpoint.
+        RunDirectoryError: there are none.
     """
-    parts = read(path)["parts"]
+    parts = content["parts"]
     average = parts.get("average")
     try:
         state = parts["model"] if average is None or not average["evaluated"] else average["model"]

@@ -37,6 +37,13 @@ _PROGRESS: dict[str, tuple[type, ...]] = {
 }
 _NEEDED = frozenset({"epoch", "global_step", "best_epoch", "best_score"})
 
+_SAVE = (
+    "Load it in the program that made it, write torch.save(model.state_dict(), 'weights.pt') there, and give "
+    "weights.pt"
+)
+_MODEL = f"it is a whole pickled model, with the code that it needs, and only weights are read. {_SAVE}"
+_SCRIPT = f"it is a TorchScript archive, and only weights are read. {_SAVE}"
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,14 +70,39 @@ def read_content(path: Path, only: str | None = None) -> dict[str, Any]:
     # The links next to the epochs carry no manifest: the file that they lead to does.
     path = path.resolve()
     is_whole = _fits_manifest(path, only)
+    return checked_content(path, values_of(path, is_whole=is_whole), is_whole=is_whole)
+
+
+def values_of(path: Path, *, is_whole: bool = False) -> Any:  # noqa: ANN401 - whatever the file holds
+    """What a file of torch holds, if that is values alone.
+
+    Args:
+        path: the file.
+        is_whole: it is as a run wrote it, so that what fails is no damage.
+
+    Raises:
+        UnreadableError, RunDirectoryError: as `read_content`.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # its text advises to execute what the file brings
+        if not is_whole and (types := _foreign_types(path)):
+            raise RunDirectoryError(f"{path}: cannot be used: {_pickled(types)}.") from error
         raise _error(path, _foreign(path) if is_whole else "it holds other than values", is_whole) from error
     except MemoryError:
         raise
     except Exception as error:  # a damaged or made-up file makes torch's reader raise anything
+        if "TorchScript" in str(error):
+            raise RunDirectoryError(f"{path}: cannot be used: {_SCRIPT}.") from error
         raise _error(path, f"torch {torch.__version__} reports {error!r}", is_whole) from error
+
+
+def checked_content(path: Path, content: Any, *, is_whole: bool = False) -> dict[str, Any]:  # noqa: ANN401 - as read
+    """`content`, if it has the form that `content_of` gives.
+
+    Raises:
+        UnreadableError, RunDirectoryError: as `read_content`.
+    """
     problem = _problem_of(content)
     if problem is not None:
         raise _error(path, problem, is_whole)
@@ -99,19 +131,30 @@ def _error(path: Path, problem: str, is_whole: bool) -> RunDirectoryError:
     return RunDirectoryError(f"{path}: is damaged or no checkpoint: {problem}.")
 
 
+def _foreign_types(path: Path) -> list[str]:
+    try:
+        return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # noqa: BLE001 - the reader has refused the file already; this only adds the names
+        return []
+
+
 def _foreign(path: Path) -> str:
     """Which types the file holds that are not read, and how a user has them read."""
-    try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # noqa: BLE001 - the reader has refused the file already; this only adds the names
-        names = []
-    if not names:
-        return "it holds values of types that are not read"
-    numpy = any(name.startswith("numpy") for name in names)
-    types = [*names, *(["type(numpy.dtype('float64'))"] if numpy else [])]
+    types = _foreign_types(path)
+    return _allowed(types) if types else "it holds values of types that are not read"
+
+
+def _pickled(types: list[str]) -> str:
+    """The same of a file that no run wrote."""
+    return _MODEL if any(name.startswith("torch.nn.modules.") for name in types) else _allowed(types)
+
+
+def _allowed(types: list[str]) -> str:
+    numpy = any(name.startswith("numpy") for name in types)
+    names = [*types, *(["type(numpy.dtype('float64'))"] if numpy else [])]
     return (
-        f"it holds {', '.join(names)}, which is not read from a file without being allowed. If you trust the "
-        f"file, write torch.serialization.add_safe_globals([{', '.join(types)}]) into the configuration file"
+        f"it holds {', '.join(types)}, which is not read from a file without being allowed. If you trust the "
+        f"file, write torch.serialization.add_safe_globals([{', '.join(names)}]) into the configuration file"
     )
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from pylon.runners.distributed import World
 from pylon.runners.errors import ConfigError, RunDirectoryError
-from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.run_directory.foreign import weights_in, without_wrappers
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def checkpoint_path(value: str, directory: RunDirectory, key: str) -> Path:
         fix = f"{value!r} means a run directory next to {directory.root}. Finish that run, or give a path."
     else:
         path = Path(value)
-        fix = "Give a checkpoint that a training run left, such as its checkpoint_best.pt."
+        fix = "Give a checkpoint that a training run left, such as its checkpoint_best.pt, or a state_dict."
     if path.is_file():
         return path
     if (path / "checkpoint_best.pt").is_file():
@@ -58,12 +59,12 @@ def read_weights(value: str, directory: RunDirectory, key: str, world: World) ->
         world: the first rank reads for all.
 
     Raises:
-        RunDirectoryError: there is no such file, or it is damaged or no checkpoint.
+        RunDirectoryError: there is no such file, or it is damaged or holds no weights.
     """
 
     def read() -> tuple[Path, dict[str, Any]]:
         path = checkpoint_path(value, directory, key)
-        return path, checkpoint.evaluated_state(path)
+        return path, weights_in(path)
 
     return world.on_writer(read)
 
@@ -91,13 +92,14 @@ def load_weights(
         ConfigError: a prefix fits nothing in the model.
     """
     own = model.state_dict()
+    given = without_wrappers(given, own)
     if prefixes is not None:
         _refuse_idle(prefixes, own, type(model).__name__)
         own, given = _named(own, prefixes), _named(given, prefixes)
     shapes = [
         f"{name} ({_shape(given[name])} there, {_shape(value)} in the model)"
         for name, value in own.items()
-        if name in given and _shape(given[name]) != _shape(value)
+        if name in given and not is_lazy(value) and _shape(given[name]) != _shape(value)
     ]
     problems = {
         "missing there": [name for name in own if name not in given],
@@ -105,7 +107,9 @@ def load_weights(
         "of another shape": shapes,
     }
     if any(problems.values()):
-        misfits = "; ".join(f"{what}: {_listed(names)}" for what, names in problems.items() if names)
+        misfits = "; ".join(
+            f"{len(names)} {what}: {_listed(names)}" for what, names in problems.items() if names
+        )
         raise RunDirectoryError(
             f"{key}: {path} does not fit {type(model).__name__}: {misfits}. Configure the model that it was "
             f"trained with{or_else}."

@@ -1,20 +1,23 @@
 """The trainer: what a training run takes, how it is assembled, and what it gives; `loop` trains."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 
+from pylon.metrics.directions import Direction
 from pylon.runners.config import HandedOn
+from pylon.runners.config.schedules import mode_of, takes_score
 from pylon.runners.distributed import OtherMachines
 from pylon.runners.keys import OPTIONAL_TRAINER_KEYS, TRAINER_KEYS
 from pylon.runners.outputs.curve_drawing import CurveDrawing
 from pylon.runners.outputs.losses import EpochLosses
 from pylon.runners.outputs.report import report_scores, report_start, warn_of_idle_ranks
 from pylon.runners.outputs.step_log import StepLog
-from pylon.runners.randomness import deterministic_kernels, seed_all
+from pylon.runners.randomness import deterministic_kernels, generators_kept, seed_all
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.checkpointing import Checkpointing
@@ -27,11 +30,12 @@ from pylon.runners.training.base_runner import BaseRunner
 from pylon.runners.training.boundary import stop_if_signalled
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.early_stopping import EarlyStopping
-from pylon.runners.training.evaluation import Task, count_batches
+from pylon.runners.training.evaluation import Batch, Task, count_batches
 from pylon.runners.training.loop import train
+from pylon.runners.training.optimizing import build_optimizer
 from pylon.runners.training.parts import TrainingParts, build_loaders, build_parts
 from pylon.runners.training.rehearsal import rehearse_training
-from pylon.runners.training.stepping import Stepping
+from pylon.runners.training.step_options import Stepping
 from pylon.runners.training.training import Training
 
 
@@ -41,7 +45,8 @@ class BaseTrainer(BaseRunner):
     Args:
         context: what the launcher gives; not part of a configuration.
         log_every_steps: losses leave the device and reach `metrics.jsonl` in groups of so many steps.
-        scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
+        scheduler_interval: 'epoch' or 'step': what one step of the scheduler is. If its `step` needs a value
+            (ReduceLROnPlateau), it gets the validation score, once per epoch.
         deterministic: ask torch for deterministic kernels, and add up the ranks' gradients in a fixed order.
         checkpointing: when to save in the middle of an epoch, and how; None: at the epochs' ends only.
         stepping: how a step is taken; None: one batch, float32.
@@ -51,6 +56,8 @@ class BaseTrainer(BaseRunner):
             never again; 'stage:NAME' for the best one of the run directory NAME next to this one. None:
             what the model's constructor gives.
         initial_prefixes: take over only the weights whose names begin so; None: all.
+        parameter_groups: which of the model's parameters have values of the optimizer of their own:
+            [{'pattern': '*.bias', 'weight_decay': 0.0}, ...], or 'kind': 'norms_and_biases'. None: none.
         others: see BaseRunner.
     """
 
@@ -76,6 +83,7 @@ class BaseTrainer(BaseRunner):
         early_stopping: EarlyStopping | None = None,
         initial_checkpoint: str | None = None,
         initial_prefixes: Sequence[str] | None = None,
+        parameter_groups: Sequence[Mapping[str, Any]] | None = None,
         **others: HandedOn,
     ) -> None:
         super().__init__(context, **others)
@@ -89,6 +97,7 @@ class BaseTrainer(BaseRunner):
         self.early_stopping = early_stopping
         self.initial_checkpoint = initial_checkpoint
         self.initial_prefixes = initial_prefixes
+        self.parameter_groups = parameter_groups or ()
 
     @classmethod
     def check_arguments(cls, arguments: dict[str, Any]) -> None:
@@ -115,7 +124,9 @@ class BaseTrainer(BaseRunner):
             training = self._assembled(stack)
             if self.rehearsal:
                 test = None if training.loaders.test is None else self.test_pass(training.loaders.test)
-                rehearse_training(training, self.build, self.make_task, test)
+                rehearse_training(
+                    training, self.build, self.make_task, test, self._builders(training.direction)
+                )
             train(training)
             return self._result(training)
 
@@ -127,6 +138,7 @@ class BaseTrainer(BaseRunner):
         parts = build_parts(
             self.build,
             self.make_task,
+            **self._builders(metric.direction(self.score)),
             stepping=self.stepping,
             early_stopping=self.early_stopping,
             device=device,
@@ -176,7 +188,7 @@ class BaseTrainer(BaseRunner):
             epochs=context.config["epochs"],
             max_batches=self.max_batches,
             stepping=self.stepping,
-            scheduler_interval=self.scheduler_interval,
+            scheduler_interval=self._steps_of(parts.scheduler),
         )
         loaders.train.end_when(context.stop.may_end_wait, lambda: stop_if_signalled(training))
         return training
@@ -193,6 +205,34 @@ class BaseTrainer(BaseRunner):
         curves = CurveDrawing(self.context.directory.curves, self.score, history.points.chosen)
         stack.callback(curves.finish)
         return curves
+
+    def _builders(self, direction: Direction) -> dict[str, Any]:
+        return {
+            "first_batch": self._first_batch,
+            "build_optimizer": self._build_optimizer,
+            "build_scheduler": lambda optimizer: self._build_scheduler(optimizer, direction),
+        }
+
+    def _first_batch(self) -> Batch:
+        """The first batch of the training, from a loader of its own: the run's is built later."""
+        with generators_kept(self.context.device), ExitStack() as stack:
+            loader = build_loaders(self.build_loader, self.context.device).train
+            loader.set_epoch_seed(self.context.seeds.train[0], [0])
+            stack.callback(loader.close)
+            return next(iter(loader))
+
+    def _build_optimizer(self, model: torch.nn.Module, criterion: torch.nn.Module) -> torch.optim.Optimizer:
+        build, cls = partial(self.build, "optimizer"), self.context.config["optimizer"]["class"]
+        return build_optimizer(build, cls, model, criterion, self.parameter_groups)
+
+    def _build_scheduler(self, optimizer: torch.optim.Optimizer, direction: Direction) -> Any:  # noqa: ANN401 - any
+        node = self.context.config.get("scheduler")
+        mode = {} if node is None else mode_of(node, direction)
+        return self.build("scheduler", optimizer=optimizer, **mode)
+
+    def _steps_of(self, scheduler: object) -> Literal["epoch", "step", "score"]:
+        needs_score = scheduler is not None and takes_score(type(scheduler))
+        return "score" if needs_score else self.scheduler_interval
 
     def _begin(self, parts: TrainingParts) -> None:
         if self.initial_checkpoint is not None:

@@ -123,6 +123,7 @@ def finish_epoch(training: Training, validation: Validation) -> None:
     """Count the validated epoch, and save it."""
     progress, parts, losses = training.progress, training.parts, training.step_log.end_epoch()
     score, direction = validation.score, training.direction
+    training.judge_schedule(score)
     is_best = progress.judge(score, direction)
     skipped = {"skipped_steps": progress.skipped} if progress.skipped else {}
     record = progress.finish_epoch(

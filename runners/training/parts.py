@@ -14,9 +14,11 @@ from pylon.runners.randomness import RandomState, generators_kept
 from pylon.runners.run_directory.checkpoint import Stateful
 from pylon.runners.training.averaging import WeightAverage
 from pylon.runners.training.early_stopping import EarlyStopping
-from pylon.runners.training.evaluation import Task
+from pylon.runners.training.evaluation import Batch, Task
+from pylon.runners.training.lazy import initialise_lazy
 from pylon.runners.training.rank_means import same_on_all
-from pylon.runners.training.stepping import Stepper, Stepping
+from pylon.runners.training.step_options import Stepping
+from pylon.runners.training.stepping import Stepper
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class TrainingParts:
         average: of the model's weights, None without one.
         evaluated: the model that is validated and tested: the average's, or `model` itself.
         task: predicts with `evaluated`.
-        optimizer: of the model's parameters, and in a second group of the criterion's if it has any.
+        optimizer: of the model's parameters, and in a last group of the criterion's if it has any.
         scheduler: of its learning rates, None without one.
         stepper: takes the steps.
         random: the generators of this process.
@@ -67,6 +69,9 @@ def build_parts(
     build: Callable[..., Any],
     make_task: Callable[[torch.nn.Module, torch.nn.Module], Task],
     *,
+    first_batch: Callable[[], Batch],
+    build_optimizer: Callable[[torch.nn.Module, torch.nn.Module], torch.optim.Optimizer],
+    build_scheduler: Callable[[torch.optim.Optimizer], Any],
     stepping: Stepping,
     early_stopping: EarlyStopping | None,
     device: torch.device,
@@ -78,6 +83,9 @@ def build_parts(
     Args:
         build: builds an entry of the configuration by its key.
         make_task: defines how a batch becomes a loss, outputs and scores.
+        first_batch: gives a batch of the training data to lazy layers.
+        build_optimizer: builds the optimizer of a model and its criterion.
+        build_scheduler: builds the scheduler of an optimizer; None if none is configured.
         stepping: how steps are taken.
         early_stopping: judges each epoch.
         device: where the model goes.
@@ -89,14 +97,22 @@ def build_parts(
         methods = ("training_loss", "predict", "score")
         return checked_task(make_task(used, criterion), make_task.__qualname__, methods)
 
+    def as_configured(model: torch.nn.Module) -> torch.nn.Module:
+        if stepping.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # no 4-D case there
+        return model
+
+    def built_again() -> torch.nn.Module:
+        with generators_kept(device):
+            return as_configured(build("model").to(device))
+
     model: torch.nn.Module = build("model").to(device)
-    if stepping.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types no 4-D case
     criterion = build("criterion").to(device)
+    initialise_lazy([model, criterion], lambda: task_of(model), first_batch)
+    model = as_configured(model)
     learnt = [parameter for parameter in criterion.parameters() if parameter.requires_grad]
     same_on_all(world, learnt)
-    groups = [{"params": list(model.parameters())}, {"params": learnt}]
-    optimizer = build("optimizer", params=groups if learnt else model.parameters())
+    optimizer = build_optimizer(model, criterion)
     random = RandomState(device)
     # After its first step, torch groups the gradients again, in the order in which they came: a resumed
     # launch would add up some of them in another order than the launch before. With two summands there is
@@ -106,7 +122,7 @@ def build_parts(
     # Only now the ranks have the same weights, even if a model begins with unseeded ones.
     average = None
     if stepping.ema_decay is not None:
-        average = WeightAverage(model, stepping.ema_decay, evaluated=stepping.evaluate_ema)
+        average = WeightAverage(model, stepping.ema_decay, evaluated=stepping.evaluate_ema, build=built_again)
     evaluated = model if average is None or not stepping.evaluate_ema else average.model
     compiled: Any = torch.compile(replica) if stepping.compile else replica
     stepper = Stepper(
@@ -128,7 +144,7 @@ def build_parts(
         evaluated=evaluated,
         task=task_of(evaluated),
         optimizer=optimizer,
-        scheduler=build("scheduler", optimizer=optimizer),
+        scheduler=build_scheduler(optimizer),
         stepper=stepper,
         random=random,
         generators=AllGenerators(random, world),

@@ -44,6 +44,7 @@ def rehearse_training(
     build: Build,
     make_task: Callable[[torch.nn.Module, torch.nn.Module], Task],
     test: EvaluationPass | None,
+    builders: dict[str, Any],
 ) -> None:
     """Try what the run has not done yet. Weights, generators, files and the metric stay as they were.
 
@@ -54,6 +55,7 @@ def rehearse_training(
         build: builds an entry of the configuration by its key.
         make_task: defines how a batch becomes a loss, outputs and scores.
         test: the test pass, None without one.
+        builders: what else `build_parts` builds with, by argument.
 
     Raises:
         ConfigError: a configured class fails on a batch.
@@ -64,7 +66,7 @@ def rehearse_training(
         return
     plans = {} if progress.best_epoch is not None else {"val": training.validation()}
     with _undone(context):
-        parts = _copied_parts(training, build, make_task)
+        parts = _copied_parts(training, build, make_task, builders)
         named = {"runner": parts.task, "model": parts.model, "criterion": parts.criterion}
         named |= {"optimizer": parts.optimizer, "scheduler": parts.scheduler}
         blame = Blame(named, context.directory.log)
@@ -138,7 +140,10 @@ def _undone(context: RunContext) -> Iterator[None]:
 
 
 def _copied_parts(
-    training: Training, build: Build, make_task: Callable[[torch.nn.Module, torch.nn.Module], Task]
+    training: Training,
+    build: Build,
+    make_task: Callable[[torch.nn.Module, torch.nn.Module], Task],
+    builders: dict[str, Any],
 ) -> TrainingParts:
     """New parts around copies of the model and the criterion, for a world of one process."""
     own, options = training.parts, copy.copy(training.stepping)
@@ -149,6 +154,7 @@ def _copied_parts(
     return build_parts(
         lambda key, **injected: copies[key] if key in copies else build(key, **injected),
         make_task,
+        **builders,
         stepping=options,
         early_stopping=None,
         device=training.context.device,

@@ -7,87 +7,30 @@ batches ── loss (autocast) ── backward ──> gradients ── finite? 
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from pylon.runners.config.contracts import check_learnable, checked_loss
+from pylon.runners.config.optimizers import closure_problem, needs_closure
 from pylon.runners.distributed import World, check_averaged, without_averaging
-from pylon.runners.errors import TrainingError
+from pylon.runners.errors import ConfigError, TrainingError
 from pylon.runners.randomness import RandomState
 from pylon.runners.training.averaging import WeightAverage
 from pylon.runners.training.evaluation import Batch, Task
 from pylon.runners.training.non_finite import advice, non_finite_inputs
 from pylon.runners.training.rank_means import average_buffers, average_gradients
+from pylon.runners.training.step_options import Stepping
 
 logger = logging.getLogger(__name__)
 
 # Writes what reproduces a step; returns which step, and the file.
 Dump = Callable[[dict[str, Any]], str]
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class NonFiniteError(TrainingError):
     """A loss or gradient is NaN or infinite; the weights are those from before the step."""
-
-
-class Stepping:
-    """How a trainer takes its steps; every default is a plain float32 step.
-
-    Args:
-        accumulate_batches: so many batches, on each of the run's devices, make one step. Each counts the
-            same; the last step of an epoch may have fewer.
-        clip_norm: gradients longer than this (L2 norm over all parameters) are shortened to it; None: not.
-        precision: of the forward pass in training, by torch.autocast. Weights, optimizer and evaluation
-            stay float32. 'float16' scales the loss (torch.amp.GradScaler), and leaves out the steps whose
-            scaled gradients overflow.
-        ema_decay: keep an exponential moving average of the weights with this decay, 0..1; None: none.
-        evaluate_ema: validate and test the average, if there is one.
-        channels_last: keep 4-D weights in channels-last order.
-        compile: train through torch.compile.
-        non_finite: what a NaN or infinite loss or gradient means. Each policy looks at every step, which
-            makes an accelerator wait; None looks at the losses alone, when they are logged.
-            'raise' ends the run, 'stop' saves the state before the step and ends it, 'skip' leaves the
-            step out; all write a dump that reproduces it.
-        skip_in_a_row: so many steps in a row may be left out, by 'skip' or by 'float16'; one more ends the
-            run.
-        find_unused_parameters: on many devices, the model may have parameters without a gradient in some
-            step. Each step then looks for them.
-    """
-
-    def __init__(
-        self,
-        *,
-        accumulate_batches: int = 1,
-        clip_norm: float | None = None,
-        precision: Precision = "float32",
-        ema_decay: float | None = None,
-        evaluate_ema: bool = True,
-        channels_last: bool = False,
-        compile: bool = False,
-        non_finite: Literal["raise", "stop", "skip"] | None = None,
-        skip_in_a_row: int = 10,
-        find_unused_parameters: bool = False,
-    ) -> None:
-        if accumulate_batches < 1:
-            raise ValueError(f"accumulate_batches: {accumulate_batches}, expected at least 1")
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"clip_norm: {clip_norm}, expected more than 0, or None")
-        if ema_decay is not None and not 0 <= ema_decay < 1:
-            raise ValueError(f"ema_decay: {ema_decay}, expected 0 or more and less than 1, or None")
-        if skip_in_a_row < 1:
-            raise ValueError(f"skip_in_a_row: {skip_in_a_row}, expected at least 1")
-        self.accumulate_batches = accumulate_batches
-        self.clip_norm = clip_norm
-        self.precision = precision
-        self.ema_decay = ema_decay
-        self.evaluate_ema = evaluate_ema
-        self.channels_last = channels_last
-        self.compile = compile
-        self.non_finite = non_finite
-        self.skip_in_a_row = skip_in_a_row
-        self.find_unused_parameters = find_unused_parameters
 
 
 class Stepper:
@@ -134,6 +77,9 @@ class Stepper:
         scaled = options.precision == "float16"
         self._scaler = torch.amp.GradScaler(device.type) if scaled else None
         self._skipped_in_a_row = 0
+        self._by_closure = needs_closure(type(optimizer))
+        if problem := closure_problem(type(optimizer), options.precision, options.non_finite):
+            raise ConfigError("configuration", [problem])
 
     def step(self, batches: list[Batch], weight: float, dump: Dump, place: str) -> tuple[torch.Tensor, bool]:
         """Take one step.
@@ -151,22 +97,17 @@ class Stepper:
             NonFiniteError: the policy ends the run, or too many steps were left out; all is as before it.
             TrainingError: the ranks' gradients could not be averaged.
         """
+        if self._by_closure:
+            return self._step_by_closure(batches, weight), False
         before = self._before() if self._options.non_finite else None
-        self._optimizer.zero_grad(set_to_none=True)
-        losses = [
-            self._backward(batch, weight, last=number == len(batches))
-            for number, batch in enumerate(batches, start=1)
-        ]
-        loss = self._world.add_up(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
-        average_gradients(self._world, self._learnt)
+        loss = self._gradients(batches, weight)
         average_buffers(self._world, self._modules, weight * len(batches))
         if self._scaler is not None:
             self._scaler.unscale_(self._optimizer)
         if before is not None and not self._is_finite(loss):
             self._leave_out(batches, weight, loss, before, dump)
             return loss, True
-        if self._options.clip_norm is not None:
-            clip_grad_norm_(self._trained, self._options.clip_norm)
+        self._clip()
         if not self._update_weights():
             self._count_overflow(batches, loss, place)
             return loss, True
@@ -185,6 +126,40 @@ class Stepper:
         if self._scaler is not None:
             self._scaler.load_state_dict(state_dict["scaler"])
         self._skipped_in_a_row = state_dict["skipped_in_a_row"]
+
+    def _gradients(self, batches: list[Batch], weight: float) -> torch.Tensor:
+        """The gradients of all ranks' batches, and their mean loss."""
+        self._optimizer.zero_grad(set_to_none=True)
+        losses = [
+            self._backward(batch, weight, last=number == len(batches))
+            for number, batch in enumerate(batches, start=1)
+        ]
+        loss = self._world.add_up(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+        average_gradients(self._world, self._learnt)
+        return loss
+
+    def _step_by_closure(self, batches: list[Batch], weight: float) -> torch.Tensor:
+        """Let the optimizer ask for loss and gradients as often as it needs; the loss of the first time."""
+        losses: list[torch.Tensor] = []
+
+        def evaluated() -> torch.Tensor:
+            with torch.enable_grad():  # an optimizer's step is without
+                losses.append(self._gradients(batches, weight))
+            self._clip()
+            return losses[-1]
+
+        self._optimizer.step(evaluated)  # type: ignore[arg-type]  # a tensor of one value does, as torch shows it
+        if not losses:
+            name = type(self._optimizer).__name__
+            raise TrainingError(f"optimizer: {name}.step has not called its closure, so it had no gradient.")
+        average_buffers(self._world, self._modules, weight * len(batches))
+        if self._average is not None:
+            self._average.update(self._modules[0])
+        return losses[0]
+
+    def _clip(self) -> None:
+        if self._options.clip_norm is not None:
+            clip_grad_norm_(self._trained, self._options.clip_norm)
 
     def _backward(self, batch: Batch, weight: float, *, last: bool) -> torch.Tensor:
         # The ranks' gradients are averaged, and should be added up: each counts as many times more.

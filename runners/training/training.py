@@ -1,5 +1,6 @@
 """A training run, assembled once: what its loop works with, and nothing twice."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from pylon.runners.training.evaluation import Batch, count_batches
 from pylon.runners.training.non_finite import advice_of_data
 from pylon.runners.training.parts import Loaders, TrainingParts
 from pylon.runners.training.passes import EvaluationPass
-from pylon.runners.training.stepping import Stepping
+from pylon.runners.training.step_options import Stepping
 from pylon.runners.training.watch import Watch
 from pylon.storage import atomic_path
 
@@ -51,7 +52,8 @@ class Training:
         epochs: how many the run has.
         max_batches: of all ranks in a pass, None for all.
         stepping: how a step is taken.
-        scheduler_interval: 'epoch' or 'step': what one step of the scheduler is.
+        scheduler_interval: what one step of the scheduler is: an 'epoch', a 'step' of the training, or a
+            'score', the validation score of an epoch, which it is given.
         epoch_times_s: how long the last epochs of this launch took.
     """
 
@@ -68,7 +70,7 @@ class Training:
     epochs: int
     max_batches: int | None
     stepping: Stepping
-    scheduler_interval: Literal["epoch", "step"]
+    scheduler_interval: Literal["epoch", "step", "score"]
     epoch_times_s: deque[float] = field(default_factory=lambda: deque(maxlen=_EPOCHS_OF_MEAN))
 
     @property
@@ -113,6 +115,13 @@ class Training:
         """Let the scheduler take a step if `interval` is the configured one."""
         if self.parts.scheduler is not None and self.scheduler_interval == interval:
             self.parts.scheduler.step()
+
+    def judge_schedule(self, score: float | None) -> None:
+        """Let the scheduler that is given the validation score take its step, once per epoch."""
+        scheduler: Any = self.parts.scheduler
+        if scheduler is not None and self.scheduler_interval == "score":
+            # An undefined score is no improvement, as in early stopping: NaN is never better in a comparison.
+            scheduler.step(math.nan if score is None else score)
 
     def note(self, step: Step, steps: int) -> None:
         """Log and show a step of the epoch's `steps`."""

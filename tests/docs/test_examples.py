@@ -17,9 +17,16 @@ README = REPOSITORY / "README.md"
 CHANGELOG = REPOSITORY / "CHANGELOG.md"
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 # What a reader has and the example leaves out.
+TRAIN = [
+    *("-m", "pylon", "train", "--device", "cpu", "--work-dir", "runs/discs", "--config-filepath"),
+    str(REPOSITORY / "configs/examples/own_classes.py"),
+    *("--set", "epochs=1", "train_dataloader.args.num_workers=0"),
+]
 BEFORE = {
     "watch_a_run.py": "import time\n\n\ndef train_one_step():\n    time.sleep(0.01)\n\n\n"
-    "def log_dict(numbers):\n    assert all(value + 0 == value for value in numbers.values())\n\n\n"
+    "def log_dict(numbers):\n    assert all(value + 0 == value for value in numbers.values())\n\n\n",
+    "use_a_model.py": "import subprocess, sys\n"
+    f"subprocess.run([sys.executable, *{TRAIN!r}], check=True, capture_output=True)\n",
 }
 PRINTED = {
     "watch.py": r"^\d+ [\d.]+ Reading\(value=\d+",
@@ -28,6 +35,7 @@ PRINTED = {
     "read_pairs.py": r"^2 torch.Size\(\[3, 32, 32\]\) torch.Size\(\[32, 32\]\)$",
     "colours.py": "",
     "judged.py": "",
+    "use_a_model.py": r"^\(1, 2, 24, 24\)$",
 }
 # Commands at the head of a page that take longer than a test may, or need another machine.
 ELSEWHERE = {

@@ -5,7 +5,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pylon.runners.seeds import Seeds, derive_seed, resolve_seeds, with_recorded_seeds
+from pylon.runners.seeds import (
+    Seeds,
+    derive_seed,
+    resolve_seeds,
+    with_recorded_seeds,
+    with_seed_of,
+    without_recorded_seeds,
+)
 
 seeds = st.integers(0, 2**63 - 1)
 purposes = st.sampled_from(["init", "train", "val", "test"])
@@ -56,7 +63,11 @@ def test_seeds_are_those_of_every_machine_and_version() -> None:
 def test_recorded_seeds_give_the_run_again(seed: int, epochs: int, rest: dict[str, Any]) -> None:
     config = {"seed": seed, "epochs": epochs, **rest}
     recorded = with_recorded_seeds(config)
-    assert "seed" not in recorded
-    assert resolve_seeds(recorded) == resolve_seeds(config)
+    assert recorded["seed"] == seed
+    listed_alone = {key: value for key, value in recorded.items() if key != "seed"}
+    assert resolve_seeds(listed_alone) == resolve_seeds(recorded) == resolve_seeds(config)
+    assert without_recorded_seeds(recorded) == config
+    assert with_seed_of(listed_alone, config) == config
+    assert without_recorded_seeds({**recorded, "test_seed": seed + 1}) != config
     assert with_recorded_seeds(recorded) == recorded
     assert all(recorded[key] == value for key, value in rest.items())

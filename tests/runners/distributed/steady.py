@@ -22,6 +22,7 @@ from tests.runners.toy import ToyDataset, ToyModel, toy_config
 
 __all__ = [
     "DataLoader",
+    "Lazy",
     "Learnt",
     "Partial",
     "Steady",
@@ -133,6 +134,19 @@ def steady_config(work_dir: str | Path, **changes: Any) -> dict[str, Any]:
     for split in ("train", "val", "test"):
         config[f"{split}_dataset"]["class"] = LargerDataset
     return config
+
+
+class Lazy(nn.Module):
+    """The same with lazy layers, whose first weights differ from rank to rank."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.rand(int(os.environ.get("RANK", "0")))
+        self.layers = nn.Sequential(nn.LazyConv2d(4, 1), nn.Tanh(), nn.LazyConv2d(2, 1))
+
+    def forward(self, img_1: torch.Tensor, img_2: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(torch.cat([img_1, img_2], dim=1))
+        return logits
 
 
 class Partial(nn.Module):

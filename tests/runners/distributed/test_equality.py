@@ -136,3 +136,21 @@ def test_files_are_written_once_and_tell_how_many_ranks_there_were(lab: Lab) -> 
     assert [line["global_step"] for line in lines] == list(range(9))
     assert "finished:" in ended.said[0]
     assert ended.said[1] == ""
+
+
+def test_steps_with_a_closure_are_those_of_one_process(lab: Lab) -> None:
+    lbfgs = "optimizer={'class': torch.optim.LBFGS, 'args': {'lr': 0.5, 'max_iter': 4}}, scheduler=None"
+    assert lab.run("together", 2, lbfgs).codes == [0, 0]
+    assert lab.run("alone", 1, f"{lbfgs}, {stepping(accumulate_batches=2)}").codes == [0]
+    together, alone = lab.directory("together"), lab.directory("alone")
+    assert torch.equal(losses(together), losses(alone))
+    assert all(torch.equal(value, weights(together)[name]) for name, value in weights(alone).items())
+
+
+def test_lazy_layers_are_those_of_one_process(lab: Lab) -> None:
+    lazy = "model={'class': Lazy, 'args': {}}"
+    assert lab.run("together", 2, lazy).codes == [0, 0]
+    assert lab.run("alone", 1, f"{lazy}, {stepping(accumulate_batches=2)}").codes == [0]
+    together, alone = lab.directory("together"), lab.directory("alone")
+    assert torch.equal(losses(together), losses(alone))
+    assert all(torch.equal(value, weights(together)[name]) for name, value in weights(alone).items())

@@ -1,6 +1,9 @@
 """A training that starts with the weights of another run's checkpoint."""
 
+import argparse
 import json
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +12,10 @@ import pytest
 import torch
 
 from pylon.runners.errors import ConfigError, RunDirectoryError, RunStopped
+from pylon.runners.run_directory.foreign import weights_in, without_wrappers
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
+from tests.runners.run_directory.test_retention import run_again
 
 pytestmark = pytest.mark.slow
 
@@ -150,9 +155,9 @@ def test_names_that_do_not_fit_are_told_apart(make_toy: Callable[[str], Toy], tr
         toy.run(start_with(path))
     said = str(raised.value)
     assert f"runner.args.initial_checkpoint: {path} does not fit ToyModel" in said
-    assert "missing there: layers.4.weight" in said
-    assert "not in the model: head.weight" in said
-    assert "layers.0.weight ((3, 6, 1, 1) there, (4, 6, 1, 1) in the model)" in said
+    assert "1 missing there: layers.4.weight" in said
+    assert "1 not in the model: head.weight" in said
+    assert "1 of another shape: layers.0.weight ((3, 6, 1, 1) there, (4, 6, 1, 1) in the model)" in said
     assert "initial_prefixes" in said
 
 
@@ -176,6 +181,26 @@ def bare(trained: Path) -> Path:
     return path
 
 
+def scripted(trained: Path) -> Path:
+    path = trained.parent / "script.pt"
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(1, 1), torch.zeros(1, 1)), path)
+    return path
+
+
+def with_options(trained: Path) -> Path:
+    path = trained.parent / "options.pt"
+    options = argparse.Namespace(lr=0.1)
+    torch.save({"model": torch.nn.Linear(1, 1).state_dict(), "args": options}, path)
+    return path
+
+
+def entries(trained: Path) -> Path:
+    path = trained.parent / "entries.pt"
+    torch.save({"epoch": 3, "weights": torch.nn.Linear(1, 1).state_dict()}, path)
+    return path
+
+
 def text(trained: Path) -> Path:
     path = trained.parent / "note.pt"
     path.write_text("no checkpoint")
@@ -186,8 +211,14 @@ UNUSABLE = [
     (lambda trained: trained / "absent.pt", ["absent.pt is no file", "checkpoint_best.pt"]),
     (lambda trained: trained, ["is no file. It is a directory: give", "checkpoint_best.pt"]),
     (damaged, ["is damaged", "its manifest has"]),
-    (pickled, ["is damaged or no checkpoint: it holds other than values"]),
-    (bare, ["is no checkpoint of the formats"]),
+    (pickled, ["it is a whole pickled model", "torch.save(model.state_dict(), 'weights.pt')"]),
+    (bare, ["does not fit ToyModel: 9 missing there: layers.0.weight", "2 not in the model: weight, bias"]),
+    (scripted, ["it is a TorchScript archive", "torch.save(model.state_dict(), 'weights.pt')"]),
+    (
+        with_options,
+        ["it holds argparse.Namespace, which is not read", "add_safe_globals([argparse.Namespace])"],
+    ),
+    (entries, ["holds no weights of a model: expected names and tensors", "a dict with 'epoch', 'weights'"]),
     (text, ["is damaged or no checkpoint"]),
 ]
 
@@ -217,3 +248,77 @@ def test_mended_path_goes_on_in_the_same_directory(toy: Toy, trained: Path) -> N
     with pytest.raises(RunDirectoryError):
         toy.run(start_with(trained / "absent.pt"))
     assert toy.run(start_with(trained / "checkpoint_best.pt")).result["epochs"] == 3
+
+
+def as_other_programs_save(trained: Path, form: str) -> Path:
+    """The weights of a run in a file of another form."""
+    state = saved(trained / "checkpoint_best.pt")
+    path = trained.parent / f"{form}.pt"
+    content: Any = {
+        "plain": state,
+        "state_dict": {"state_dict": state, "epoch": 3},
+        "model": {"model": state, "optimizer": {"state": {}}},
+        "data_parallel": {f"module.{name}": value for name, value in state.items()},
+        "compiled": {f"_orig_mod.{name}": value for name, value in state.items()},
+        "both": {"state_dict": {f"module._orig_mod.{name}": value for name, value in state.items()}},
+        "compiled_inside": {name.replace("layers.", "layers._orig_mod."): one for name, one in state.items()},
+    }[form]
+    torch.save(content, path)
+    return path
+
+
+FORMS = ["plain", "state_dict", "model", "data_parallel", "compiled", "both", "compiled_inside"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_of_other_programs_start_a_training(toy: Toy, trained: Path, form: str) -> None:
+    toy.run(f"{start_with(as_other_programs_save(trained, form))}, {STILL}, seed=9")
+    wanted = convolutions(saved(trained / "checkpoint_best.pt"))
+    assert convolutions(saved(toy.work_dir / "checkpoint_latest.pt")) == wanted
+
+
+def test_weights_of_other_programs_are_tested_alone(make_toy: Callable[[str], Toy], trained: Path) -> None:
+    results = []
+    for name, path in (
+        ("run", trained / "checkpoint_best.pt"),
+        ("other", as_other_programs_save(trained, "both")),
+    ):
+        toy = make_toy(name)
+        file = toy.write()
+        file.write_text(
+            file.read_text()
+            + "from pylon.runners import SupervisedSingleTaskEvaluator, evaluation_of\n"
+            + "config = evaluation_of(config, SupervisedSingleTaskEvaluator, "
+            + f"checkpoint={str(path)!r}, work_dir={str(toy.work_dir)!r})\n"
+        )
+        run_again(file)
+        results.append(json.loads((toy.work_dir / "test" / "test_results.json").read_text())["per_datapoint"])
+    assert results[0] == results[1]
+
+
+def test_safetensors_file_starts_a_training(toy: Toy, trained: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    path = trained.parent / "weights.safetensors"
+    safetensors.save_file(saved(trained / "checkpoint_best.pt"), path)
+    toy.run(f"{start_with(path)}, {STILL}, seed=9")
+    wanted = convolutions(saved(trained / "checkpoint_best.pt"))
+    assert convolutions(saved(toy.work_dir / "checkpoint_latest.pt")) == wanted
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(RunDirectoryError, match="is damaged or no safetensors file"):
+        weights_in(path)
+
+
+def test_safetensors_without_its_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("safetensors", "safetensors.torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(RunDirectoryError, match="pip install safetensors"):
+        weights_in(tmp_path / "weights.safetensors")
+
+
+def test_names_that_fit_keep_the_beginning_that_a_wrapper_would_add() -> None:
+    one, two = torch.ones(1), torch.zeros(1)
+    assert without_wrappers({"module.a": one}, {"module.a": two}) == {"module.a": one}
+    assert without_wrappers({"module.a": one, "a": two}, {"a": two}) == {"module.a": one, "a": two}
+    assert without_wrappers({"module.module.a": one}, {"module.a": two}) == {"module.a": one}
+    assert without_wrappers({"module.b": one}, {"a": two}) == {"module.b": one}

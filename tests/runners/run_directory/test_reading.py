@@ -13,6 +13,7 @@ from pylon.runners.errors import RunDirectoryError, TrainingError
 from pylon.runners.run_directory import checkpoint, reading
 from pylon.runners.run_directory.checkpoint import Progress
 from pylon.runners.run_directory.directory import RunDirectory
+from pylon.runners.run_directory.foreign import weights_in
 from pylon.runners.run_directory.newest import find_newest
 from pylon.runners.run_directory.reading import UnreadableError
 from pylon.storage import describe_file, write_manifest
@@ -134,7 +135,7 @@ def test_checkpoint_with_a_made_up_manifest_is_set_aside(tmp_path: Path, manifes
 def test_weights_of_a_made_up_form_are_named(tmp_path: Path, parts: object) -> None:
     write(tmp_path / "a.pt", {**content(), "parts": parts})
     with pytest.raises(RunDirectoryError, match=r"a\.pt: .*weights"):
-        checkpoint.evaluated_state(tmp_path / "a.pt")
+        weights_in(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize("state", [[1], None, {"state": 3, "param_groups": 4}, "x"])

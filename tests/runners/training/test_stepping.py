@@ -119,7 +119,7 @@ def test_clipping_bounds_the_length_of_a_step(make_toy: Callable[[str], Toy]) ->
 
 
 def test_average_is_evaluated_saved_and_found_by_an_evaluation_only_run(toy: Toy) -> None:
-    from pylon.runners.run_directory.checkpoint import evaluated_state
+    from pylon.runners.run_directory.foreign import weights_in
     from pylon.runners.run_directory.weights import load_weights
 
     run_again(configured(toy, "{'ema_decay': 0.9}"))
@@ -128,7 +128,7 @@ def test_average_is_evaluated_saved_and_found_by_an_evaluation_only_run(toy: Toy
     assert not torch.equal(average["layers.0.weight"], own["layers.0.weight"])
     model = ToyModel()
     path = toy.work_dir / "checkpoint_latest.pt"
-    load_weights(path, evaluated_state(path), model, "runner.args.checkpoint")
+    load_weights(path, weights_in(path), model, "runner.args.checkpoint")
     assert torch.equal(model.state_dict()["layers.0.weight"], average["layers.0.weight"])
 
 
