@@ -139,6 +139,7 @@ def test_own_schedule_that_needs_a_score_gets_it_and_an_undefined_one_is_nan(
         path.read_text()
         + "from tests.runners.training.test_schedules import Needing\n"
         + "config['scheduler'] = {'class': Needing, 'args': {}}\n"
+        + "config['runner']['args']['rehearsal'] = False  # which summarises too\n"
     )
     from tests.runners.run_directory.test_retention import run_again
 
