@@ -5,12 +5,15 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import TextIO, cast
 
 from rich.console import Console
 from rich.logging import RichHandler
+
+from pylon.storage import open_unlinked
 
 # Of unexpected errors: for the run's file, not for the console.
 tracebacks = logging.getLogger("pylon.runners.tracebacks")
@@ -22,8 +25,14 @@ _TERMINALS_WITHOUT_CURSOR = {"", "dumb", "unknown"}
 class _LogFile(WatchedFileHandler):
     """A log file that loses records on a full disk, instead of failing: the run itself reports why it ends.
 
-    A file that is removed is created again.
+    A file that is removed is created again. A link in its place is not followed.
     """
+
+    def _open(self) -> TextIOWrapper:
+        # Name and mode are those of the base class.
+        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND
+        descriptor = open_unlinked(Path(self.baseFilename), flags)
+        return cast(TextIOWrapper, os.fdopen(descriptor, self.mode, encoding=self.encoding))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record."""

@@ -13,13 +13,27 @@ from pylon.storage.atomic import (
 from pylon.storage.features import missing_features
 from pylon.storage.home import with_home
 from pylon.storage.manifest import DamagedFileError, describe_file, verify_manifest, write_manifest
+from pylon.storage.planted import (
+    PlantedError,
+    open_unlinked,
+    refuse_link,
+    refuse_other_than_file,
+    refuse_planted,
+    refuse_planted_entry,
+)
 
 __all__ = [
     "UNSUPPORTED",
     "DamagedFileError",
+    "PlantedError",
     "atomic_path",
     "describe_file",
     "missing_features",
+    "open_unlinked",
+    "refuse_link",
+    "refuse_other_than_file",
+    "refuse_planted",
+    "refuse_planted_entry",
     "remove_unfinished",
     "replace_link",
     "verify_manifest",

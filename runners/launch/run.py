@@ -39,7 +39,7 @@ from pylon.runners.run_directory.weights import warn_of_other_checkpoint
 from pylon.runners.seeds import resolve_seeds
 from pylon.runners.signals import StopFlag
 from pylon.runners.training.context import RunContext
-from pylon.storage import with_home, write_json
+from pylon.storage import refuse_planted, with_home, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +100,12 @@ def run_config(
         if options.stage is not None:
             config = {**config, "work_dir": str(root)}
         directory = opened[0] if world.writes else RunDirectory(root)
-        logs = logging_to(directory.log, console) if world.writes else warnings_of_rank(world.rank)
-        stack.enter_context(logs)
+        with _usable(directory):
+            logs = logging_to(directory.log, console) if world.writes else warnings_of_rank(world.rank)
+            stack.enter_context(logs)
+        if directory.passed_over:
+            more = f" And {len(directory.passed_over) - 1} more." if len(directory.passed_over) > 1 else ""
+            logger.warning("passed over: %s.%s", directory.passed_over[0], more)
         result = world.on_writer(lambda: _begin(directory, config, device, world))
         if result is None:
             context = RunContext(
@@ -171,6 +175,9 @@ def _refuse_different_configs(of_ranks: list[Any]) -> None:
 def _opened(options: Options, config: dict[str, Any]) -> Iterator[RunDirectory]:
     """The run directory, held by this process."""
     directory = _chosen_directory(Path(config["work_dir"]), options)
+    with _usable(directory):
+        if options.stage is not None:
+            refuse_planted(directory.root.parent)
     with _usable(directory), directory.opened():
         if options.debug and not _is_of_this_torchrun(directory):
             directory.start_debug_over()
@@ -178,14 +185,18 @@ def _opened(options: Options, config: dict[str, Any]) -> Iterator[RunDirectory]:
 
 
 def _chosen_directory(work_dir: Path, options: Options) -> RunDirectory:
-    newest = _of_stage(options.attempt or RunDirectory.newest_attempt(work_dir).root, options)
-    if options.attempt is None and options.fresh and not _is_of_this_torchrun(newest):
-        return _of_stage(RunDirectory.fresh_attempt(work_dir).root, options)
+    if options.attempt is not None:
+        return _of_stage(RunDirectory(options.attempt), options)
+    newest = _of_stage(RunDirectory.newest_attempt(work_dir), options)
+    if options.fresh and not _is_of_this_torchrun(newest):
+        return _of_stage(RunDirectory.fresh_attempt(work_dir), options)
     return newest
 
 
-def _of_stage(attempt: Path, options: Options) -> RunDirectory:
-    return RunDirectory(attempt if options.stage is None else attempt / options.stage)
+def _of_stage(attempt: RunDirectory, options: Options) -> RunDirectory:
+    return (
+        attempt if options.stage is None else RunDirectory(attempt.root / options.stage, attempt.passed_over)
+    )
 
 
 def _is_of_this_torchrun(directory: RunDirectory) -> bool:

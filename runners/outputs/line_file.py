@@ -5,7 +5,7 @@ import os
 import threading
 from pathlib import Path
 
-from pylon.storage import atomic_path
+from pylon.storage import atomic_path, open_unlinked
 
 _PIECE_BYTES = 1 << 20
 
@@ -70,7 +70,7 @@ class LineFile:
     def _is_removed(self) -> bool:
         """Whether what is written cannot be found under the file's name."""
         try:
-            return not os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+            return not os.path.samestat(self._path.lstat(), os.fstat(self._descriptor))
         except FileNotFoundError:
             return True
 
@@ -97,7 +97,7 @@ class LineFile:
             return b""
 
     def _opened(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        return open_unlinked(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
 
 
 class NoFile:

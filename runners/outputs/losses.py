@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pylon.storage import open_unlinked
+
 _BYTES = 8
 
 
@@ -61,7 +63,7 @@ class EpochLosses:
             OSError: the disk refuses; the next call adds the same again.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        descriptor = open_unlinked(path, os.O_WRONLY | os.O_CREAT)
         try:
             # Fewer than were stored: the file was removed meanwhile.
             begin = min(self._stored, os.fstat(descriptor).st_size // _BYTES, count)

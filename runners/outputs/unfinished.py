@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from pylon.storage import open_unlinked
+
 Position = tuple[int, int]
 
 
@@ -22,7 +24,7 @@ def drop_unfinished_epochs(path: Path, finished: int, steps: int = 0) -> None:
     """
     if not path.exists():
         return
-    with path.open("r+b") as file:
+    with os.fdopen(open_unlinked(path, os.O_RDWR), "r+b") as file:
         size = file.seek(0, os.SEEK_END)
         end = _end_of_lines_before(file, (finished, steps), size)
         file.truncate(end)

@@ -183,7 +183,9 @@ def evaluated_state(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove(path: Path) -> None:
-    """Delete a checkpoint, and only then what vouches for it."""
+    """Delete a checkpoint, and only then what vouches for it; not in a folder that is a link."""
+    if path.parent.is_symlink():
+        return
     path.unlink(missing_ok=True)
     manifest_of(path).unlink(missing_ok=True)
 

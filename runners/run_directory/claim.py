@@ -3,11 +3,13 @@
 import errno
 import fcntl
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
-from pylon.storage import UNSUPPORTED, write_bytes
+from pylon.storage import UNSUPPORTED, open_unlinked, refuse_planted, write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -42,17 +44,21 @@ class Claim:
 
         Raises:
             ClaimedError: another process holds it.
+            PlantedError: another user may have planted it.
             OSError: it cannot be made or written.
         """
+        refuse_planted(self._root)
         self._root.mkdir(parents=True, exist_ok=True)
-        lock = self._lock.open("a+")
+        # Another one may have made it in this moment.
+        refuse_planted(self._root)
+        lock = self._opened()
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.close()
             if error.errno in UNSUPPORTED:
                 # The directory's file system has no locks, which the log says.
-                lock = self._lock.open("a+")
+                lock = self._opened()
             elif isinstance(error, BlockingIOError | PermissionError):
                 raise ClaimedError(
                     errno.EAGAIN, "another process is running in this directory", str(self._root)
@@ -90,9 +96,12 @@ class Claim:
                 self._root,
             )
 
+    def _opened(self) -> IO[str]:
+        return os.fdopen(open_unlinked(self._lock, os.O_CREAT | os.O_RDWR | os.O_APPEND), "a+")
+
     def _seen(self) -> tuple[int, int] | None:
         try:
-            status = self._lock.stat()
+            status = self._lock.lstat()
         except FileNotFoundError:
             return None
         return status.st_dev, status.st_ino

@@ -9,28 +9,23 @@ test/test_results.json predictions/*.png curves.png non_finite/*.pt
 
 import contextlib
 import json
-import re
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pylon.runners.errors import RunDirectoryError
+from pylon.runners.run_directory import layout
+from pylon.runners.run_directory.attempts import attempts_at
 from pylon.runners.run_directory.claim import Claim, ClaimedError
 from pylon.runners.run_directory.listing import RUNNING_LOSSES, epoch_folders
-from pylon.storage import missing_features, remove_unfinished, replace_link, write_json
-
-_DEBUG_MARKER = ".debug-run"
-_FILES = (
-    "config.json",
-    "environment.json",
-    "state.json",
-    "history.jsonl",
-    "history.json",
-    "train.log",
-    "metrics.jsonl",
-    "curves.png",
-    "checkpoint_latest.pt",
-    "checkpoint_best.pt",
+from pylon.storage import (
+    PlantedError,
+    missing_features,
+    open_unlinked,
+    remove_unfinished,
+    replace_link,
+    write_json,
 )
 
 
@@ -39,13 +34,15 @@ class RunDirectory:
 
     Args:
         root: the directory of this attempt at the run; made by `opened`.
+        passed_over: why other attempts, which another user may have planted, are not used.
 
     Attributes:
         missing_features: what the directory's file system lacks, known once it is opened.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, passed_over: tuple[str, ...] = ()) -> None:
         self.root = root
+        self.passed_over = passed_over
         self.config = root / "config.json"
         self.environment = root / "environment.json"
         self.state = root / "state.json"
@@ -64,16 +61,14 @@ class RunDirectory:
     @classmethod
     def newest_attempt(cls, work_dir: Path) -> "RunDirectory":
         """The attempt that a plain command resumes: the last `--fresh` one, else `work_dir` itself."""
-        number = _last_fresh(work_dir)
-        return cls(_fresh_path(work_dir, number) if number else work_dir)
+        attempts = attempts_at(work_dir)
+        return cls(attempts.newest, attempts.planted)
 
     @classmethod
     def fresh_attempt(cls, work_dir: Path) -> "RunDirectory":
         """A directory that holds nothing yet: `work_dir`, else `work_dir-fresh-1`, `-2`, ..."""
-        number = _last_fresh(work_dir)
-        if number == 0 and not work_dir.exists():
-            return cls(work_dir)
-        return cls(_fresh_path(work_dir, number + 1))
+        attempts = attempts_at(work_dir)
+        return cls(attempts.fresh, attempts.planted)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator["RunDirectory"]:
@@ -83,12 +78,14 @@ class RunDirectory:
         ends, and a forked loader worker does not inherit it.
 
         Raises:
-            RunDirectoryError: it cannot be made or written, or another process runs in it.
+            RunDirectoryError: it cannot be made or written, another process runs in it, or another user
+                may have planted it or a file in it.
         """
         claim = Claim(self.root, header=(self.config, self.environment, self.state))
         with contextlib.closing(claim):
             try:
                 claim.take()
+                layout.refuse_planted_files(self.root)
             except ClaimedError as error:
                 raise RunDirectoryError(
                     f"{self.root}: another process is running in this directory. Wait for it, stop it, "
@@ -122,7 +119,7 @@ class RunDirectory:
     @property
     def is_debug(self) -> bool:
         """Whether a `--debug` run has made it."""
-        return (self.root / _DEBUG_MARKER).exists()
+        return (self.root / layout.DEBUG_MARKER).exists()
 
     def epoch(self, number: int) -> Path:
         """The folder of epoch `number`, counted from 0."""
@@ -131,6 +128,17 @@ class RunDirectory:
     def checkpoint(self, epoch: int) -> Path:
         """The checkpoint of `epoch`; its presence says that the epoch is finished."""
         return self.epoch(epoch) / "checkpoint.pt"
+
+    def refuse_linked_epochs(self, first: int) -> None:
+        """Refuse links in the place of epochs that are to be written, from number `first` on.
+
+        Raises:
+            RunDirectoryError: there is one.
+        """
+        try:
+            layout.refuse_linked_epochs(self.root, first)
+        except PlantedError as error:
+            raise RunDirectoryError(f"{error}, or start over with --fresh.") from error
 
     def non_finite(self, epoch: int, step: int) -> Path:
         """What reproduces a step whose loss or gradient was NaN or infinite."""
@@ -206,10 +214,11 @@ class RunDirectory:
         """The content of one of the run's JSON files, None if it is absent.
 
         Raises:
-            RunDirectoryError: the file is not JSON; only an edit by hand makes it so.
+            RunDirectoryError: the file is not JSON, or a link; only an edit by hand makes it so.
         """
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            with os.fdopen(open_unlinked(path, os.O_RDONLY), encoding="utf-8") as file:
+                return json.load(file)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
@@ -245,42 +254,9 @@ class RunDirectory:
         Raises:
             RunDirectoryError: there is something here that no `--debug` run has begun.
         """
-        marker = self.root / _DEBUG_MARKER
-        if not self.is_debug and any(path.name != ".lock" for path in self.root.iterdir()):
+        if not self.is_debug and any(path.name != layout.LOCK for path in self.root.iterdir()):
             raise RunDirectoryError(
                 f"{self.root}: holds files but no --debug run made it. "
                 "Move it away, or give another --work-dir."
             )
-        for name in _FILES:
-            (self.root / name).unlink(missing_ok=True)
-        for pattern in (
-            "epoch_[0-9]*/training_losses.pt",
-            "epoch_[0-9]*/training_losses.f64",
-            "epoch_[0-9]*/validation_scores.json",
-            "epoch_[0-9]*/checkpoint.pt",
-            "epoch_[0-9]*/checkpoint.manifest.json",
-            "epoch_[0-9]*/step_[0-9]*.pt",
-            "epoch_[0-9]*/trained.pt",
-            "epoch_[0-9]*/step_[0-9]*.manifest.json",
-            "epoch_[0-9]*/trained.manifest.json",
-            "epoch_[0-9]*/*.damaged",
-            "epoch_[0-9]*/*.damaged.manifest.json",
-            "test/test_results.json",
-            "non_finite/epoch_[0-9]*.pt",
-            "predictions/[0-9][0-9][0-9][0-9][0-9].png",
-        ):
-            for path in self.root.glob(pattern):
-                path.unlink()
-                with contextlib.suppress(OSError):  # not empty: it holds a file of the user's
-                    path.parent.rmdir()
-        marker.touch()
-
-
-def _fresh_path(work_dir: Path, number: int) -> Path:
-    return work_dir.with_name(f"{work_dir.name}-fresh-{number}")
-
-
-def _last_fresh(work_dir: Path) -> int:
-    pattern = re.compile(re.escape(work_dir.name) + r"-fresh-(\d+)")
-    names = (path.name for path in work_dir.parent.iterdir()) if work_dir.parent.is_dir() else ()
-    return max((int(match[1]) for match in map(pattern.fullmatch, names) if match), default=0)
+        layout.empty(self.root)

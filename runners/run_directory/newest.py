@@ -94,6 +94,9 @@ def _finished_losses(folder: Path, count: int) -> Sequence[float]:
 
 
 def _set_aside(path: Path, error: RunDirectoryError) -> None:
+    if path.parent.is_symlink():
+        logger.warning("checkpoint not used: %s It stays there, as its folder is a link.", error)
+        return
     aside = path.with_suffix(".damaged")
     path.replace(aside)
     manifest = manifest_of(path)

@@ -55,12 +55,15 @@ def resume(
         What the launch resumes from, None if the run begins.
 
     Raises:
-        RunDirectoryError: the checkpoint is of other parts, of another number of processes, or of other data.
+        RunDirectoryError: the checkpoint is of other parts, of another number of processes, or of other data;
+            or an epoch that is to be written has a link in its place.
         TrainingError: a checkpoint of these parts could not be read back.
     """
     # Tried before the first step: at the first save an epoch of work would be lost.
     checkpoint.content_of(parts, Progress())
     found = _found_for_all(directory, world)
+    epoch = 0 if found is None else int(found.content["progress"]["epoch"])
+    world.on_writer(lambda: directory.refuse_linked_epochs(epoch))
     if found is None:
         begin()
         world.on_writer(lambda: _cut_files(directory, Progress(), None))

@@ -12,7 +12,7 @@ from pylon.runners.outputs.losses import EpochLosses
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.plain import recorded
-from pylon.storage import atomic_path, write_json
+from pylon.storage import atomic_path, refuse_link, write_json
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,10 @@ class Snapshot:
         """Write all of it, the checkpoint last: its presence says that the rest is there.
 
         Raises:
-            OSError: the disk refuses; nothing half is left, and it can be written again as a whole.
+            OSError: the disk refuses, or the epoch's folder is a link; nothing half is left, and it can be
+                written again as a whole.
         """
+        refuse_link(self.path(directory).parent)
         companions = []
         folder = directory.epoch(self.epoch)
         if self.results is None:

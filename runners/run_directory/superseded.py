@@ -63,5 +63,6 @@ class Superseded:
                 checkpoint.remove(path)
             self._positions.discard(row)
         for epoch in [one for one in self._losses if one < progress.epoch]:
-            self._directory.running_losses(epoch).unlink(missing_ok=True)
+            if not self._directory.epoch(epoch).is_symlink():
+                self._directory.running_losses(epoch).unlink(missing_ok=True)
             self._losses.discard(epoch)

@@ -19,7 +19,7 @@ from pylon.data.change_detection.air_change_crops import IMAGE_HEIGHT, IMAGE_WID
 from pylon.data.change_detection.air_change_files import CASES
 from pylon.data.change_detection.demo.scene import draw_scene
 from pylon.data.errors import DataError
-from pylon.storage import write_bytes, write_json
+from pylon.storage import open_unlinked, write_bytes, write_json
 
 MANIFEST = "demo.json"
 
@@ -98,7 +98,7 @@ def _bmp(pixels: npt.NDArray[np.uint8]) -> bytes:
 @contextlib.contextmanager
 def _sole_builder(root: Path) -> Iterator[None]:
     """Be the only one that builds this data set; the kernel opens the lock of a process that dies."""
-    descriptor = os.open(root.with_name(f"{_prefix(root)}lock"), os.O_CREAT | os.O_RDWR, 0o666)
+    descriptor = open_unlinked(root.with_name(f"{_prefix(root)}lock"), os.O_CREAT | os.O_RDWR)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
