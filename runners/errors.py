@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from pylon import masking
+
 
 class PylonError(Exception):
     """Base of all errors whose text is meant for the user as it is."""
@@ -41,9 +43,14 @@ class ConfigProblem:
     expected: str
 
     def __str__(self) -> str:
-        """One line."""
-        seen = "" if self.value is None else f" is {self.value}"
+        """One line, in which no secret is shown."""
+        seen = "" if self.value is None else f" is {_without_secret(self.key_path, self.value)}"
         return f"{self.key_path}{seen}: {self.expected}"
+
+
+def _without_secret(key_path: str, text: str) -> str:
+    is_secret = text not in {"None", "True", "False"} and masking.is_secret(key_path, text.strip("'\""))
+    return masking.MASK if is_secret else masking.masked_text(text)
 
 
 class ConfigError(PylonError):

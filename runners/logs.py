@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TextIO, cast
 from rich.console import Console
 from rich.logging import RichHandler
 
+from pylon.masking import masked_text
 from pylon.storage import open_unlinked
 
 # Of unexpected errors: for the run's file, not for the console.
@@ -61,12 +62,31 @@ class _ConsoleLines(logging.StreamHandler[TextIO]):
             super().handleError(record)
 
 
-def console_handler(console: Console) -> logging.Handler:
-    """The log handler for people: through the live display on a terminal, plain text elsewhere."""
+class _Masking(logging.Formatter):
+    """Formats records, tracebacks included, without the secrets that are known."""
+
+    def __init__(self, form: str, time_form: str | None = None, *, secrets: Sequence[str]) -> None:
+        super().__init__(form, time_form)
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return masked_text(super().format(record), self._secrets)
+
+
+def console_handler(console: Console, secrets: Sequence[str] = ()) -> logging.Handler:
+    """The log handler for people: through the live display on a terminal, plain text elsewhere.
+
+    Args:
+        console: where to.
+        secrets: what is masked in records.
+    """
     if moves_its_cursor(console):
-        return RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S", markup=False)
+        rich = RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S", markup=False)
+        rich.setFormatter(_Masking("%(message)s", secrets=secrets))
+        return rich
     handler: logging.Handler = _ConsoleLines(cast(TextIO, console.file))
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Masking("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S", secrets=secrets))
     return handler
 
 
@@ -76,18 +96,23 @@ def moves_its_cursor(console: Console) -> bool:
 
 
 @contextlib.contextmanager
-def logging_to(path: Path, console: Console) -> Iterator[None]:
-    """Send log records to `console` and to the file `path` inside the block; warnings are records too."""
+def logging_to(path: Path, console: Console, secrets: Sequence[str] = ()) -> Iterator[None]:
+    """Send log records to `console` and to the file `path` inside the block; warnings are records too.
+
+    Args:
+        path, console: where to.
+        secrets: what is masked in records.
+    """
     to_file = _LogFile(path, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    to_console = console_handler(console)
+    to_file.setFormatter(_Masking("%(asctime)s %(levelname)s %(name)s: %(message)s", secrets=secrets))
+    to_console = console_handler(console, secrets)
     to_console.setLevel(logging.INFO)
     with _handlers(to_file, to_console):
         yield
 
 
 @contextlib.contextmanager
-def warnings_of_rank(rank: int) -> Iterator[None]:
+def warnings_of_rank(rank: int, secrets: Sequence[str] = ()) -> Iterator[None]:
     """Send the warnings of a rank that writes no files to standard error inside the block.
 
     Python's own, and those that all ranks have (`of_all_ranks`), are left out: the first rank has them too,
@@ -98,7 +123,7 @@ def warnings_of_rank(rank: int) -> Iterator[None]:
         lambda record: record.name != "py.warnings" and not getattr(record, "of_all_ranks", False)
     )
     to_stderr.setFormatter(
-        logging.Formatter(f"%(asctime)s %(levelname)s rank {rank}: %(message)s", "%H:%M:%S")
+        _Masking(f"%(asctime)s %(levelname)s rank {rank}: %(message)s", "%H:%M:%S", secrets=secrets)
     )
     to_stderr.setLevel(logging.WARNING)
     with _handlers(to_stderr):

@@ -26,11 +26,12 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp(\..+)?")
 
 
 @contextlib.contextmanager
-def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(target: str | os.PathLike[str], *, private: bool = False) -> Iterator[Path]:
     """Yield a temporary path that becomes `target` when the block ends without an exception.
 
     Args:
         target: the file to replace or create. Its folder is made when absent.
+        private: let no other user read it.
 
     Yields:
         A path in the same folder, with the target's suffix (writers that choose a format by
@@ -44,7 +45,8 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(8)}.tmp{target.suffix}")
     # 0o666 less the umask: a run's files stay readable for the colleagues who share the server.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    mode = 0o600 if private else 0o666
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
         yield temporary
         _fsync(temporary, os.O_RDONLY)
@@ -54,26 +56,30 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     sync_folder(target.parent)
 
 
-def write_bytes(target: str | os.PathLike[str], content: bytes) -> None:
-    """Write `content` to `target` atomically. Raises OSError as `atomic_path` does."""
-    with atomic_path(target) as temporary:
+def write_bytes(target: str | os.PathLike[str], content: bytes, *, private: bool = False) -> None:
+    """Write `content` to `target` atomically. Arguments and errors are those of `atomic_path`."""
+    with atomic_path(target, private=private) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text(target: str | os.PathLike[str], content: str) -> None:
-    """Write `content` as UTF-8 to `target` atomically. Raises OSError as `atomic_path` does."""
-    write_bytes(target, content.encode("utf-8"))
+def write_text(target: str | os.PathLike[str], content: str, *, private: bool = False) -> None:
+    """Write `content` as UTF-8 to `target` atomically. Arguments and errors are those of `atomic_path`."""
+    write_bytes(target, content.encode("utf-8"), private=private)
 
 
-def write_json(target: str | os.PathLike[str], content: object) -> None:
+def write_json(target: str | os.PathLike[str], content: object, *, private: bool = False) -> None:
     """Write `content` as indented JSON to `target` atomically; a list of plain values is one line.
+
+    Args:
+        target, private: as of `atomic_path`.
+        content: what JSON can express.
 
     Raises:
         ValueError: `content` holds NaN or infinity, which are no JSON.
         TypeError: `content` holds something that JSON cannot express.
         OSError: as `atomic_path`.
     """
-    write_text(target, _indented(content, "\n") + "\n")
+    write_text(target, _indented(content, "\n") + "\n", private=private)
 
 
 def _indented(value: Any, line: str) -> str:  # noqa: ANN401 - whatever JSON can express

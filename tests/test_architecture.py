@@ -12,7 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "storage": set(),
-    "monitor": {"psutil", "pynvml", "paramiko", "cryptography"},
+    "monitor": {"masking", "psutil", "pynvml", "paramiko", "cryptography"},
     "data": {"storage", "numpy", "torch", "PIL"},
     "models": {"torch"},
     "criteria": {"torch"},
@@ -20,7 +20,7 @@ ALLOWED = {
     "runners": {
         *("storage", "monitor", "data", "models", "criteria", "metrics"),
         *("numpy", "torch", "PIL", "rich", "matplotlib", "typeguard", "psutil"),
-        "extras",
+        *("extras", "masking"),
     },
     "configs": {"configs", "runners", "monitor", "data", "models", "criteria", "metrics", "torch"},
 }
@@ -149,7 +149,7 @@ def test_monitor_at_run_time_loads_nothing_heavy(heavy: str) -> None:
 )
 def test_readers_import_only_what_is_below_them(package: str, below: tuple[str, ...]) -> None:
     own = f"pylon.monitor.{package.replace('/', '.')}"
-    allowed = (own, *(f"pylon.monitor.{one}" for one in below))
+    allowed = (own, "pylon.masking", *(f"pylon.monitor.{one}" for one in below))
     strays = {
         f"{path.relative_to(REPOSITORY)}: {name}"
         for path in sources(f"monitor/{package}")

@@ -13,7 +13,7 @@ from pylon.runners.config.load import load_config
 from pylon.runners.config.names import with_present_names
 from pylon.runners.config.node import Node, children, is_node
 from pylon.runners.config.overrides import apply_overrides
-from pylon.runners.config.resolve import differences, to_json, without_results
+from pylon.runners.config.resolve import difference_lines, differences, to_json, without_results
 from pylon.runners.config.signatures import HandedOn, defaults_of, shown
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "children",
     "debug_config",
     "defaults_of",
+    "difference_lines",
     "differences",
     "evaluation_of",
     "file_digests",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pylon.masking import masked
 from pylon.runners.config.names import find_class
 from pylon.runners.config.node import is_node, unshared
 from pylon.runners.config.resolve import with_classes
@@ -90,5 +91,5 @@ def _unknown(container: object, key: str, walked: Sequence[str]) -> str:
         last = len(container) - 1
         return f"{place} is a list: expected a position from 0 to {last}, not {key!r}"
     if not isinstance(container, dict):
-        return f"{place} is {container!r} and has no {key!r} in it"
+        return f"{place} is {masked(container, place)!r} and has no {key!r} in it"
     return absent_name(place, key, [str(name) for name in container])

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from pylon.masking import masked
 from pylon.runners.config import files, folders
 from pylon.runners.config.former import with_present_arguments
 from pylon.runners.config.names import class_name, find_class, place_of
@@ -29,6 +30,9 @@ _TEST = re.compile(r"(test_dataset|test_dataloader|runner\.args\.predictions)(\.
 _SCORES = re.compile(
     r"(val_dataset|val_dataloader|metric|runner\.args\.(score|tile_size|tile_overlap))(\..*)?"
 )
+
+
+ABSENT = "(absent)"
 
 
 def to_json(config: dict[str, Any]) -> dict[str, Any]:
@@ -70,9 +74,7 @@ def differences(former: dict[str, Any], current: dict[str, Any]) -> list[tuple[s
 
 def _rows(former: Any, current: Any, key_path: str) -> list[tuple[str, Any, Any]]:  # noqa: ANN401 - JSON
     if isinstance(former, dict) and isinstance(current, dict):
-        pairs = [
-            (str(key), former.get(key, "(absent)"), current.get(key, "(absent)")) for key in former | current
-        ]
+        pairs = [(str(key), former.get(key, ABSENT), current.get(key, ABSENT)) for key in former | current]
     elif isinstance(former, list) and isinstance(current, list) and len(former) == len(current):
         pairs = [(str(number), *pair) for number, pair in enumerate(zip(former, current, strict=True))]
     else:
@@ -94,6 +96,16 @@ def without_results(key_path: str, *, validated: bool) -> bool:
         validated: whether the run has validated an epoch.
     """
     return bool(_TEST.fullmatch(key_path) or (not validated and _SCORES.fullmatch(key_path)))
+
+
+def difference_lines(changed: list[tuple[str, Any, Any]]) -> list[str]:
+    """A line for people for each row of `differences`, in which no secret is shown."""
+    lines = []
+    for path, *values in changed:
+        old, new = (value if value == ABSENT else masked(value, path) for value in values)
+        another = "" if old != new else ", which is another one"
+        lines.append(f"{path}: was {old!r}, now {new!r}{another}")
+    return lines
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any configuration value

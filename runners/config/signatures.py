@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
+from pylon.masking import masked
 from pylon.runners.config.former import former_argument
 from pylon.runners.config.node import children, is_node
 from pylon.runners.errors import ConfigProblem
@@ -92,7 +93,7 @@ def shown(value: object) -> str:
     if is_node(value):
         cls = value["class"]
         return f"a {getattr(cls, '__name__', cls)}"
-    text = repr(value)
+    text = repr(masked(value))
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -7,7 +7,14 @@ epochs: was 3, now 5 ──> the schedule is not at its end ──> trains on, w
 import logging
 from typing import Any
 
-from pylon.runners.config import defaults_of, differences, to_json, with_present_names, without_results
+from pylon.runners.config import (
+    defaults_of,
+    difference_lines,
+    differences,
+    to_json,
+    with_present_names,
+    without_results,
+)
 from pylon.runners.config.schedule_ends import end_of, holds_number
 from pylon.runners.config.schedules import takes_score
 from pylon.runners.errors import RunDirectoryError
@@ -114,7 +121,7 @@ def _steps_per_epoch(directory: RunDirectory) -> int | None:
 
 
 def _other_configuration(directory: RunDirectory, changed: list[Row]) -> RunDirectoryError:
-    rows = "\n".join(f"  {path}: was {old!r}, now {new!r}" for path, old, new in changed)
+    rows = "\n".join(f"  {line}" for line in difference_lines(changed))
     what = "the former value" if len(changed) == 1 else "the former values"
     return RunDirectoryError(
         f"{directory.root}: holds a run of another configuration:\n{rows}\n"

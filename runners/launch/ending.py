@@ -4,9 +4,10 @@ import contextlib
 import errno
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pylon.data.errors import DataError
+from pylon.masking import masked_text
 from pylon.runners.distributed import World
 from pylon.runners.errors import (
     EndedByPeerError,
@@ -27,11 +28,13 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def state_noted(directory: RunDirectory, world: World) -> Iterator[SignOfLife]:
+def state_noted(
+    directory: RunDirectory, world: World, secrets: Sequence[str] = ()
+) -> Iterator[SignOfLife]:
     """Keep `state.json` true: running inside the block, and after it how the run ended.
 
     What the run did not expect (a bug in a dataset, out of memory, a full disk) becomes an error
-    of our own; its traceback goes to the run's log.
+    of our own; its traceback goes to the run's log. The `secrets` of the configuration are shown in neither.
 
     Yields:
         What notes, on the rank that writes, that the run is finished.
@@ -53,14 +56,15 @@ def state_noted(directory: RunDirectory, world: World) -> Iterator[SignOfLife]:
     except EndedByPeerError:
         raise
     except (Exception, SystemExit) as error:  # a user's sys.exit() is no end of the run
-        readable = _understood(world.explain(error), directory)
-        located = readable is error and _located(error, directory)
+        readable = _understood(world.explain(error), directory, secrets)
+        located = readable is error and _located(error, directory, secrets)
         unexpected = "".join(traceback.format_exception(error)) if readable is not error or located else ""
         if isinstance(readable, PeerLostError):
             unexpected += readable.traceback
         if unexpected:
             tracebacks.debug("unexpected error\n%s", unexpected)
-        _note(life, directory, world, "failed", error=str(readable).partition("\nThe traceback is in ")[0])
+        text = masked_text(str(readable), secrets).partition("\nThe traceback is in ")[0]
+        _note(life, directory, world, "failed", error=text)
         if readable is error:
             raise
         raise readable from error
@@ -68,7 +72,7 @@ def state_noted(directory: RunDirectory, world: World) -> Iterator[SignOfLife]:
         life.stop()
 
 
-def _understood(error: BaseException, directory: RunDirectory) -> BaseException:
+def _understood(error: BaseException, directory: RunDirectory, secrets: Sequence[str]) -> BaseException:
     """An error that the user can read."""
     if isinstance(error, PylonError | DataError):
         return error
@@ -77,17 +81,21 @@ def _understood(error: BaseException, directory: RunDirectory) -> BaseException:
             f"{error}. The last finished epoch is kept: make room and repeat the command."
         )
     lines = [message(error), *(f"  {line}" for line in explanation(error))]
-    return TrainingError("\n".join([*lines, f"The traceback is in {directory.log}"]))
+    return TrainingError("\n".join([*_masked(lines, secrets), f"The traceback is in {directory.log}"]))
 
 
-def _located(error: BaseException, directory: RunDirectory) -> bool:
+def _located(error: BaseException, directory: RunDirectory, secrets: Sequence[str]) -> bool:
     """Note on an error of ours where the user's code raised its cause; whether that is known."""
     lines = [] if error.__cause__ is None else explanation(error.__cause__)
-    for line in lines:
+    for line in _masked(lines, secrets):
         error.add_note(f"  {line}")
     if lines:
         error.add_note(f"The traceback is in {directory.log}")
     return bool(lines)
+
+
+def _masked(lines: Sequence[str], secrets: Sequence[str]) -> list[str]:
+    return [masked_text(line, secrets) for line in lines]
 
 
 def _is_of_the_disk(error: OSError, directory: RunDirectory) -> bool:

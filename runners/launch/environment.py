@@ -12,6 +12,7 @@ import psutil
 import torch
 
 import pylon
+from pylon.masking import masked_words
 from pylon.runners.launch.repositories import commit_of_pylon, commits_of
 
 _PACKAGES = ("torch", "numpy", "pillow", "psutil", "nvidia-ml-py", "rich", "matplotlib", "typeguard")
@@ -27,7 +28,7 @@ def describe(device: torch.device, ranks: int, configuration_files: dict[str, st
     """
     return {
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": [sys.executable, *sys.argv],
+        "command": masked_words([sys.executable, *sys.argv]),
         "working_directory": str(Path.cwd()),
         "host": platform.node(),
         "pid": os.getpid(),

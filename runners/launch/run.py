@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 
 from pylon.data.errors import DataError
+from pylon.masking import masked, secrets_in
 from pylon.runners.config import (
     apply_overrides,
     build,
     check_config,
     debug_config,
     differences,
-    file_digests,
     to_json,
 )
 from pylon.runners.config.rehearsal import rehearse
@@ -31,15 +31,16 @@ from pylon.runners.errors import (
 )
 from pylon.runners.launch.changes import check_against_former
 from pylon.runners.launch.ending import state_noted
-from pylon.runners.launch.environment import describe, is_restart_of
+from pylon.runners.launch.environment import is_restart_of
 from pylon.runners.launch.former_ending import report_former_ending
+from pylon.runners.launch.header import warn_of_changed_files, write_header
 from pylon.runners.logs import logging_to, warnings_of_rank
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.weights import warn_of_other_checkpoint
 from pylon.runners.seeds import resolve_seeds
 from pylon.runners.signals import StopFlag
 from pylon.runners.training.context import RunContext
-from pylon.storage import refuse_planted, with_home, write_json
+from pylon.storage import refuse_planted, with_home
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +102,12 @@ def run_config(
             config = {**config, "work_dir": str(root)}
         directory = opened[0] if world.writes else RunDirectory(root)
         with _usable(directory):
-            logs = logging_to(directory.log, console) if world.writes else warnings_of_rank(world.rank)
-            stack.enter_context(logs)
+            secrets = [value for _, value in secrets_in(config)]
+            stack.enter_context(
+                logging_to(directory.log, console, secrets)
+                if world.writes
+                else warnings_of_rank(world.rank, secrets)
+            )
         if directory.passed_over:
             more = f" And {len(directory.passed_over) - 1} more." if len(directory.passed_over) > 1 else ""
             logger.warning("passed over: %s.%s", directory.passed_over[0], more)
@@ -164,7 +169,11 @@ def _refuse_different_configs(of_ranks: list[Any]) -> None:
         if json.dumps(config, sort_keys=True) == json.dumps(first, sort_keys=True):
             continue  # also if a NaN makes them differ from themselves
         problems = [
-            ConfigProblem(path, repr(own), f"expected {other!r} as on rank 0: give all ranks the same file")
+            ConfigProblem(
+                path,
+                repr(masked(own, path)),
+                f"expected {masked(other, path)!r} as on rank 0: give all ranks the same file",
+            )
             for path, other, own in differences(first, config)
         ]
         if problems:
@@ -237,8 +246,8 @@ def _begin(
             warn_of_other_checkpoint(config, directory)
             return result
         report_former_ending(directory)
-        _warn_of_changed_files(directory)
-        _write_header(directory, config, device, world)
+        warn_of_changed_files(directory)
+        write_header(directory, config, device, world)
         logger.info("run directory: %s", directory.root)
         if directory.missing_features:
             missing = ", no ".join(directory.missing_features)
@@ -248,32 +257,13 @@ def _begin(
 
 def _run_in(context: RunContext) -> dict[str, Any]:
     directory, world = context.directory, context.world
-    with context.stop.installed(), state_noted(directory, world) as life:
+    secrets = [value for _, value in secrets_in(context.config)]
+    with context.stop.installed(), state_noted(directory, world, secrets) as life:
         runner = build(context.config["runner"], key_path="runner", context=context)
         result: dict[str, Any] = runner.run()
         world.on_writer(lambda: life.end("finished", result=result))
     logger.info("finished: %s", directory.root)
     return result
-
-
-def _warn_of_changed_files(directory: RunDirectory) -> None:
-    launches = directory.launches()
-    former = (launches[-1].get("configuration_files") if launches else None) or {}
-    changed = [path for path, digest in file_digests().items() if former.get(path, digest) != digest]
-    if changed and directory.has_results():
-        logger.warning(
-            "%s: changed since the launch that is resumed: what the run has done so far, it did with "
-            "the former content",
-            ", ".join(changed),
-        )
-
-
-def _write_header(
-    directory: RunDirectory, config: dict[str, Any], device: torch.device, world: World
-) -> None:
-    write_json(directory.config, to_json(config))
-    launch = describe(device, world.size, file_digests())
-    write_json(directory.environment, {"launches": [*directory.launches(), launch]})
 
 
 def _scores(result: dict[str, Any]) -> str:

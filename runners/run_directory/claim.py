@@ -34,7 +34,7 @@ class Claim:
         self._root = root
         self._lock = root / ".lock"
         self._header = header
-        self._contents: dict[Path, bytes] = {}
+        self._contents: dict[Path, tuple[bytes, bool]] = {}
         self._open = ExitStack()
         self._identity: tuple[int, int] | None = None
         self._volume = 0
@@ -82,13 +82,13 @@ class Claim:
         """
         if self._seen() == self._identity:
             if not self._contents:
-                self._contents = {path: path.read_bytes() for path in self._header if path.exists()}
+                self._contents = {path: _content(path) for path in self._header if path.exists()}
             return
         self._refuse_another_volume()
         self.take()
         lost = {path: content for path, content in self._contents.items() if not path.exists()}
-        for path, content in lost.items():
-            write_bytes(path, content)
+        for path, (content, private) in lost.items():
+            write_bytes(path, content, private=private)
         if lost:
             logger.error(
                 "%s: was removed while the run was going on, and is made again. What only the removed one "
@@ -111,3 +111,8 @@ class Claim:
         nearest = next(path for path in (self._root, *self._root.resolve().parents) if path.exists())
         if nearest.stat().st_dev != self._volume and not any(path.exists() for path in self._header):
             raise OSError(errno.ENODEV, "what it stood on is not mounted any more", str(self._root))
+
+
+def _content(path: Path) -> tuple[bytes, bool]:
+    """What a file holds, and whether it is readable for its owner alone."""
+    return path.read_bytes(), not path.stat().st_mode & 0o077

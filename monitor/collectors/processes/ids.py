@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import psutil
 
+from pylon.masking import masked_words
 from pylon.monitor.collectors.proc import process_stat
 from pylon.monitor.status.gpu import COMMAND_CHARACTERS
 from pylon.monitor.text import printable
@@ -142,8 +143,10 @@ class ProcessTable:
             raw = (self._proc_root / key.partition(" ")[0] / "cmdline").read_bytes()
         except OSError:
             return None
-        command = raw[: 4 * COMMAND_CHARACTERS].decode("utf-8", errors="replace").replace("\0", " ").strip()
-        return printable(command[:COMMAND_CHARACTERS]) or None
+        words = raw[: 4 * COMMAND_CHARACTERS].decode("utf-8", errors="replace").split("\0")
+        # Masked before it is cut: what is cut may be the name that makes a value secret.
+        command = " ".join(masked_words(words)).strip()[:COMMAND_CHARACTERS]
+        return printable(command) or None
 
 
 class PatientLookup(Generic[Key, Answer]):

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field, replace
 
+from pylon.masking import masked_words
 from pylon.monitor.remote.far.gpu_sections import clock
 from pylon.monitor.remote.far.sections import Lines, MalformedError, whole
 from pylon.monitor.remote.far.smi import absence_of, amount, mig_instances, value_of
@@ -129,7 +130,8 @@ def gpu_process(line: str) -> tuple[str, GPUProcess]:
         raise MalformedError(line)
     uid, user, name = (None if part in ("-", "") else part for part in parts[:3])
     memory = value_of(words[2], amount)
-    program = None if words[3].startswith("[") else words[3][:COMMAND_CHARACTERS] or None
+    (shown,) = masked_words(words[3:])
+    program = None if shown.startswith("[") else shown[:COMMAND_CHARACTERS] or None
     return words[0], GPUProcess(
         pid=whole(words[1]),
         memory_used_bytes=None if isinstance(memory, Absence) else memory,

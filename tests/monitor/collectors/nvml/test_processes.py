@@ -195,6 +195,22 @@ def test_command_and_name_cannot_control_a_terminal(tmp_path):
     assert (found.command, found.name) == ("python ?[2J?root: ?", "a?[2J")
 
 
+def test_secret_in_a_command_is_masked(tmp_path):
+    roots = container(tmp_path)
+    command = [
+        "python",
+        "main.py",
+        "--set",
+        "a.token=" + "x" * 200,
+        "--api-key",
+        "abc",
+        "--db=pg://me:pw@host/db",
+    ]
+    (roots["proc_root"] / "7/cmdline").write_bytes("\0".join(command).encode() + b"\0")
+    expected = "python main.py --set a.token=*** --api-key *** --db=pg://me:***@host/db"
+    assert ProcessTable(**roots).find(7).command == expected
+
+
 def test_name_that_hangs_costs_a_moment_and_comes_later():
     go_on = threading.Event()
     asked = []

@@ -186,6 +186,8 @@ def test_a_process_of_another_namespace_has_only_what_the_driver_reports() -> No
     _, one = gpu_process(f"-\t-\t\t{GPU}, 4242, [N/A], /opt/my, comma/python3 -m train")
     assert (one.memory_used_bytes, one.owner_uid, one.owner_name) == (None, None, None)
     assert one.name == "my,"
+    _, one = gpu_process(f"-\t-\t\t{GPU}, 4242, [N/A], /opt/train --token hf_X, --n 3")
+    assert one.command == "/opt/train --token ***, --n 3"
     _, one = gpu_process(f"-\t-\t\t{GPU}, 4242, [N/A], [Not Found]")
     assert (one.name, one.command) == (None, None)
 
