@@ -22,6 +22,7 @@ from pylon.data.map_dataset import MapDataset
 from pylon.data.order import check_order, order_of
 from pylon.data.sampler import EpochBatchSampler, EpochSampler
 from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure, WorkerTraceback
+from pylon.data.worker_files import share_temporary_folder
 from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
 from pylon.data.worker_watch import POLL_S, WorkerWatch, child_signals_kept, end_workers
 
@@ -187,6 +188,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             LoaderWorkerError: a worker died, or a batch took longer than `timeout_s`.
             Exception: whatever the `end` of `end_when` raises.
         """
+        if self.num_workers > 0:
+            share_temporary_folder()
         with child_signals_kept(), warnings.catch_warnings():
             # From Python 3.12 on, a fork warns if there is any other thread. Workers do no more than decode
             # and transform, on one thread each; 'forkserver' and 'spawn' are available if needed.

@@ -28,9 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def state_noted(
-    directory: RunDirectory, world: World, secrets: Sequence[str] = ()
-) -> Iterator[SignOfLife]:
+def state_noted(directory: RunDirectory, world: World, secrets: Sequence[str] = ()) -> Iterator[SignOfLife]:
     """Keep `state.json` true: running inside the block, and after it how the run ended.
 
     What the run did not expect (a bug in a dataset, out of memory, a full disk) becomes an error
