@@ -114,6 +114,11 @@ def secrets_in(config: Any, key_path: str = "") -> Iterator[tuple[str, str]]:  #
         yield key_path, str(config)
 
 
+def secret_values(config: Any) -> list[str]:  # noqa: ANN401 - any configuration
+    """The secrets of a configuration, to be hidden in texts by `masked_text`."""
+    return [value for _, value in secrets_in(config)]
+
+
 def masked_words(words: Sequence[str]) -> list[str]:
     """The words of a command line, masked in `--token X`, `token=X`, `--set a.token=X` and within words."""
     shown: list[str] = []

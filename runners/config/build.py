@@ -6,7 +6,7 @@ The optimizer that a schedule is given also reaches the schedules inside it, as 
 import re
 from typing import Any
 
-from pylon.masking import masked_text, secrets_in
+from pylon.masking import masked_text, secret_values
 from pylon.runners.config.node import Node, children, is_node
 from pylon.runners.config.schedules import is_schedule
 from pylon.runners.errors import ConfigError, ConfigProblem, PylonError
@@ -55,7 +55,7 @@ def refusal(node: Node, key_path: str, error: TypeError | ValueError) -> ConfigP
         argument = f"{key_path}.args.{named['name']}{named['inside']}"
         return ConfigProblem(argument, named["value"], named["expected"])
     name = node["class"].__name__
-    text = masked_text(str(error), (value for _, value in secrets_in(node["args"])))
+    text = masked_text(str(error), secret_values(node["args"]))
     return ConfigProblem(key_path, repr(name), f"expected arguments that {name} accepts: {text}")
 
 

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from pylon.data.errors import DataError
-from pylon.masking import masked, secrets_in
+from pylon.masking import masked, secret_values
 from pylon.runners.config import (
     apply_overrides,
     build,
@@ -102,7 +102,7 @@ def run_config(
             config = {**config, "work_dir": str(root)}
         directory = opened[0] if world.writes else RunDirectory(root)
         with _usable(directory):
-            secrets = [value for _, value in secrets_in(config)]
+            secrets = secret_values(config)
             stack.enter_context(
                 logging_to(directory.log, console, secrets)
                 if world.writes
@@ -257,7 +257,7 @@ def _begin(
 
 def _run_in(context: RunContext) -> dict[str, Any]:
     directory, world = context.directory, context.world
-    secrets = [value for _, value in secrets_in(context.config)]
+    secrets = secret_values(context.config)
     with context.stop.installed(), state_noted(directory, world, secrets) as life:
         runner = build(context.config["runner"], key_path="runner", context=context)
         result: dict[str, Any] = runner.run()

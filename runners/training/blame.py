@@ -1,8 +1,8 @@
-"""Whose fault an error of the rehearsal is: the configured class, the layer inside it, and the batch."""
+"""Whose fault an error of the rehearsal is: the configured class, the place in it, and the batch."""
 
 import contextlib
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import torch
 
 from pylon.data import LoaderWorkerError
 from pylon.data.errors import DataError, DatasetDamagedError
+from pylon.masking import masked_text
 from pylon.runners.errors import ConfigError, ConfigProblem, PeerLostError, PylonError, RunStopped
 from pylon.runners.logs import tracebacks
 from pylon.runners.memory import is_out_of_memory
+from pylon.runners.user_code import explanation, message
 
 _NAMED = 8
 _WITHOUT = "If it is right as it is, give --no-rehearsal."
@@ -29,11 +31,13 @@ class Blame:
     Args:
         parts: see above.
         log: the run's log, for the traceback.
+        secrets: values of the configuration that no error may show.
     """
 
-    def __init__(self, parts: Mapping[str, object], log: Path) -> None:
+    def __init__(self, parts: Mapping[str, object], log: Path, secrets: Sequence[str] = ()) -> None:
         self.parts = dict(parts)
         self._log = log
+        self._secrets = secrets
 
     @contextlib.contextmanager
     def of(self, key: str, doing: str, batch: object = None, advice: str = "") -> Iterator[None]:
@@ -53,15 +57,14 @@ class Blame:
             if is_out_of_memory(error):
                 raise
             self._keep_traceback(error)
-            blamed, layer = self._culprit(error) or (key, "")
-            within = f", in {layer}" if layer else ""
-            used = "" if batch is None else f"\n    The batch: {described(batch)}."
-            text = (
-                f"fails {doing}{within}: {_text(error)}{used}\n    {advice or 'Fix it.'} {_WITHOUT}"
-                f"\nThe traceback is in {self._log}"
-            )
+            blamed = self._culprit(error) or key
+            lines = [f"fails {doing}: {_text(error)}", *_places(error)]
+            if batch is not None:
+                lines.append(f"The batch: {described(batch)}.")
+            lines.append(f"{advice or 'Fix it.'} {_WITHOUT}")
+            text = masked_text("\n    ".join(lines), self._secrets) + f"\nThe traceback is in {self._log}"
             problem = ConfigProblem(blamed, type(self.parts.get(blamed)).__name__, text)
-            raise ConfigError("found before the first step", [problem]) from error
+            raise ConfigError("found before the first step", [problem]) from None
 
     @contextlib.contextmanager
     def of_reading(self, split: str, dataset: object) -> Iterator[None]:
@@ -86,16 +89,14 @@ class Blame:
     def _keep_traceback(self, error: BaseException) -> None:
         tracebacks.debug("found before the first step\n%s", "".join(traceback.format_exception(error)))
 
-    def _culprit(self, error: BaseException) -> tuple[str, str] | None:
-        """The key path of the innermost part whose method was running, and the layer inside it."""
+    def _culprit(self, error: BaseException) -> str | None:
+        """The key path of the innermost part whose method was running."""
         found = None
         for frame, _ in traceback.walk_tb(error.__traceback__):
             owner = frame.f_locals.get("self")
             for key, part in self.parts.items():
-                if owner is part and owner is not None:
-                    found = key, ""
-                elif (layer := _name_inside(owner, part)) is not None:
-                    found = key, f"its layer {layer} ({type(owner).__name__})"
+                if owner is not None and (owner is part or _is_layer(owner, part)):
+                    found = key
         return found
 
 
@@ -129,16 +130,15 @@ def _tensors(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
             yield from _tensors(element, f"{name}.{number}".lstrip("."))
 
 
-def _name_inside(owner: object, part: object) -> str | None:
-    """The name of a layer inside a part, None if it is none of its layers."""
-    if not isinstance(owner, torch.nn.Module) or not isinstance(part, torch.nn.Module):
-        return None
-    return next((name for name, layer in part.named_modules() if layer is owner and name), None)
+def _is_layer(owner: object, part: object) -> bool:
+    return isinstance(part, torch.nn.Module) and any(layer is owner for layer in part.modules())
+
+
+def _places(error: BaseException) -> list[str]:
+    """Where in the user's code it was raised, in which module, at which datapoint."""
+    return [line for line in explanation(error) if not line.startswith("with ")]
 
 
 def _text(error: BaseException) -> str:
-    """What was raised; of a loader worker's error, whose text is the worker's traceback, its last line."""
-    text = str(error).strip()
-    if isinstance(error, PylonError):
-        return text
-    return text.splitlines()[-1] if "Original Traceback" in text else f"{type(error).__name__}: {text}"
+    """What was raised; an error of ours explains itself, without its type."""
+    return str(error).strip() if isinstance(error, PylonError) else message(error)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from pylon.data import DataLoader
+from pylon.masking import secret_values
 from pylon.metrics import BaseMetric, as_metric
 from pylon.runners.config.contracts import checked_scores
 from pylon.runners.distributed import World
@@ -69,7 +70,7 @@ def rehearse_training(
         parts = _copied_parts(training, build, make_task, builders)
         named = {"runner": parts.task, "model": parts.model, "criterion": parts.criterion}
         named |= {"optimizer": parts.optimizer, "scheduler": parts.scheduler}
-        blame = Blame(named, context.directory.log)
+        blame = Blame(named, context.directory.log, secret_values(context.config))
         for split, plan in (plans if test is None else {**plans, "test": test}).items():
             _rehearse_pass(
                 split,
@@ -108,7 +109,7 @@ def rehearse_test(
     with _undone(context):
         (copied,) = _copies({"model": model}, build, context.device)
         task = make_task(copied)
-        blame = Blame({"runner": task, "model": copied}, context.directory.log)
+        blame = Blame({"runner": task, "model": copied}, context.directory.log, secret_values(context.config))
         _rehearse_pass(
             "test",
             plan,

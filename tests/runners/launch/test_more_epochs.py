@@ -190,14 +190,14 @@ def test_launch_that_dies_while_it_notes_the_epochs_loses_nothing(
 ) -> None:
     toy.run("epochs=1")
 
-    former = launch_run._write_header
+    former = launch_run.write_header
 
     def killed(*arguments: Any) -> None:
         former(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(launch_run, "_write_header", killed)
+        patch.setattr(launch_run, "write_header", killed)
         with pytest.raises(KeyboardInterrupt):
             toy.run("epochs=2")
     assert toy.run("epochs=2").result["epochs"] == 2

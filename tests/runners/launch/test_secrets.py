@@ -71,9 +71,13 @@ def test_recorded_configuration_gives_the_same_run_and_another_secret_is_refused
     assert SECOND not in other.stderr
 
 
-def test_error_and_traceback_with_a_secret_in_them_show_none(toy: Toy, tracked: Path) -> None:
-    ended = toy.launch_file(tracked, "--set", f"criterion.args.token={FIRST}", "criterion.args.fails=true")
-    assert ended.returncode == 1
+@pytest.mark.parametrize(("options", "code"), [(["--no-rehearsal"], 1), ([], 2)])
+def test_error_and_traceback_with_a_secret_in_them_show_none(
+    toy: Toy, tracked: Path, options: list[str], code: int
+) -> None:
+    failing = ["--set", f"criterion.args.token={FIRST}", "criterion.args.fails=true"]
+    ended = toy.launch_file(tracked, *failing, *options)
+    assert ended.returncode == code
     assert "the tracker refuses ***" in ended.stderr
     files = written(toy)
     assert [name for name, text in files.items() if FIRST in text] == ["config.json"]

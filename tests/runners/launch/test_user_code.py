@@ -78,11 +78,11 @@ WORKERS = "{'class': DataLoader, 'args': {'batch_size': 5, 'num_workers': 2}}"
 VALIDATION = "val_dataset={{'class': {}, 'args': {{'data_root': '.', 'split': 'val'{}}}}}"
 
 
-def failed(toy: Toy, changes: str) -> PylonError | TransformError:
+def failed(toy: Toy, changes: str, *, rehearsal: bool = False) -> PylonError | TransformError:
     path = toy.write(changes)
     path.write_text(CLASSES + path.read_text())
     with pytest.raises((PylonError, TransformError)) as caught:
-        run_file(path, Options(device="cpu"), Console(file=io.StringIO()))
+        run_file(path, Options(device="cpu", rehearsal=rehearsal), Console(file=io.StringIO()))
     assert "Traceback" in (toy.work_dir / "train.log").read_text()
     return caught.value
 
@@ -101,6 +101,18 @@ def test_shape_mismatch_names_the_line_the_module_and_the_datapoints(toy: Toy) -
     assert lines[:2] == [place(toy, "mismatch", "forward"), "  in the module model.encoder.2 (Conv2d)"]
     assert lines[2].startswith("  with a batch of the datapoints ")
     assert last == f"The traceback is in {toy.work_dir / 'train.log'}"
+
+
+def test_rehearsal_names_the_line_and_the_module_too(toy: Toy) -> None:
+    error = failed(toy, "model={'class': Mismatched, 'args': {}}", rehearsal=True)
+    assert "model is Mismatched: fails in a rehearsal of validation: RuntimeError: Given groups=1" in str(
+        error
+    )
+    assert place(toy, "mismatch", "forward") in str(error)
+    assert "in the module model.encoder.2 (Conv2d)" in str(error)
+    assert "datapoints idx=" in str(error)
+    assert str(error).count("The traceback is in") == 1
+    assert not hasattr(error, "__notes__")
 
 
 def test_label_out_of_range_names_the_line_of_the_criterion(toy: Toy) -> None:

@@ -136,7 +136,7 @@ FAULTS = {
     ),
     "a layer that does not fit": (
         "ToyModel", "model", "def __init__(self): super().__init__(); self.layers[4] = nn.Conv2d(7, 2, 1)",
-        ["model is Own", "in its layer layers.4 (Conv2d)", "inputs.img_1 (4, 3, 8, 8) float32"],
+        ["model is Own", "in the module model.layers.4 (Conv2d)", "inputs.img_1 (4, 3, 8, 8) float32"],
     ),
     "a criterion that reduces nothing": (
         "ToyCriterion", "criterion", "def forward(self, logits, target): return logits",
@@ -253,7 +253,7 @@ def test_last_batch_of_one_names_layer_and_drop_last_which_works(toy: Toy) -> No
     error = refused(write(toy, POOLED))
     assert "the last batch of an epoch, which has 1 of 12 datapoints" in str(error)
     assert "model is Pooled" in str(error)
-    assert "its layer pool.1 (BatchNorm2d)" in str(error)
+    assert "in the module model.pool.1 (BatchNorm2d)" in str(error)
     assert "train_dataloader.args.drop_last=True" in str(error)
     run(write(toy, POOLED + "config['train_dataloader']['args']['drop_last'] = True\n"))
     assert steps(toy) == 3
