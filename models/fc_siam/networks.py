@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pylon.models.fc_siam.blocks import Decoder, Encoder
-from pylon.models.image_pair import check_image_pair
+from pylon.models.image_pair import prepared_image_pair
 
 MINIMUM_SIDE = 16  # four poolings of 2x2 leave nothing of a smaller image
 
@@ -49,7 +49,7 @@ class FCEF(nn.Module):
         Raises:
             ValueError: the images differ in shape or are too small.
         """
-        check_image_pair(img_1, img_2, minimum=MINIMUM_SIDE)
+        img_1, img_2 = prepared_image_pair(img_1, img_2, minimum=MINIMUM_SIDE)
         skips, features = self.encoder(torch.cat([img_1, img_2], dim=1))
         logits: torch.Tensor = self.decoder(features, [[skip] for skip in skips])
         return logits
@@ -76,7 +76,7 @@ class FCSiamConc(nn.Module):
 
     def forward(self, img_1: torch.Tensor, img_2: torch.Tensor) -> torch.Tensor:
         """As `FCEF.forward`."""
-        check_image_pair(img_1, img_2, minimum=MINIMUM_SIDE)
+        img_1, img_2 = prepared_image_pair(img_1, img_2, minimum=MINIMUM_SIDE)
         skips_1, _ = self.encoder(img_1)
         skips_2, features = self.encoder(img_2)
         logits: torch.Tensor = self.decoder(features, list(zip(skips_1, skips_2, strict=True)))
@@ -104,7 +104,7 @@ class FCSiamDiff(nn.Module):
 
     def forward(self, img_1: torch.Tensor, img_2: torch.Tensor) -> torch.Tensor:
         """As `FCEF.forward`."""
-        check_image_pair(img_1, img_2, minimum=MINIMUM_SIDE)
+        img_1, img_2 = prepared_image_pair(img_1, img_2, minimum=MINIMUM_SIDE)
         skips_1, _ = self.encoder(img_1)
         skips_2, features = self.encoder(img_2)
         differences = [[torch.abs(skip_1 - skip_2)] for skip_1, skip_2 in zip(skips_1, skips_2, strict=True)]

@@ -10,6 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+# Pixels. The energies of longer lines cost more memory than time.
+_SHORT_LINE = 128
+
 
 class ChannelAttention(nn.Module):
     """Every channel becomes a mixture of all channels, the less alike ones weighing more.
@@ -42,7 +45,7 @@ class ChannelAttention(nn.Module):
         energy = self._energy(channels)
         weights = functional.softmax(energy.amax(dim=-1, keepdim=True) - energy, dim=-1)
         attended = torch.bmm(weights.to(channels.dtype), channels).view_as(features)
-        return self.gamma * attended + features
+        return torch.addcmul(features, self.gamma, attended)
 
     def _energy(self, channels: torch.Tensor) -> torch.Tensor:
         """(B, C, HW) to (B, C, C)."""
@@ -82,6 +85,15 @@ class AxialAttention(nn.Module):
             projection(features).permute(order).contiguous()
             for projection in (self.query, self.key, self.value)
         )
-        attended = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+        attended = _attend(query, key, value)
         back = (0, 3, 2, 1) if self.axis == "column" else (0, 3, 1, 2)
-        return self.gamma * attended.permute(back) + features
+        return torch.addcmul(features, self.gamma, attended.permute(back))
+
+
+def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Softmax of the unscaled energy times the values; all (B, lines, pixels of a line, C)."""
+    if (query.device.type, query.dtype) == ("cpu", torch.bfloat16) and query.shape[2] <= _SHORT_LINE:
+        # torch 2.13's fused kernel takes three times as long here, with its gradient (benchmarks.models).
+        weights = functional.softmax(query @ key.transpose(-2, -1), dim=-1)
+        return weights.to(value.dtype) @ value
+    return functional.scaled_dot_product_attention(query, key, value, scale=1.0)

@@ -14,7 +14,7 @@ from torch import nn
 from pylon.models.hanet.decoder import Decoder
 from pylon.models.hanet.encoder import Encoder
 from pylon.models.hanet.hierarchical_attention import HierarchicalAttention
-from pylon.models.image_pair import check_image_pair
+from pylon.models.image_pair import prepared_image_pair
 
 
 class HANet(nn.Module):
@@ -69,7 +69,7 @@ class HANet(nn.Module):
         Raises:
             ValueError: the images differ in shape, or a side is no multiple of 8.
         """
-        check_image_pair(img_1, img_2, multiple_of=8)
+        img_1, img_2 = prepared_image_pair(img_1, img_2, multiple_of=8)
         # Each date passes on its own: in training, batch norm then sees one date at a time, as published.
         levels_1, levels_2 = self.encoder(img_1), self.encoder(img_2)
         joined = [
