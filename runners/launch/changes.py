@@ -11,6 +11,7 @@ from pylon.runners.config import (
     defaults_of,
     difference_lines,
     differences,
+    file_digests,
     to_json,
     with_present_names,
     without_results,
@@ -18,6 +19,7 @@ from pylon.runners.config import (
 from pylon.runners.config.schedule_ends import end_of, holds_number
 from pylon.runners.config.schedules import takes_score
 from pylon.runners.errors import RunDirectoryError
+from pylon.runners.launch.moved import moved
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.history import has_validated, read_records
 
@@ -47,7 +49,7 @@ def check_against_former(directory: RunDirectory, config: dict[str, Any]) -> boo
         paths = ", ".join(path for path, _, _ in changed)
         logger.info("changed since a launch that finished no epoch: %s", paths)
         return False
-    changed = _with_results(directory, changed)
+    changed = _with_results(directory, _without_moves(directory, changed))
     if not changed:
         return False
     epochs = _epochs_alone(changed)
@@ -61,6 +63,17 @@ def check_against_former(directory: RunDirectory, config: dict[str, Any]) -> boo
         )
     logger.info("epochs: %d become %d, as if the run had begun with them", *epochs)
     return True
+
+
+def _without_moves(directory: RunDirectory, changed: list[Row]) -> list[Row]:
+    """Those of the changes that are more than another place of the same code or data; moves are logged."""
+    launches = directory.launches()
+    files = (launches[-1].get("configuration_files") if launches else None) or {}
+    moves = [moved(*row, files, file_digests()) for row in changed]
+    places = sorted({f"{move[0]} is now {move[1]}" for move in moves if move is not None})
+    if places:
+        logger.info("moved since the last launch: %s", "; ".join(places))
+    return [row for row, move in zip(changed, moves, strict=True) if move is None]
 
 
 def _with_results(directory: RunDirectory, changed: list[Row]) -> list[Row]:

@@ -9,27 +9,21 @@ from pylon.masking import masked_words, secrets_in
 from pylon.runners.config import file_digests, to_json
 from pylon.runners.distributed import World
 from pylon.runners.launch.environment import describe
+from pylon.runners.launch.surroundings import warn_of_changes
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.storage import write_json
 
 logger = logging.getLogger(__name__)
 
 
-def warn_of_changed_files(directory: RunDirectory) -> None:
-    """Log a warning if the files of the configuration have changed since results that are resumed."""
-    launches = directory.launches()
-    former = (launches[-1].get("configuration_files") if launches else None) or {}
-    changed = [path for path, digest in file_digests().items() if former.get(path, digest) != digest]
-    if changed and directory.has_results():
-        logger.warning(
-            "%s: changed since the launch that is resumed: what the run has done so far, it did with "
-            "the former content",
-            ", ".join(changed),
-        )
-
-
 def write_header(directory: RunDirectory, config: dict[str, Any], device: torch.device, world: World) -> None:
-    """Write what the run is, and note this launch of it; without secrets wherever that is possible."""
+    """Write what the run is, and note this launch of it; without secrets wherever that is possible.
+
+    What has changed since the launch before, and may change a number, is logged.
+    """
+    launches, launch = directory.launches(), describe(device, world.size, file_digests())
+    if launches:
+        warn_of_changes(launches[-1], launch, directory)
     content = to_json(config)
     secret = list(dict.fromkeys(path for path, _ in secrets_in(content)))
     # Whole, because it gives the run again: a masked value would be another configuration.
@@ -41,9 +35,8 @@ def write_header(directory: RunDirectory, config: dict[str, Any], device: torch.
             directory.config,
             ", ".join(secret),
         )
-    launch = describe(device, world.size, file_digests())
     # An earlier version may have written the former ones.
-    former = [_masked_launch(one) for one in directory.launches()]
+    former = [_masked_launch(one) for one in launches]
     write_json(directory.environment, {"launches": [*former, launch]})
 
 

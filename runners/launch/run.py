@@ -33,7 +33,7 @@ from pylon.runners.launch.changes import check_against_former
 from pylon.runners.launch.ending import state_noted
 from pylon.runners.launch.environment import is_restart_of
 from pylon.runners.launch.former_ending import report_former_ending
-from pylon.runners.launch.header import warn_of_changed_files, write_header
+from pylon.runners.launch.header import write_header
 from pylon.runners.logs import logging_to, warnings_of_rank
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.weights import warn_of_other_checkpoint
@@ -246,7 +246,6 @@ def _begin(
             warn_of_other_checkpoint(config, directory)
             return result
         report_former_ending(directory)
-        warn_of_changed_files(directory)
         write_header(directory, config, device, world)
         logger.info("run directory: %s", directory.root)
         if directory.missing_features:

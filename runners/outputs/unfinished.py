@@ -8,6 +8,7 @@ from typing import BinaryIO
 from pylon.storage import open_unlinked
 
 Position = tuple[int, int]
+_LONGEST_LINE = 1 << 20
 
 
 def drop_unfinished_epochs(path: Path, finished: int, steps: int = 0) -> None:
@@ -33,6 +34,25 @@ def drop_unfinished_epochs(path: Path, finished: int, steps: int = 0) -> None:
             file.write(b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def steps_noted(path: Path) -> int | None:
+    """How many steps a run had done at the last line of a file of step lines; 0 if there is none.
+
+    None if that line does not say: an earlier version wrote it.
+    """
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_LINE))
+        lines = file.read().splitlines()
+    if not lines:
+        return 0
+    try:
+        step = json.loads(lines[-1])["global_step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return step + 1 if type(step) is int else None
 
 
 def _end_of_lines_before(file: BinaryIO, position: Position, size: int) -> int:

@@ -214,11 +214,30 @@ def restore(path: Path, content: dict[str, Any], parts: dict[str, Stateful | Non
         for name, part in parts.items():
             if part is None or (content["format"] == 1 and name not in _PARTS_OF_FORMAT_1):
                 continue
+            if isinstance(part, torch.nn.Module) and "optimizer" in parts:
+                _refuse_other_order(path, name, part, content["parts"][name])
             part.load_state_dict(content["parts"][name])
         progress = {key: value for key, value in content["progress"].items() if key not in FORMER_PROGRESS}
         return Progress(**progress)
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise RunDirectoryError(
-            f"{path}: does not fit the configured model, optimizer or scheduler: {error}. "
+            f"{path}: does not fit the configured model, optimizer or scheduler: {str(error).rstrip(' .')}. "
             "Use the configuration it was trained with, or start over with --fresh."
         ) from error
+
+
+def _refuse_other_order(path: Path, name: str, part: torch.nn.Module, saved: dict[str, Any]) -> None:
+    """Raise RunDirectoryError if a part has its parameters in another order than when it was saved.
+
+    An optimizer keeps its state by the place of a parameter, so that it would go to another one.
+    """
+    own = [parameter for parameter, _ in part.named_parameters()]
+    former = [parameter for parameter in saved if parameter in frozenset(own)]
+    first = next((pair for pair in zip(own, former, strict=False) if pair[0] != pair[1]), None)
+    if first is None or len(own) != len(former):
+        return  # parameters that only one of them has are named when they are loaded
+    raise RunDirectoryError(
+        f"{path}: {name}: has the same parameters in another order: {first[0]!r} is where {first[1]!r} was, "
+        "and the optimizer's state is stored by this order. Make them in one order in each process (a set of "
+        f"text has another in each one; use a list): {', '.join(former)}."
+    )

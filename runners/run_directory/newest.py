@@ -37,8 +37,10 @@ def find_newest(directory: RunDirectory) -> Found | None:
     together with the best epoch's checkpoint that it refers to: the run's result is that epoch's.
 
     Raises:
-        UnreadableError: one that fits its manifest cannot be read; no older one takes its place.
+        UnreadableError: one that fits its manifest cannot be read; no older one takes its place. Or sound
+            ones are there, but not the best epoch's that they refer to: to start over would delete them.
     """
+    lacking: dict[Path, Path] = {}
     for path in directory.resumable():
         try:
             content = read_content(path)
@@ -52,6 +54,13 @@ def find_newest(directory: RunDirectory) -> Found | None:
         if best is None or directory.checkpoint(best) == path or _is_sound(directory.checkpoint(best)):
             return Found(path, content, losses)
         logger.warning("%s is sound, but the best epoch's checkpoint it refers to is not", path)
+        lacking[path] = directory.checkpoint(best)
+    for path, best_path in lacking.items():
+        raise UnreadableError(
+            f"{best_path}: is missing or damaged. It is the best epoch's, and so the run's result; {path} is "
+            "sound and refers to it. Copy it, with its manifest, from where this directory was copied or "
+            "from a backup; or start over next to it with --fresh."
+        )
     return None
 
 

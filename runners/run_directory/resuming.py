@@ -1,6 +1,8 @@
 """Resuming a run: what its directory holds, loaded into the parts of a training."""
 
 import logging
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ import torch
 from pylon.runners.distributed import World
 from pylon.runners.errors import RunDirectoryError
 from pylon.runners.outputs.losses import EpochLosses
-from pylon.runners.outputs.unfinished import drop_unfinished_epochs
+from pylon.runners.outputs.unfinished import drop_unfinished_epochs, steps_noted
 from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.checkpoint import Progress, Stateful
 from pylon.runners.run_directory.directory import RunDirectory
@@ -79,6 +81,7 @@ def resume(
     logger.info("resuming after %d finished epochs%s", progress.epoch, within)
 
     def tidy() -> None:
+        _refuse_read_only(directory.epoch(progress.epoch))
         refer_to_checkpoints(directory, progress)
         _cut_files(directory, progress, saved.get("history"))
 
@@ -99,9 +102,34 @@ def _found_for_all(directory: RunDirectory, world: World) -> Found | None:
     return None if sent is None else Found(sent[0], sent[1], sent[2].tolist())
 
 
+def _refuse_read_only(folder: Path) -> None:
+    """Raise RunDirectoryError if the running epoch's folder takes no file: all that follows would be lost."""
+    if not folder.exists():
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except PermissionError as error:
+        owner = folder.stat().st_uid
+        raise RunDirectoryError(
+            f"{folder}: belongs to user {owner}, and user {os.getuid()} cannot write there: {error}. "
+            "Change the owner or the permissions of the run directory (chown -R, chmod -R u+w) and repeat "
+            "the command."
+        ) from error
+
+
 def _cut_files(directory: RunDirectory, progress: Progress, former: list[Record] | None) -> None:
     """Remove what came after this moment from the files that grow line by line."""
     drop_unfinished_epochs(directory.metrics, progress.epoch, progress.step)
+    noted = steps_noted(directory.metrics)
+    if noted is not None and noted < progress.global_step:
+        logger.warning(
+            "%s: lines are lost: it ends after step %d of the run, expected %d. The run continues; losses of "
+            "each epoch are in its folder.",
+            directory.metrics,
+            noted,
+            progress.global_step,
+        )
     restore_records(directory.history, progress.epoch, former)
     # Made again when this launch ends.
     directory.history_list.unlink(missing_ok=True)
@@ -136,7 +164,9 @@ def _refuse_other_data(
                     f"{directory.root}: holds a run on other data:",
                     *rows,
                     "An epoch would go over some datapoints twice, and scores could not be compared. Restore "
-                    "the data set, start over next to it with --fresh, or give another --work-dir.",
+                    "the data set (if the number is the same, list it in one order, as by sorted(): a set of "
+                    "text has another order in each process), start over next to it with --fresh, or give "
+                    "another --work-dir.",
                 ]
             )
         )

@@ -1,5 +1,6 @@
 """Deleting what newer checkpoints replace: the folders are looked at once, when a launch begins."""
 
+import logging
 from pathlib import Path
 
 from pylon.runners.run_directory import checkpoint
@@ -8,6 +9,8 @@ from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.listing import RUNNING_LOSSES, epoch_folders
 from pylon.runners.run_directory.retention import KeptEpochs
 from pylon.runners.run_directory.snapshots import Snapshot
+
+logger = logging.getLogger(__name__)
 
 
 class Superseded:
@@ -55,14 +58,27 @@ class Superseded:
         written = self._directory.mid_epoch_checkpoint(running, progress.step, trained=progress.trained)
         for epoch in [one for one in self._epochs if one < progress.epoch and one not in keep]:
             if not self._kept.for_good(epoch):
-                checkpoint.remove(self._directory.checkpoint(epoch))
+                _remove(self._directory.checkpoint(epoch))
             self._epochs.discard(epoch)
         for row in [one for one in self._positions if one[0] <= running and one[2] != written]:
             epoch, step, path = row
             if not (self._kept.position_for_good((epoch, step)) and path.exists()):
-                checkpoint.remove(path)
+                _remove(path)
             self._positions.discard(row)
         for epoch in [one for one in self._losses if one < progress.epoch]:
             if not self._directory.epoch(epoch).is_symlink():
                 self._directory.running_losses(epoch).unlink(missing_ok=True)
             self._losses.discard(epoch)
+
+
+def _remove(path: Path) -> None:
+    """Delete a checkpoint, or log that the next launch has to: what was saved since must not wait for it."""
+    try:
+        checkpoint.remove(path)
+    except PermissionError as error:
+        logger.warning(
+            "%s: is replaced by a newer one and cannot be deleted: %s. The run continues, and the next "
+            "launch tries again. Look at the owner of its folder.",
+            path,
+            error,
+        )

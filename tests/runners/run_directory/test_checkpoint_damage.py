@@ -56,7 +56,7 @@ def test_one_flipped_bit_is_seen_and_the_run_still_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-def test_checkpoint_counts_only_with_the_best_one_that_it_refers_to(make_toy: Callable[[str], Toy]) -> None:
+def test_run_without_the_best_checkpoint_is_refused_and_loses_nothing(make_toy: Callable[[str], Toy]) -> None:
     whole, hurt = make_toy("whole"), make_toy("hurt")
     # So large a learning rate makes the first epoch the best.
     jumping = "seed=10, optimizer={'class': torch.optim.SGD, 'args': {'lr': 2.0, 'momentum': 0.0}}"
@@ -66,12 +66,20 @@ def test_checkpoint_counts_only_with_the_best_one_that_it_refers_to(make_toy: Ca
     let_it_go_on(hurt)
     best = hurt.work_dir / "epoch_0" / "checkpoint.pt"
     assert (hurt.work_dir / "checkpoint_best.pt").resolve() == best
+    sound, manifest = best.read_bytes(), best.with_suffix(".manifest.json").read_bytes()
     flip_one_bit_of_a_weight(best)
-    result = hurt.run(jumping).result
-    assert result["best_epoch"] == 0
-    assert "the best epoch's checkpoint it refers to is not" in (hurt.work_dir / "train.log").read_text()
-    trees = [json.loads((one.work_dir / "test/test_results.json").read_text()) for one in (whole, hurt)]
-    assert trees[0]["aggregated"] == trees[1]["aggregated"]
+    kept = [hurt.work_dir / name for name in ("epoch_1/checkpoint.pt", "metrics.jsonl", "history.jsonl")]
+    before = {path: path.read_bytes() for path in kept}
+    for _ in range(2):  # the second time, the damaged one has been set aside: it is missing
+        with pytest.raises(
+            RunDirectoryError, match=r"epoch_0/checkpoint\.pt: is missing or damaged\..*Copy it"
+        ):
+            hurt.run(jumping)
+        assert {path: path.read_bytes() for path in kept} == before
+    best.write_bytes(sound)
+    best.with_suffix(".manifest.json").write_bytes(manifest)
+    assert hurt.run(jumping).result["best_epoch"] == 0
+    assert numbers(hurt.work_dir) == numbers(whole.work_dir)
 
 
 @pytest.mark.slow
