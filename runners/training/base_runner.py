@@ -18,6 +18,7 @@ from pylon.runners.run_directory.plain import recorded
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.evaluation import Task
 from pylon.runners.training.passes import EvaluationPass, run_pass
+from pylon.runners.training.same_on_ranks import refuse_other_datapoints
 from pylon.runners.training.watch import Watch, watched
 from pylon.storage import write_json
 
@@ -88,6 +89,7 @@ class BaseRunner(ABC):
         Raises:
             EmptyDatasetError: the dataset has no datapoint.
             ConfigError: the loader makes no batch of them.
+            TrainingError: ranks have other datapoints.
         """
         dataset = self.build(f"{split}_dataset")
         if dataset is None:
@@ -102,6 +104,7 @@ class BaseRunner(ABC):
                 "with drop_last=True there would be no batch",
                 "configuration",
             )
+        refuse_other_datapoints(self.context.world, f"{split}_dataset", loader.dataset.fingerprint())
         stop = self.context.stop
         loader.end_when(stop.may_end_wait, stop.raise_if_signalled)
         return loader

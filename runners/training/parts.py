@@ -17,6 +17,7 @@ from pylon.runners.training.early_stopping import EarlyStopping
 from pylon.runners.training.evaluation import Batch, Task
 from pylon.runners.training.lazy import initialise_lazy
 from pylon.runners.training.rank_means import same_on_all
+from pylon.runners.training.same_on_ranks import refuse_other_parameters
 from pylon.runners.training.step_options import Stepping
 from pylon.runners.training.stepping import Stepper
 
@@ -110,6 +111,8 @@ def build_parts(
     criterion = build("criterion").to(device)
     initialise_lazy([model, criterion], lambda: task_of(model), first_batch)
     model = as_configured(model)
+    for key, module in (("model", model), ("criterion", criterion)):
+        refuse_other_parameters(world, key, module)
     learnt = [parameter for parameter in criterion.parameters() if parameter.requires_grad]
     same_on_all(world, learnt)
     optimizer = build_optimizer(model, criterion)
