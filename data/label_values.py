@@ -34,6 +34,11 @@ class LabelValues:
     def __init__(self, classes: Mapping[str, int], names: int) -> None:
         if not classes:
             raise ValueError("label_values: {}, expected at least one number or colour.")
+        if names > IGNORE_INDEX:
+            raise ValueError(
+                f"label_values: the dataset has {names} classes, expected at most {IGNORE_INDEX}: they are "
+                f"read as 8 bits, of which {IGNORE_INDEX} is ignored."
+            )
         allowed = {*range(names), IGNORE_INDEX}
         for key, value in classes.items():
             if not isinstance(key, str) or not (_COLOUR.fullmatch(key) or _NUMBER.fullmatch(key)):

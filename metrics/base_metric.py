@@ -195,7 +195,9 @@ class BaseMetric(ABC):
 
     def _aggregated(self, statistics: torch.Tensor) -> Scores:
         """The scores of all datapoints together, from the statistics (N, ...) of each."""
-        aggregated = self._scores_of_one(statistics.sum(dim=0))
+        # float16 ends at 65504, and float32 counts no further than to 2**24.
+        exact = torch.float64 if statistics.is_floating_point() else None
+        aggregated = self._scores_of_one(statistics.sum(dim=0, dtype=exact))
         if set(aggregated) != set(self.directions):
             raise ValueError(
                 f"{type(self).__name__}._scores gives {sorted(aggregated)}, but its directions have "

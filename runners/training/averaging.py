@@ -8,6 +8,8 @@ import torch
 
 from pylon.runners.errors import TrainingError
 
+_ROUNDED = frozenset({torch.bfloat16, torch.float16})
+
 
 class WeightAverage:
     """The average, as a model of its own.
@@ -28,22 +30,37 @@ class WeightAverage:
         self.model = _second(model, build).requires_grad_(False)
         self._decay = decay
         self._evaluated = evaluated
+        # With 8 or 11 significant bits, a small step towards the weights is rounded to none.
+        self._exact: dict[str, torch.Tensor] = {}
 
     @torch.no_grad()
     def update(self, model: torch.nn.Module) -> None:
         """Take in the weights after a step. Buffers, such as running statistics, are copied."""
-        for average, value in zip(self.model.parameters(), model.parameters(), strict=True):
-            average.lerp_(value, 1 - self._decay)
+        for (name, average), value in zip(self.model.named_parameters(), model.parameters(), strict=True):
+            if average.dtype not in _ROUNDED:
+                average.lerp_(value, 1 - self._decay)
+                continue
+            if name not in self._exact:
+                self._exact[name] = average.float()
+            average.copy_(self._exact[name].lerp_(value.float(), 1 - self._decay))
         for copied, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             copied.copy_(buffer)
 
     def state_dict(self) -> dict[str, Any]:
         """The averaged model's state."""
-        return {"model": self.model.state_dict(), "evaluated": self._evaluated}
+        exact = {"exact": self._exact} if self._exact else {}
+        return {"model": self.model.state_dict(), "evaluated": self._evaluated, **exact}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state."""
         self.model.load_state_dict(state_dict["model"])
+        # Earlier versions have saved the rounded average alone.
+        exact = state_dict.get("exact", {})
+        self._exact = {
+            name: exact[name].to(average.device, copy=True)
+            for name, average in self.model.named_parameters()
+            if name in exact
+        }
 
 
 def _second(model: torch.nn.Module, build: Callable[[], torch.nn.Module]) -> torch.nn.Module:

@@ -114,6 +114,12 @@ def test_table_that_means_nothing_is_refused(classes: dict[str, int], reason: st
         LabelValues(classes, names=2)
 
 
+def test_more_classes_than_8_bits_hold_are_refused() -> None:
+    with pytest.raises(ValueError, match="has 256 classes, expected at most 255"):
+        LabelValues({"0": 0}, names=256)
+    LabelValues({"0": 254}, names=255)
+
+
 def test_levir_takes_the_table(tmp_path: Path) -> None:
     for part in ("A", "B", "label"):
         (tmp_path / part).mkdir()

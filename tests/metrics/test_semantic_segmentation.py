@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -228,3 +229,24 @@ def test_metric_of_another_task_needs_three_methods_only() -> None:
     assert summary["aggregated"]["mse"] == pytest.approx((outputs - target).square().mean().item())
     assert len(summary["per_datapoint"]["mse"]) == 4
     assert metric.baselines() == {}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [(torch.float16, [2.0**14] * 9), (torch.bfloat16, [1.0] * 257), (torch.float32, [2.0**24, 1.0])],
+)
+def test_sums_of_a_metrics_floats_are_exact(dtype: torch.dtype, values: list[float]) -> None:
+    class Sum(BaseMetric):
+        directions: ClassVar[Mapping[str, Direction]] = {"sum": "higher"}
+
+        def _statistics(
+            self, outputs: torch.Tensor, target: torch.Tensor, idx: Sequence[int]
+        ) -> torch.Tensor:
+            return outputs
+
+        def _scores(self, statistics: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"sum": statistics}
+
+    metric, outputs = Sum(), torch.tensor(values, dtype=dtype)
+    metric.update(outputs, outputs, range(len(values)))
+    assert metric.summarize()["aggregated"]["sum"] == sum(values)
