@@ -75,27 +75,28 @@ class BaseMetric(ABC):
     def _scores(self, statistics: torch.Tensor) -> dict[str, torch.Tensor]:
         """The scores, (N,) each, of N statistics (N, ...); NaN if undefined."""
 
-    def update(self, outputs: torch.Tensor, target: torch.Tensor, idx: Sequence[int]) -> None:
+    def update(self, outputs: Any, target: Any, idx: Sequence[int]) -> None:  # noqa: ANN401 - any nested value
         """Add the datapoints of a batch: all of them, or none when the call is refused.
 
         Args:
-            outputs: (B, ...), what the model gave, on any device.
-            target: (B, ...), what it should have given, on the same device.
+            outputs: what the model gave for B datapoints, on any device: mostly (B, ...).
+            target: what it should have given, on the same device.
             idx: the B datapoints' indices in their dataset.
 
         Raises:
             MetricBufferError: a datapoint was added before in this pass.
             ValueError: a shape or value is wrong.
         """
-        if len(idx) != len(outputs):
-            raise ValueError(f"idx: {len(idx)} indices for {len(outputs)} datapoints, expected one for each.")
         with torch.no_grad():
-            statistics = self._statistics(outputs, target, idx).cpu()
-        if len(statistics) != len(idx):
+            statistics: Any = self._statistics(outputs, target, idx)
+        if not isinstance(statistics, torch.Tensor) or statistics.shape[:1] != (len(idx),):
+            kind = f"a {type(statistics).__name__}"
+            given = f"shape {tuple(statistics.shape)}" if isinstance(statistics, torch.Tensor) else kind
             raise ValueError(
-                f"{type(self).__name__}._statistics gives {len(statistics)} rows for {len(idx)} datapoints, "
-                "expected one for each."
+                f"{type(self).__name__}._statistics gives {given} for {len(idx)} datapoints, expected a "
+                f"tensor ({len(idx)}, ...), one row for each."
             )
+        statistics = statistics.cpu()
         self._buffer.add(idx, list(statistics))
 
     def expect(self, idx: Iterable[int]) -> None:
@@ -161,7 +162,7 @@ class BaseMetric(ABC):
             aggregated=self._aggregated(statistics),
             per_datapoint={
                 "idx": list(entries),
-                **{name: _defined(values) for name, values in self._scores(statistics).items()},
+                **{name: _defined(values) for name, values in self._checked_scores(statistics).items()},
             },
         )
         if output_path is not None:
@@ -207,7 +208,20 @@ class BaseMetric(ABC):
 
     def _scores_of_one(self, statistics: torch.Tensor) -> Scores:
         """The scores of one datapoint's statistics, or of their sum over several."""
-        return {name: _defined(values)[0] for name, values in self._scores(statistics.unsqueeze(0)).items()}
+        scores = self._checked_scores(statistics.unsqueeze(0))
+        return {name: _defined(values)[0] for name, values in scores.items()}
+
+    def _checked_scores(self, statistics: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What `_scores` gives. Raises ValueError if that is no tensor (N,) for each name."""
+        scores: Any = self._scores(statistics)
+        expected = f"expected a dict of tensors ({len(statistics)},), one value for each row of its argument"
+        if not isinstance(scores, Mapping):
+            raise ValueError(f"{type(self).__name__}._scores gives a {type(scores).__name__}, {expected}.")
+        for name, values in scores.items():
+            if not isinstance(values, torch.Tensor) or values.shape != (len(statistics),):
+                given = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
+                raise ValueError(f"{type(self).__name__}._scores gives {given} for {name!r}, {expected}.")
+        return dict(scores)
 
     def _ordered(self, buffer: Mapping[int, torch.Tensor] | None) -> dict[int, torch.Tensor]:
         """The entries by index: so a sum of floats does not depend on the order of arrival either."""

@@ -13,6 +13,8 @@ TRAINER_KEYS = frozenset(
     {"epochs", "criterion", "optimizer", "train_dataset", "train_dataloader", "val_dataset", "val_dataloader"}
     | {"model", "metric"}
 )
+# They must be named, and may be None.
+NULLABLE_KEYS = frozenset({"criterion"})
 OPTIONAL_TRAINER_KEYS = frozenset({"scheduler", "test_dataset", "test_dataloader", "monitor"})
 
 EVALUATOR_KEYS = frozenset({"model", "metric", "test_dataset", "test_dataloader"})

@@ -16,7 +16,7 @@ from pylon.runners.config.node import children, is_named_function, why_not_found
 from pylon.runners.config.schedules import is_schedule
 from pylon.runners.config.signatures import argument_problems, shown
 from pylon.runners.errors import ConfigError, ConfigProblem
-from pylon.runners.keys import COMMON_KEYS, SEED_KEYS, unknown_name
+from pylon.runners.keys import COMMON_KEYS, NULLABLE_KEYS, SEED_KEYS, unknown_name
 
 # What the runner gives to a class besides its configured arguments, by top-level key.
 _INJECTED = {
@@ -70,7 +70,7 @@ def problems_of(config: dict[str, Any]) -> Iterator[ConfigProblem]:
     for key, value in config.items():
         if key in {"work_dir", "epochs", "seed", *SEED_KEYS}:
             continue
-        if value is None and key in optional:
+        if value is None and key in optional | NULLABLE_KEYS:
             continue
         yield from _node_problems(value, key, _injected_into(value, key), must_be_node=True)
         yield from _base_problems(value, key)

@@ -163,7 +163,7 @@ def _node_problem(node: dict[str, Any], annotation: Any) -> str | None:  # noqa:
     protocols = [part for part in wanted if getattr(part, "_is_protocol", False)]
     if protocols or not all(isinstance(part, type) for part in wanted):
         return None
-    if any(issubclass(cls, part) or part in {object, collections.abc.Callable} for part in wanted):
+    if any(part in {object, Any, collections.abc.Callable} or issubclass(cls, part) for part in wanted):
         return None
     return f"expected {_name(annotation)}"
 

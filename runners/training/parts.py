@@ -22,13 +22,24 @@ from pylon.runners.training.step_options import Stepping
 from pylon.runners.training.stepping import Stepper
 
 
+class NoCriterion(torch.nn.Module):
+    """Takes the place of a criterion that is configured as None."""
+
+    def forward(self, *_: object, **__: object) -> torch.Tensor:
+        """Raises TrainingError: nothing can be computed."""
+        raise TrainingError(
+            "criterion: None, but the task calls it. Configure one, or give the loss in training_loss of a "
+            "task of your own."
+        )
+
+
 @dataclass(frozen=True)
 class TrainingParts:
     """The parts that change from step to step.
 
     Attributes:
         model: what is trained, as it is saved.
-        criterion: its loss, whose parameters are trained too.
+        criterion: its loss, whose parameters are trained too; a NoCriterion if None is configured.
         average: of the model's weights, None without one.
         evaluated: the model that is validated and tested: the average's, or `model` itself.
         task: predicts with `evaluated`.
@@ -108,7 +119,7 @@ def build_parts(
             return as_configured(build("model").to(device))
 
     model: torch.nn.Module = build("model").to(device)
-    criterion = build("criterion").to(device)
+    criterion = (build("criterion") or NoCriterion()).to(device)
     initialise_lazy([model, criterion], lambda: task_of(model), first_batch)
     model = as_configured(model)
     for key, module in (("model", model), ("criterion", criterion)):

@@ -27,7 +27,7 @@ from pylon.runners.run_directory.plain import recorded
 from pylon.runners.training.blame import Blame
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.evaluation import Batch, Task, count_batches
-from pylon.runners.training.parts import TrainingParts, build_parts
+from pylon.runners.training.parts import NoCriterion, TrainingParts, build_parts
 from pylon.runners.training.passes import EvaluationPass
 from pylon.runners.training.stepping import NonFiniteError
 from pylon.runners.training.training import Training
@@ -173,7 +173,7 @@ def _copies(modules: dict[str, torch.nn.Module], build: Build, device: torch.dev
             raise
     copies = []
     for key, module in modules.items():
-        copies.append(build(key).to(device))
+        copies.append((build(key) or NoCriterion()).to(device))
         copies[-1].load_state_dict(module.state_dict())
     return copies
 
@@ -236,6 +236,7 @@ def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> N
     batches = _batches("train", loader, seed, training.max_batches, blame)
     seed_all(seed)
     parts.model.train()
+    blame.parts["runner"] = parts.stepper.task
     for number, batch in enumerate(batches):
         doing, advice = "in a rehearsal of a training step", ""
         if number:

@@ -12,6 +12,8 @@ class Stepping:
         accumulate_batches: so many batches, on each of the run's devices, make one step. Each counts the
             same; the last step of an epoch may have fewer.
         clip_norm: gradients longer than this (L2 norm over all parameters) are shortened to it; None: not.
+        clip_value: each value of a gradient is limited to -clip_value..clip_value, before `clip_norm`; None:
+            not.
         precision: of the forward pass in training, by torch.autocast. Weights, optimizer and evaluation
             stay float32. 'float16' scales the loss (torch.amp.GradScaler), and leaves out the steps whose
             scaled gradients overflow.
@@ -34,6 +36,7 @@ class Stepping:
         *,
         accumulate_batches: int = 1,
         clip_norm: float | None = None,
+        clip_value: float | None = None,
         precision: Precision = "float32",
         ema_decay: float | None = None,
         evaluate_ema: bool = True,
@@ -45,14 +48,16 @@ class Stepping:
     ) -> None:
         if accumulate_batches < 1:
             raise ValueError(f"accumulate_batches: {accumulate_batches}, expected at least 1")
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"clip_norm: {clip_norm}, expected more than 0, or None")
+        for name, limit in {"clip_norm": clip_norm, "clip_value": clip_value}.items():
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{name}: {limit}, expected more than 0, or None")
         if ema_decay is not None and not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay: {ema_decay}, expected 0 or more and less than 1, or None")
         if skip_in_a_row < 1:
             raise ValueError(f"skip_in_a_row: {skip_in_a_row}, expected at least 1")
         self.accumulate_batches = accumulate_batches
         self.clip_norm = clip_norm
+        self.clip_value = clip_value
         self.precision = precision
         self.ema_decay = ema_decay
         self.evaluate_ema = evaluate_ema

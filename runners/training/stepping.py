@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 
 from pylon.runners.config.contracts import check_learnable, checked_loss
 from pylon.runners.config.optimizers import closure_problem, needs_closure
@@ -35,6 +35,9 @@ class NonFiniteError(TrainingError):
 
 class Stepper:
     """Takes the steps of a run.
+
+    Attributes:
+        task: see below.
 
     Args:
         options: how.
@@ -64,7 +67,7 @@ class Stepper:
         world: World,
     ) -> None:
         self._options = options
-        self._task = task
+        self.task = task
         self._modules = modules
         self._replica = replica
         self._learnt = learnt
@@ -158,6 +161,8 @@ class Stepper:
         return losses[0]
 
     def _clip(self) -> None:
+        if self._options.clip_value is not None:
+            clip_grad_value_(self._trained, self._options.clip_value)
         if self._options.clip_norm is not None:
             clip_grad_norm_(self._trained, self._options.clip_norm)
 
@@ -165,9 +170,9 @@ class Stepper:
         # The ranks' gradients are averaged, and should be added up: each counts as many times more.
         factor = weight * self._world.size
         with without_averaging(self._replica, last=last):
-            owner = f"{type(self._task).__name__}.training_loss"
+            owner = f"{type(self.task).__name__}.training_loss"
             with self._autocast():
-                loss = checked_loss(self._task.training_loss(batch), owner)
+                loss = checked_loss(self.task.training_loss(batch), owner)
             check_learnable(loss, owner)
             share = loss if factor == 1 else loss * factor
             (share if self._scaler is None else self._scaler.scale(share)).backward()  # type: ignore[no-untyped-call]

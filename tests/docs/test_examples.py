@@ -35,6 +35,8 @@ PRINTED = {
     "read_pairs.py": r"^2 torch.Size\(\[3, 32, 32\]\) torch.Size\(\[32, 32\]\)$",
     "colours.py": "",
     "judged.py": "",
+    "ordered.py": "",
+    "in_turns.py": "",
     "use_a_model.py": r"^\(1, 2, 24, 24\)$",
 }
 # Commands at the head of a page that take longer than a test may, or need another machine.

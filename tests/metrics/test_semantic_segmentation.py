@@ -160,7 +160,7 @@ def test_nothing_to_summarise_is_an_error() -> None:
 
 def test_wrong_number_of_indices_or_channels_is_refused() -> None:
     logits, target = make_data()
-    with pytest.raises(ValueError, match="2 indices for 3 datapoints"):
+    with pytest.raises(ValueError, match=r"_statistics gives shape \(3, 2, 2\) for 2 datapoints"):
         change_metric().update(logits[:3], target[:3], [0, 1])
     with pytest.raises(ValueError, match="3 channels, expected one per class: 2"):
         change_metric().update(torch.zeros(1, 3, 12, 12), target[:1], [0])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pylon.data import DataLoader
 from pylon.metrics import BaseMetric
 from pylon.runners.config import check_config
 from pylon.runners.config.node import unshared
@@ -177,6 +178,12 @@ def test_nested_class_must_fit_the_annotation() -> None:
         Owner, {"part": {"class": ToyDataset, "args": {}}}, frozenset(), "owner.args"
     )
     assert "expected Module" in str(problem)
+
+
+def test_class_in_an_argument_of_any_type_passes() -> None:
+    order = {"class": torch.utils.data.WeightedRandomSampler, "args": {"weights": [1.0], "num_samples": 3}}
+    changed = {"class": DataLoader, "args": {"batch_size": 1, "sampler": order}}
+    check_config({**toy_config(Path("run")), "train_dataloader": changed}, source="x")
 
 
 def test_list_stands_for_a_tuple_and_an_int_for_a_float() -> None:

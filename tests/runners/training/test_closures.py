@@ -166,3 +166,58 @@ def test_closure_that_is_not_called_ends_the_run(toy: Toy) -> None:
 
     with pytest.raises(Exception, match=r"Forgetful\.step has not called its closure"):
         run_again(path)
+
+
+class Game(torch.nn.Module):
+    """A generator and a discriminator of one layer each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.generator, self.discriminator = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
+
+    def of_discriminator(self, batch: Any) -> torch.Tensor:
+        fake = self.generator(batch["noise"]).detach()
+        loss: torch.Tensor = (
+            self.discriminator(fake).square().mean() - self.discriminator(batch["real"]).mean()
+        )
+        return loss
+
+    def of_generator(self, batch: Any) -> torch.Tensor:
+        self.discriminator.requires_grad_(False)
+        loss: torch.Tensor = -self.discriminator(self.generator(batch["noise"])).mean()
+        self.discriminator.requires_grad_(True)
+        return loss
+
+    def training_loss(self, batch: Any) -> torch.Tensor:
+        return self.of_discriminator(batch) + self.of_generator(batch)
+
+
+def test_groups_in_turns_are_two_optimizers() -> None:
+    from pylon.runners.distributed import World
+    from pylon.runners.randomness import RandomState
+    from pylon.runners.training.stepping import Stepper
+    from tests.docs.test_examples import examples
+
+    shown: dict[str, Any] = {}
+    exec(compile(examples()["in_turns.py"], "in_turns.py", "exec"), shown)
+    cpu, batches = (
+        torch.device("cpu"),
+        [{"noise": torch.randn(4, 2), "real": torch.rand(4, 2)} for _ in range(5)],
+    )
+    together, apart = Game(), Game()
+    networks = [{"params": list(one.parameters())} for one in (together.discriminator, together.generator)]
+    stepper = Stepper(
+        Stepping(), task=together, modules=[together], replica=together,  # type: ignore[arg-type]  # it only trains
+        optimizer=shown["InTurns"](networks, lr=0.1), average=None, random=RandomState(cpu), device=cpu,
+        world=World(),
+    )  # fmt: skip
+    first = torch.optim.Adam(apart.discriminator.parameters(), lr=0.1)
+    second = torch.optim.Adam(apart.generator.parameters(), lr=0.1)
+    for batch in batches:
+        stepper.step([batch], weight=1.0, dump=lambda content: "", place="")
+        for optimizer, loss in ((first, apart.of_discriminator), (second, apart.of_generator)):
+            optimizer.zero_grad()
+            loss(batch).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    assert unequal(together.state_dict(), apart.state_dict()) == []

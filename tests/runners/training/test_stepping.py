@@ -105,6 +105,33 @@ def test_accumulated_gradient_is_the_mean_of_the_batches_gradients() -> None:
     assert torch.allclose(gradient([2, 2, 2, 2]), gradient([8]), rtol=1e-5)
 
 
+def test_clip_value_limits_each_value_of_a_gradient_before_its_length() -> None:
+    from pylon.runners.distributed import World
+    from pylon.runners.training.stepping import Stepper
+
+    def moved(**options: Any) -> list[float]:
+        model = torch.nn.Linear(2, 1, bias=False)
+        torch.nn.init.zeros_(model.weight)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+
+        class Task:
+            predict = score = None
+
+            def training_loss(self, batch: Any) -> torch.Tensor:
+                loss: torch.Tensor = model(torch.tensor([[-3.0, 0.5]])).sum()
+                return loss
+
+        Stepper(
+            Stepping(**options), task=Task(), modules=[model], replica=model, optimizer=optimizer,  # type: ignore[arg-type]
+            average=None, random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
+        ).step([{}], weight=1.0, dump=lambda content: "", place="")  # fmt: skip
+        return [round(value, 4) for value in model.weight.flatten().tolist()]
+
+    assert moved() == [3.0, -0.5]
+    assert moved(clip_value=1.0) == [1.0, -0.5]
+    assert moved(clip_value=1.0, clip_norm=1.0) == [0.8944, -0.4472]
+
+
 def test_clipping_bounds_the_length_of_a_step(make_toy: Callable[[str], Toy]) -> None:
     toy = make_toy("clipped")
     sgd = "epochs=1, scheduler=None, optimizer={'class': torch.optim.SGD, 'args': {'lr': 1.0}}"
@@ -144,7 +171,7 @@ def test_compiled_model_is_trained_and_the_plain_one_saved(toy: Toy, monkeypatch
     "arguments",
     [
         {"accumulate_batches": 0}, {"clip_norm": 0.0}, {"clip_norm": float("nan")}, {"ema_decay": 1.0},
-        {"skip_in_a_row": 0},
+        {"skip_in_a_row": 0}, {"clip_value": -1.0},
     ],
 )  # fmt: skip
 def test_wrong_option_is_refused_by_name(arguments: dict) -> None:
