@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pylon.data.collate import collate, shown, stack
-from pylon.data.errors import DatasetContractError
+from pylon.data.errors import DataError, DatasetContractError
+from pylon.data.located import located
 from pylon.data.nested import is_namedtuple
 
 _KEYS = ("inputs", "labels", "meta_info")
+_NAMED = 8
 
 
 class Item(NamedTuple):
@@ -40,25 +42,46 @@ class BatchCollate:
         idx = [item.idx for item in datapoints]
         values = [item.value for item in datapoints]
         if self.collate_fn is not collate:
-            return as_batch(self.collate_fn(values), idx)
+            return as_batch(self._own_batch(values, idx), idx, f"collate_fn {_name(self.collate_fn)} gives")
+        datapoint = f"datapoint idx={idx[0]} is"
         if all(isinstance(value, Mapping) and "inputs" in value for value in values):
-            _check_keys(values[0])
+            _check_keys(values[0], datapoint)
             return collate([_datapoint(value, index) for value, index in zip(values, idx, strict=True)])
         # A list of two is x and y; below it, a batch of text is a list too.
-        return as_batch(stack([tuple(one) if type(one) is list else one for one in values], "", idx), idx)
+        stacked = stack([tuple(one) if type(one) is list else one for one in values], "", idx)
+        return as_batch(stacked, idx, datapoint)
+
+    def _own_batch(self, values: list[Any], idx: list[int]) -> Any:  # noqa: ANN401 - any batch
+        try:
+            return self.collate_fn(values)
+        except DataError:
+            raise
+        except (Exception, SystemExit) as error:
+            named = ", ".join(map(str, idx[:_NAMED])) + (", ..." if len(idx) > _NAMED else "")
+            found = located(error, f"collate_fn {_name(self.collate_fn)} of the datapoints {named}")
+            if found is error:
+                raise
+            raise found from error
 
 
-def as_batch(value: Any, idx: list[int]) -> dict[str, Any]:  # noqa: ANN401 - any batch
+def as_batch(value: Any, idx: list[int], source: str) -> dict[str, Any]:  # noqa: ANN401 - any batch
     """A batch of any of the forms above as {'inputs', 'labels', 'meta_info'}.
+
+    Args:
+        value: the batch.
+        idx: of its datapoints.
+        source: what it comes from, with its verb, for an error.
 
     Raises:
         DatasetContractError: it is of no such form.
     """
+    if value is None:
+        raise DatasetContractError(f"{source} None, expected (inputs, labels). Is a `return` missing?")
     labels: Any = None
     meta_info: dict[str, Any] = {}
     if isinstance(value, Mapping):
         if "inputs" in value:
-            _check_keys(value)
+            _check_keys(value, source)
             inputs, labels, meta_info = value["inputs"], value.get("labels"), value.get("meta_info") or {}
         else:
             inputs = {key: element for key, element in value.items() if key != "labels"}
@@ -66,8 +89,8 @@ def as_batch(value: Any, idx: list[int]) -> dict[str, Any]:  # noqa: ANN401 - an
     elif _is_sequence(value):
         if len(value) not in {1, 2}:
             raise DatasetContractError(
-                f"a datapoint or batch is {shown(value)}, expected two: (inputs, labels). Each may be "
-                "nested, as in ((a, b), y)."
+                f"{source} {shown(value)}, expected two: (inputs, labels). Each may be nested, as in "
+                "((a, b), y). A collate_fn can put them in this order: docs/data.md shows one."
             )
         inputs, labels = value if len(value) == 2 else (value[0], None)
     else:
@@ -86,11 +109,15 @@ def _datapoint(value: Mapping[str, Any], index: int) -> Any:  # noqa: ANN401 - a
     return {"inputs": value["inputs"], "labels": value.get("labels"), "meta_info": meta_info}
 
 
-def _check_keys(value: Mapping[str, Any]) -> None:
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", type(function).__qualname__)
+
+
+def _check_keys(value: Mapping[str, Any], source: str) -> None:
     strangers = [key for key in value if key not in _KEYS]
     if strangers:
         raise DatasetContractError(
-            f"a datapoint or batch has 'inputs' and {strangers} in one dict, expected {', '.join(_KEYS)}. "
+            f"{source} a dict with 'inputs' and {strangers}, expected {', '.join(_KEYS)}. "
             "Put what the model takes into 'inputs', what the criterion takes into 'labels', and the rest "
             "into 'meta_info'."
         )

@@ -19,6 +19,7 @@ from pylon.data.errors import (
     TransformError,
 )
 from pylon.data.fingerprint import fingerprint, shown_annotation
+from pylon.data.located import located
 from pylon.data.own_generators import OwnGenerators
 from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
 from pylon.data.transforms.transform import Transform
@@ -128,12 +129,14 @@ class BaseDataset(Dataset[Datapoint], ABC):
             return self._loaded(seeded.index, datapoint_seed(seeded.seed, seeded.index))
         except (DatasetDamagedError, TransformError):
             raise  # these name the file, or the datapoint
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             annotation = shown_annotation(self._datapoints[seeded.index])
-            error.add_note(
-                f"at datapoint {seeded.index} ({annotation}) of {type(self).__name__} {self.split!r}"
+            found = located(
+                error, f"datapoint {seeded.index} ({annotation}) of {type(self).__name__} {self.split!r}"
             )
-            raise
+            if found is error:
+                raise
+            raise found from error
 
     def _loaded(self, index: int, seed: int) -> Datapoint:
         with self._generators.seeded(seed):

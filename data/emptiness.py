@@ -4,6 +4,7 @@ from collections.abc import Sized
 from pathlib import Path
 
 from pylon.data.errors import EmptyDatasetError
+from pylon.data.located import length_of
 
 _SHOWN = 5
 
@@ -15,7 +16,7 @@ def refuse_empty(dataset: Sized, name: str) -> None:
         dataset: any with a length; `data_root` and `split`, if it has these, are named.
         name: of its entry in the configuration.
     """
-    if len(dataset) > 0:
+    if length_of(dataset) > 0:
         return
     kind, root, split = type(dataset).__name__, getattr(dataset, "data_root", None), _split_of(dataset)
     if root is None:

@@ -7,6 +7,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from pylon.data.batch import Item
 from pylon.data.errors import DataError
+from pylon.data.located import length_of, located
 from pylon.data.own_generators import OwnGenerators
 from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
 from pylon.data.worker_failure import WorkerFailure
@@ -38,8 +39,8 @@ class MapDataset(Dataset[Item]):
         return type(self.dataset).__name__
 
     def __len__(self) -> int:
-        """Number of datapoints."""
-        return len(self.dataset)
+        """Number of datapoints. Raises DatasetContractError if the dataset gives none."""
+        return length_of(self.dataset)
 
     def fingerprint(self) -> str:
         """What the dataset itself calls so, or the number of its datapoints."""
@@ -55,9 +56,11 @@ class MapDataset(Dataset[Item]):
                 return Item(index.index, self.dataset[index.index])
             except DataError:
                 raise
-            except Exception as error:
-                error.add_note(f"at datapoint {index.index} of {self.name}")
-                raise
+            except (Exception, SystemExit) as error:
+                found = located(error, f"datapoint {index.index} of {self.name}")
+                if found is error:
+                    raise
+                raise found from error
 
     def __getitems__(self, indices: Sequence[SeededIndex]) -> Sequence[Item | WorkerFailure]:
         """The datapoints of one batch, for torch's fetcher. See BaseDataset."""

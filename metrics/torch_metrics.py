@@ -40,6 +40,7 @@ class TorchMetrics(BaseMetric):
         per_datapoint: bool = True,
     ) -> None:
         super().__init__()
+        self.name = type(metric).__name__
         if not is_of_torchmetrics(type(metric)):
             raise ValueError(f"metric: {type(metric).__name__}, expected one of torchmetrics")
         self._metrics: dict[str, Any] = (

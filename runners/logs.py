@@ -103,7 +103,8 @@ def logging_to(path: Path, console: Console, secrets: Sequence[str] = ()) -> Ite
         path, console: where to.
         secrets: what is masked in records.
     """
-    to_file = _LogFile(path, encoding="utf-8")
+    # A file name that is no UTF-8 has surrogates, which no encoding takes.
+    to_file = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(_Masking("%(asctime)s %(levelname)s %(name)s: %(message)s", secrets=secrets))
     to_console = console_handler(console, secrets)
     to_console.setLevel(logging.INFO)

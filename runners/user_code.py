@@ -31,6 +31,8 @@ _FOREIGN = frozenset({"site-packages", "dist-packages"})
 _WRAPPERS = {"DistributedDataParallel": "module.", "OptimizedModule": "_orig_mod."}
 _DATAPOINTS_SHOWN = 8
 _LONGEST_CODE = 100
+_MOST_LINES = 10
+_LONGEST_TEXT = 1500
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +68,20 @@ def explanation(error: BaseException) -> list[str]:
 
 
 def message(error: BaseException) -> str:
-    """Type and text of an error; of one from a loader worker, the worker's own, without its traceback."""
+    """Type and text of an error; of one from a loader worker, the worker's own, without its traceback.
+
+    Of a long text, such as torch's list of all its dispatch keys, the beginning.
+    """
     text = _worker_text(error)
     if text is None:
-        return f"{type(error).__name__}: {str(error).strip()}"
+        return _beginning(f"{type(error).__name__}: {str(error).strip()}")
     return "\n".join(_after_frames(text)[:1]) or f"{type(error).__name__}: {text.strip().splitlines()[-1]}"
+
+
+def _beginning(text: str) -> str:
+    lines = text.splitlines()
+    shown = "\n".join(lines[:_MOST_LINES])[:_LONGEST_TEXT]
+    return text if shown == text else f"{shown} ... (all of it is in the log)"
 
 
 def _lines(error: BaseException) -> Iterator[str]:

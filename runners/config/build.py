@@ -46,6 +46,9 @@ def build(node: Any, key_path: str = "config", **injected: object) -> Any:  # no
         raise
     except (TypeError, ValueError) as error:
         raise BuildError("configuration", [refusal(node, key_path, error)]) from error
+    except Exception as error:
+        error.add_note(f"while {key_path} ({node['class'].__name__}) was built")
+        raise
 
 
 def refusal(node: Node, key_path: str, error: TypeError | ValueError) -> ConfigProblem:

@@ -72,7 +72,10 @@ def state_noted(directory: RunDirectory, world: World, secrets: Sequence[str] = 
 
 def _understood(error: BaseException, directory: RunDirectory, secrets: Sequence[str]) -> BaseException:
     """An error that the user can read."""
-    if isinstance(error, PylonError | DataError):
+    if isinstance(error, DataError):
+        text = masked_text(str(error), secrets)
+        return error if text == str(error) else type(error)(text)  # it may show what was raised
+    if isinstance(error, PylonError):
         return error
     if isinstance(error, OSError) and _is_of_the_disk(error, directory):
         return RunDirectoryError(

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from pylon.data import LoaderWorkerError
+from pylon.data import LoaderWorkerError, MapDataset
 from pylon.data.errors import DataError, DatasetDamagedError
 from pylon.masking import masked_text
+from pylon.metrics import TorchMetrics
 from pylon.runners.errors import ConfigError, ConfigProblem, PeerLostError, PylonError, RunStopped
 from pylon.runners.logs import tracebacks
 from pylon.runners.memory import is_out_of_memory
@@ -63,13 +64,13 @@ class Blame:
                 lines.append(f"The batch: {described(batch)}.")
             lines.append(f"{advice or 'Fix it.'} {_WITHOUT}")
             text = masked_text("\n    ".join(lines), self._secrets) + f"\nThe traceback is in {self._log}"
-            problem = ConfigProblem(blamed, type(self.parts.get(blamed)).__name__, text)
+            problem = ConfigProblem(blamed, _class_name(self.parts.get(blamed)), text)
             raise ConfigError("found before the first step", [problem]) from None
 
     @contextlib.contextmanager
     def of_reading(self, split: str, dataset: object) -> Iterator[None]:
         """Name the data set in what the block raises, which reads batches of a split."""
-        name = f"{split}_dataset ({type(dataset).__name__})"
+        name = f"{split}_dataset ({_class_name(dataset)})"
         try:
             yield
         except DataError as error:
@@ -100,6 +101,11 @@ class Blame:
         return found
 
 
+def _class_name(part: object) -> str:
+    """The configured class of a part, not that of what Pylon has put around it."""
+    return part.name if isinstance(part, MapDataset | TorchMetrics) else type(part).__name__
+
+
 def described(batch: object) -> str:
     """The datapoints of a batch and the shapes in it, as far as they can be known."""
     whole: dict[Any, Any] = batch if isinstance(batch, dict) else {"": batch}
@@ -110,13 +116,17 @@ def described(batch: object) -> str:
         for key in ("idx", "name")
         if isinstance(known.get(key), list)
     ]
-    shapes = [
-        f"{name} {tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
-        for key, value in whole.items()
-        if key != "meta_info"
-        for name, tensor in _tensors(value, str(key))
-    ]
+    shapes = [text for key, value in whole.items() if key != "meta_info" for text in _shapes(value, str(key))]
     return "; ".join([*(["datapoints " + ", ".join(named)] if named else []), *shapes]) or repr(type(batch))
+
+
+def _shapes(value: object, name: str) -> list[str]:
+    """Name, shape and type of each tensor in a value; what it is if it holds none."""
+    shapes = [
+        f"{place} {tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+        for place, tensor in _tensors(value, name)
+    ]
+    return shapes or [f"{name} None" if value is None else f"{name} a {type(value).__name__} without tensors"]
 
 
 def _tensors(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:

@@ -125,7 +125,8 @@ def call_model(model: torch.nn.Module, inputs: Any) -> Any:  # noqa: ANN401 - an
             raise TrainingError(
                 f"model {type(inner).__name__}.forward{signature} does not take the dataset's {given}: "
                 f"{mismatch}. A dict of inputs is given by name, a tuple by position, anything else as one "
-                "argument."
+                f"argument.{' What the criterion needs is the entry named labels.' if by_name else ''} A "
+                "collate_fn can put a batch into this form: see docs/data.md."
             ) from error
         raise
 

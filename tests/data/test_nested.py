@@ -139,13 +139,13 @@ def test_own_collate_function_gets_what_the_dataset_gives() -> None:
 @pytest.mark.parametrize(
     ("batch", "told"),
     [
-        ((1, 2, 3), r"is a tuple of 3, expected two: \(inputs, labels\)"),
-        ({"inputs": 1, "mask": 2}, r"has 'inputs' and \['mask'\] in one dict"),
+        ((1, 2, 3), r"^here is a tuple of 3, expected two: \(inputs, labels\)"),
+        ({"inputs": 1, "mask": 2}, r"^here is a dict with 'inputs' and \['mask'\], expected"),
     ],
 )
 def test_batch_of_no_known_form_is_refused(batch: Any, told: str) -> None:
     with pytest.raises(DatasetContractError, match=told):
-        as_batch(batch, [0])
+        as_batch(batch, [0], "here is")
 
 
 def test_tensors_of_a_nested_value_are_mapped_and_named() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pylon.data import DataLoader, LoaderWorkerError
+from pylon.data.errors import DatasetDamagedError
 from tests.data.samples import HungDataset, SampleDataset, StoppedDataset
 from tests.faults.harness import wait_until
 
@@ -129,7 +130,7 @@ def test_error_that_a_dataset_raises_is_no_death_of_its_worker() -> None:
             raise ConnectionResetError("the object store hung up")
 
     loader = DataLoader(Broken("", "train"), batch_size=1, num_workers=1)
-    with pytest.raises(ConnectionResetError, match="the object store hung up"):
+    with pytest.raises(DatasetDamagedError, match="ConnectionResetError: the object store hung up"):
         list(loader)
     loader.close()
 

@@ -87,6 +87,18 @@ def test_error_and_traceback_with_a_secret_in_them_show_none(
     assert "about to use ***" in files["train.log"]
 
 
+def test_error_of_data_that_holds_a_secret_shows_none(toy: Toy, tracked: Path) -> None:
+    tracked.write_text(
+        tracked.read_text() + "class Remote(ToyDataset):\n    def _load_datapoint(self, annotation):\n"
+        f"        raise OSError('refused for {FIRST}')\n"
+        "config['train_dataset']['class'] = Remote\n"
+    )
+    ended = toy.launch_file(tracked, "--set", f"criterion.args.token={FIRST}")
+    assert ended.returncode == 3
+    assert "of Remote 'train' cannot be read: OSError: refused for ***" in ended.stderr
+    assert FIRST not in ended.stdout + ended.stderr + (toy.work_dir / "state.json").read_text()
+
+
 @pytest.mark.parametrize(
     ("override", "secret", "words"),
     [

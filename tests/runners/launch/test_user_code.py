@@ -191,7 +191,7 @@ def test_console_and_state_have_what_the_message_has(toy: Toy) -> None:
     path = toy.write("model={'class': Mismatched, 'args': {}}")
     path.write_text(CLASSES + path.read_text())
     ended = toy.launch_file(path)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "in the module model.encoder.2 (Conv2d)" in ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
     assert "in the module model.encoder.2 (Conv2d)" in (toy.work_dir / "state.json").read_text()

@@ -1,0 +1,43 @@
+"""What a user's dataset or collate function raises or gives wrongly: with its place, as errors to be read."""
+
+import errno
+from collections.abc import Sized
+
+from pylon.data.errors import DataError, DatasetContractError, DatasetDamagedError
+
+# The machine has run out of something: the file may be whole.
+_OF_THE_MACHINE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+def located(error: BaseException, place: str) -> BaseException:
+    """What to raise in place of an error.
+
+    SystemExit would end a loader worker without a message, and StopIteration an epoch too early.
+
+    Args:
+        error: what was raised.
+        place: where, as in 'datapoint 3 of Rows'.
+
+    Returns:
+        An error of ours that names the place, or `error` itself with a note that does.
+    """
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(error, OSError) and not isinstance(error, DataError) and error.errno not in _OF_THE_MACHINE:
+        return DatasetDamagedError(f"{place} cannot be read: {text}")
+    if isinstance(error, SystemExit | StopIteration):
+        return DatasetContractError(
+            f"{place} raises {text}, which would end more than this run can notice. Raise another error, or "
+            "leave the datapoint out of the dataset's list."
+        )
+    error.add_note(f"at {place}")
+    return error
+
+
+def length_of(dataset: Sized) -> int:
+    """Number of datapoints. Raises DatasetContractError if `__len__` gives something else."""
+    try:
+        return len(dataset)
+    except (TypeError, ValueError) as error:
+        raise DatasetContractError(
+            f"{type(dataset).__name__}.__len__ gives no number of datapoints ({error}), expected one."
+        ) from error
