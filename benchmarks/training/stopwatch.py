@@ -17,7 +17,8 @@ TIMES = "PYLON_BENCHMARK_TIMES"
 class WatchedModel(torch.nn.Module):
     """Notes the moments at which its forward passes in training begin and optimizer steps end.
 
-    At the end of the last step all are written to the file that $PYLON_BENCHMARK_TIMES names.
+    At the end of the last step all are written to the file that $PYLON_BENCHMARK_TIMES names. The step of an
+    optimizer without a forward pass here is another model's: the rehearsal takes one with a copy.
 
     Args:
         model: that computes.
@@ -40,6 +41,8 @@ class WatchedModel(torch.nn.Module):
         return logits
 
     def _end_step(self, *_: object) -> None:
+        if len(self._begun_s) == len(self._ended_s):
+            return
         self._ended_s.append(time.perf_counter())
         if len(self._ended_s) == self._steps:
             content = {"begun_s": self._begun_s, "ended_s": self._ended_s}

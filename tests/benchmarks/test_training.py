@@ -1,15 +1,19 @@
 """The benchmark of training in its tiny form prints its tables, and refuses to compare what is not equal."""
 
+import copy
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.training import __main__ as command
 from benchmarks.training import steps
 from benchmarks.training.contenders import CONTENDERS, Contender
+from benchmarks.training.stopwatch import TIMES, Times, WatchedModel
+from benchmarks.training.workloads import SmallModel
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +48,22 @@ def test_steps_are_timed_beside_the_peers_that_are_there_with_equal_losses() -> 
         "CPU time with that of its other processes",
         "wall time",
     ]
+
+
+def test_step_of_a_copy_as_in_the_rehearsal_is_not_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TIMES, str(tmp_path / "times.json"))
+    images = torch.rand(1, 3, 4, 4)
+    model = WatchedModel(SmallModel(2), steps=3).train()
+    for one in (copy.deepcopy(model), model, model, model):
+        optimizer = torch.optim.SGD(one.parameters(), lr=0.1)
+        one(images, images).mean().backward()
+        assert not (tmp_path / "times.json").exists()
+        optimizer.step()
+    times = Times.read(tmp_path / "times.json")
+    assert (len(times.whole_s), len(times.between_s)) == (2, 2)
+    assert all(0 < between <= whole for between, whole in zip(times.between_s, times.whole_s, strict=True))
 
 
 @pytest.mark.timeout(300)
