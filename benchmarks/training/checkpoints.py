@@ -1,6 +1,7 @@
 """How long training waits for a save."""
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,16 @@ class Saves:
     lost_s: list[float]
 
 
-def measure(workload: str, root: Path, *, saves: int, every_steps: int, threads: int) -> dict[str, Saves]:
+def measure(
+    workload: str,
+    root: Path,
+    *,
+    saves: int,
+    every_steps: int,
+    threads: int,
+    ways: Iterable[str] = WAYS,
+    device: str = "cpu",
+) -> dict[str, Saves]:
     """Train with saves after each so many steps, each way.
 
     Args:
@@ -38,22 +48,26 @@ def measure(workload: str, root: Path, *, saves: int, every_steps: int, threads:
         saves: how many.
         every_steps: steps from save to save; the last ones are to be undisturbed by the writing.
         threads: of torch's operations.
+        ways: those that are measured; "by hand" is on the CPU.
+        device: of Pylon's runs.
     """
     found = {}
-    for way in WAYS:
+    for way in ways:
         folder = root / f"saves-{way}"
         folder.mkdir()
         steps = (saves + 1) * every_steps
         saving = f"every_steps={every_steps}, asynchronous={way == 'asynchronous'}"
         write_config(folder / "run.py", f"saving({workload}(), {steps}, {saving})", folder / "run")
         by_hand = way == "by hand"
-        found[way] = _saves(_times(folder, steps, threads, every_steps if by_hand else None), every_steps)
+        found[way] = _saves(
+            _times(folder, steps, threads, every_steps if by_hand else None, device), every_steps
+        )
     return found
 
 
-def _times(folder: Path, steps: int, threads: int, by_hand: int | None) -> Times:
+def _times(folder: Path, steps: int, threads: int, by_hand: int | None, device: str = "cpu") -> Times:
     config = str(folder / "run.py")
-    command = ["main.py", "--config-filepath", config, "--device", "cpu"]
+    command = ["main.py", "--config-filepath", config, "--device", device]
     if by_hand is not None:
         trainee = ["-m", "benchmarks.training.trainee", "saved by hand"]
         command = [*trainee, config, str(steps), str(folder), str(by_hand)]

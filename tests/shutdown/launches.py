@@ -6,6 +6,7 @@ import random
 import signal
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import Protocol
 
@@ -32,12 +33,19 @@ class OneProcess:
     """The command in a process of its own.
 
     A fork with torch already imported: a kill a second instead of one in five. Nothing of the former one's
-    memory is in it.
+    memory is in it. It may use a GPU as long as the process that forks has not.
+
+    Args:
+        config: the configuration file.
+        device: of the run.
     """
 
-    def __init__(self, config: Path) -> None:
-        self._process = multiprocessing.get_context("fork").Process(target=_train, args=(config,))
-        self._process.start()
+    def __init__(self, config: Path, device: str = "cpu") -> None:
+        self._process = multiprocessing.get_context("fork").Process(target=_train, args=(config, device))
+        with warnings.catch_warnings():
+            # From Python 3.12 on, a fork next to any other thread warns. The run takes none of its locks.
+            warnings.filterwarnings("ignore", message=".*fork.*may lead to deadlocks")
+            self._process.start()
 
     def join(self, timeout_s: float) -> list[int] | None:
         self._process.join(timeout_s)
@@ -58,11 +66,12 @@ class ManyRanks:
         config: the configuration file.
         count: how many.
         choice: chooses the one.
+        device: of each: cpu, or cuda, of which each takes the GPU of its number.
     """
 
-    def __init__(self, config: Path, count: int, choice: random.Random) -> None:
+    def __init__(self, config: Path, count: int, choice: random.Random, device: str = "cpu") -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="pylon-ranks-")
-        self._ranks = Ranks(count, config, Path(self._folder.name))
+        self._ranks = Ranks(count, config, Path(self._folder.name), "--device", device)
         self._choice = choice
         self._asked_s: float | None = None
 
@@ -101,7 +110,7 @@ class ManyRanks:
                 os.kill(process.pid, number)
 
 
-def _train(config: Path) -> None:
+def _train(config: Path, device: str) -> None:
     """One launch of the command, silent, in a process group of its own."""
     os.setsid()
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -109,5 +118,5 @@ def _train(config: Path) -> None:
         os.dup2(silence, descriptor)
     from main import main as command_line
 
-    code = command_line(["--config-filepath", str(config), "--device", "cpu"])
+    code = command_line(["--config-filepath", str(config), "--device", device])
     os._exit(code)

@@ -64,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--runner", action="append", default=[], metavar="NAME=VALUE", help="further arguments of the runner"
     )
     parser.add_argument("--ranks", type=int, default=1, help="processes of the run (1)")
+    parser.add_argument("--device", default="cpu", help="of the run, as of `pylon train` (cpu)")
     options = parser.parse_args(arguments)
     if options.kills < 1 or options.sigterm < 0 or options.ranks < 1:
         parser.error("--kills and --ranks: expected at least 1; --sigterm: expected 0 or more")
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="pylon-resume-") as folder:
         attack = Attack(
             Path(folder), options.seed, sigterm=options.sigterm, stop_within_s=options.stop_within,
-            changes=changes, ranks=options.ranks,
+            changes=changes, ranks=options.ranks, device=options.device,
         )  # fmt: skip
         tally = attack.run(options.kills, options.minutes)
     report(tally, options.seed)
@@ -88,6 +89,7 @@ class Attack:
         stop_within_s: how long a SIGTERM may take.
         changes: arguments of the runner, as Python text.
         ranks: processes of the run.
+        device: of the run.
     """
 
     def __init__(
@@ -99,12 +101,14 @@ class Attack:
         stop_within_s: float,
         changes: dict[str, str],
         ranks: int,
+        device: str = "cpu",
     ) -> None:
         self._folder = folder
         self._random = random.Random(seed)
         self._sigterm = sigterm
         self._stop_within_s = stop_within_s
         self._ranks = ranks
+        self._device = device
         self._changes = "".join(f", {name}={value}" for name, value in changes.items())
         self._tally = Tally()
 
@@ -180,7 +184,9 @@ class Attack:
             "from tests.shutdown.resume_run import resume_config\n"
             f"config = resume_config({str(work_dir)!r}{self._changes})\n"
         )
-        return OneProcess(config) if self._ranks == 1 else ManyRanks(config, self._ranks, self._random)
+        if self._ranks == 1:
+            return OneProcess(config, self._device)
+        return ManyRanks(config, self._ranks, self._random, self._device)
 
     def _place(self, work_dir: Path) -> str:
         if (work_dir / "test").exists():
