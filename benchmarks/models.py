@@ -163,7 +163,7 @@ def _compute(subject: Subject, model: torch.nn.Module, batch: tuple[torch.Tensor
 def _model(subject: Subject) -> torch.nn.Module:
     torch.manual_seed(0)
     if subject.model == _AUTHORS and subject.authors is not None:
-        return _AuthorsModel(subject.authors).train()
+        return AuthorsModel(subject.authors).train()
     model: torch.nn.Module = getattr(models, subject.model)()
     return model.train()
 
@@ -174,7 +174,7 @@ def _batch(subject: Subject) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return img_1, img_2, torch.randint(0, 2, (subject.pairs, *size))
 
 
-class _AuthorsModel(torch.nn.Module):
+class AuthorsModel(torch.nn.Module):
     """Their network, without what it prints.
 
     Args:
@@ -200,7 +200,7 @@ class _AuthorsModel(torch.nn.Module):
 def _difference(folder: Path) -> float:
     """The largest difference of the logits for the same weights, relative to the largest logit."""
     torch.manual_seed(0)
-    theirs = _AuthorsModel(folder).double().eval()
+    theirs = AuthorsModel(folder).double().eval()
     with torch.no_grad():
         for name, parameter in theirs.named_parameters():
             if name.endswith("gamma"):

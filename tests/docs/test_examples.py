@@ -44,6 +44,7 @@ ELSEWHERE = {
     "benchmarks.md": "tests/benchmarks runs these benchmarks in their quick form",
     "changes.md": "make test is what runs this test",
     "determinism.md": "tests/shutdown/test_resume.py runs this script",
+    "gpu-check.md": "tests/gpu runs these parts on the CPU and on a stand-in for the driver",
     "fleet.md": "tests/monitor/cli/test_fleet.py runs these commands against real servers",
 }
 

@@ -1,0 +1,161 @@
+"""Pairs per second and peak memory of a training step of each model, in each precision and layout."""
+
+import contextlib
+import importlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from pylon import models
+from pylon.criteria import FocalDiceLoss
+from tests.gpu.outcomes import Report, Setting
+
+_AUTHORS = "authors' HANet"
+# Their network takes no other.
+_AUTHORS_SIZE = 256
+_WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model, and how it computes.
+
+    Attributes:
+        model: its name.
+        precision: of the forward pass.
+        channels_last: layout.
+        compiled: by torch.compile.
+    """
+
+    model: str
+    precision: str
+    channels_last: bool = False
+    compiled: bool = False
+
+    @property
+    def label(self) -> str:
+        """For the table."""
+        words = (self.model, self.precision, "channels_last" * self.channels_last, "compiled" * self.compiled)
+        return ", ".join(filter(None, words))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a step takes: pairs per second, peak memory (None: not known), and the last loss."""
+
+    pairs_per_s: float
+    peak_bytes: int | None
+    loss: float
+
+
+def run(setting: Setting) -> Report:
+    """The part."""
+    device = torch.device(setting.device)
+    pairs, size, steps = (1, 32, 1) if setting.short else (8, _AUTHORS_SIZE, 10)
+    if setting.authors is not None:
+        size = _AUTHORS_SIZE
+    found: dict[str, Speed] = {}
+    for one in contenders(authors=setting.authors is not None, short=setting.short):
+        model = _model(one, setting.authors).to(device).train()
+        found[one.label] = measured(one, model, device, pairs=pairs, size=size, steps=steps)
+    return judged(found)
+
+
+def contenders(*, authors: bool, short: bool) -> list[Contender]:
+    """All of them."""
+    names = ("HANet",) if short else ("HANet", "FCEF", "FCSiamConc", "FCSiamDiff")
+    found = [
+        Contender(name, precision, channels_last)
+        for name in names
+        for precision in ("float32", "bfloat16")
+        for channels_last in (False, True)
+    ]
+    if not short:
+        found.append(Contender("HANet", "bfloat16", channels_last=True, compiled=True))
+    return found + ([Contender(_AUTHORS, "float32"), Contender(_AUTHORS, "bfloat16")] if authors else [])
+
+
+def judged(found: dict[str, Speed]) -> Report:
+    """What the figures mean: a step counts only if its loss is a number."""
+    report = Report()
+    report.expect(bool(found), "nothing was measured")
+    for label, one in found.items():
+        report.expect(math.isfinite(one.loss), f"{label}: the loss is {one.loss}")
+        report.expect(one.pairs_per_s > 0, f"{label}: {one.pairs_per_s} pairs per second")
+    report.details = {label: asdict(one) for label, one in found.items()}
+    report.figure = "; ".join(_text(label, one) for label, one in found.items() if "HANet" in label)
+    return report
+
+
+def measured(
+    one: Contender, model: torch.nn.Module, device: torch.device, *, pairs: int, size: int, steps: int
+) -> Speed:
+    """Time training steps, after some that are not."""
+    generator = torch.Generator().manual_seed(0)
+    img_1, img_2 = torch.rand(2, pairs, 3, size, size, generator=generator).to(device)
+    target = torch.randint(0, 2, (pairs, size, size), generator=generator).to(device)
+    if one.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    called: Callable[..., torch.Tensor] = torch.compile(model) if one.compiled else model
+    criterion = FocalDiceLoss().to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
+
+    def step() -> torch.Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        with _autocast(one.precision, device):
+            loss: torch.Tensor = criterion(called(img_1, img_2), target)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    with _peak_memory(device) as peak:
+        for _ in range(_WARM_UP):
+            loss = step()
+        _wait(device)
+        begun_s = time.perf_counter()
+        for _ in range(steps):
+            loss = step()
+        _wait(device)
+        took_s = time.perf_counter() - begun_s
+    return Speed(pairs * steps / took_s, peak[0], float(loss))
+
+
+@contextlib.contextmanager
+def _peak_memory(device: torch.device) -> Iterator[list[int | None]]:
+    found: list[int | None] = [None]
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    yield found
+    if device.type == "cuda":
+        found[0] = torch.cuda.max_memory_allocated(device)
+
+
+def _autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, getattr(torch, precision))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _model(one: Contender, authors: str | None) -> torch.nn.Module:
+    torch.manual_seed(0)
+    if one.model != _AUTHORS or authors is None:
+        model: torch.nn.Module = getattr(models, one.model)()
+        return model
+    loader = importlib.import_module("benchmarks.models").AuthorsModel
+    theirs: torch.nn.Module = loader(Path(authors))
+    return theirs
+
+
+def _text(label: str, one: Speed) -> str:
+    peak = "memory not known" if one.peak_bytes is None else f"{one.peak_bytes / 2**30:.2f} GiB"
+    return f"{label}: {one.pairs_per_s:.0f} pairs/s, {peak}"
