@@ -32,7 +32,7 @@ from pylon.runners.training.context import RunContext
 from pylon.runners.training.early_stopping import EarlyStopping
 from pylon.runners.training.evaluation import Batch, Task, count_batches
 from pylon.runners.training.loop import train
-from pylon.runners.training.optimizing import build_optimizer
+from pylon.runners.training.optimizing import build_optimizer, report_groups
 from pylon.runners.training.parts import TrainingParts, build_loaders, build_parts
 from pylon.runners.training.rehearsal import rehearse_training
 from pylon.runners.training.step_options import Stepping
@@ -149,6 +149,7 @@ class BaseTrainer(BaseRunner):
         for loader in loaders:
             stack.callback(loader.close)
         report_start(parts.model, device, loaders.train, loaders.val)
+        report_groups(parts.model, self.parameter_groups)
         warn_of_idle_ranks(count_batches(loaders.train, self.max_batches), world.size)
         data = loaders.fingerprints()
         resumed = resume(context.directory, world, parts.of_a_checkpoint(), data, lambda: self._begin(parts))

@@ -46,13 +46,16 @@ def build_optimizer(
     if issubclass(cls, torch.optim.LBFGS):
         return build(params=[*model.parameters(), *learnt.values()])  # it has one group for all
     groups = grouped(model, entries) if entries else [{"params": list(model.parameters())}]
-    seen = description(groups)  # torch adds the optimizer's values to the groups
     of_criterion_group: list[dict[str, Any]] = [{"params": [*learnt.values()]}] if learnt else []
     optimizer = build(params=[*groups, *of_criterion_group] if entries or learnt else model.parameters())
     _refuse(option_problems(entries, optimizer))
-    if entries:
-        logger.info("parameters of the model by group: %s", seen)
     return optimizer
+
+
+def report_groups(model: torch.nn.Module, entries: Sequence[Entry]) -> None:
+    """Log which of a model's parameters have values of their own; nothing without entries."""
+    if entries:
+        logger.info("parameters of the model by group: %s", description(grouped(model, entries)))
 
 
 def _refuse(problems: Iterable[ConfigProblem]) -> None:

@@ -47,6 +47,7 @@ def test_values_of_all_entries_that_mean_a_parameter_are_its_values(toy: Toy) ->
     ]
     log = (toy.work_dir / "train.log").read_text()
     assert "by group: 1 with the values of the optimizer; 3 with weight_decay 0.0; 1 with w" in log
+    assert log.count("by group") == 1, "the rehearsal builds them too, and reports none"
 
 
 def test_parameters_move_by_the_values_of_their_group(make_toy: Callable[[str], Toy]) -> None:
