@@ -12,7 +12,10 @@ from pylon.runners import Batch, RunContext, SupervisedSingleTask, SupervisedSin
 
 
 class Discs(BaseDataset):
-    """Noise with a bright disc in it; the mask marks it."""
+    """Noise with a bright disc in it; the mask marks it.
+
+    To change: list your files in `_list_datapoints`, and read one in `_load_datapoint`.
+    """
 
     SPLITS = ("train", "val", "test")
     INPUT_NAMES = ("image",)
@@ -32,7 +35,10 @@ class Discs(BaseDataset):
 
 
 class DiscFinder(nn.Module):
-    """Two convolutions; its inputs are named as the dataset's."""
+    """Two convolutions; its inputs are named as the dataset's.
+
+    To change: any model whose `forward` has the dataset's input names as parameters.
+    """
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
@@ -47,7 +53,10 @@ class DiscFinder(nn.Module):
 
 
 class SmoothCrossEntropy(nn.Module):
-    """Cross-entropy that never asks for full certainty."""
+    """Cross-entropy that never asks for full certainty.
+
+    To change: any loss of (outputs, labels), or a class of torch.
+    """
 
     def __init__(self, smoothing: float) -> None:
         super().__init__()
@@ -59,7 +68,10 @@ class SmoothCrossEntropy(nn.Module):
 
 
 class WrongPixels(BaseMetric):
-    """The share of wrong pixels. What is kept of a datapoint is counts: they add up over datapoints."""
+    """The share of wrong pixels. What is kept of a datapoint is counts: they add up over datapoints.
+
+    To change: what is counted, and the scores that follow from the sums. `directions` names each score.
+    """
 
     directions: ClassVar[Mapping[str, Direction]] = {"wrong": "lower"}
 
@@ -72,7 +84,10 @@ class WrongPixels(BaseMetric):
 
 
 class MirrorTask(SupervisedSingleTask):
-    """Also asks for the same answer on the mirrored image."""
+    """Also asks for the same answer on the mirrored image.
+
+    To change: the loss of a batch; a method that you remove is that of SupervisedSingleTask.
+    """
 
     weight = 0.0
 
@@ -85,7 +100,10 @@ class MirrorTask(SupervisedSingleTask):
 
 
 class MirrorTrainer(SupervisedSingleTaskTrainer):
-    """Trains with a MirrorTask; everything else is the trainer's."""
+    """Trains with a MirrorTask; everything else is the trainer's.
+
+    To change: its own arguments. Without a task of your own use SupervisedSingleTaskTrainer.
+    """
 
     def __init__(self, context: RunContext, *, mirror_weight: float, **others: Any) -> None:
         super().__init__(context, **others)

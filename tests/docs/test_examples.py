@@ -15,7 +15,7 @@ from pylon.command import COMMANDS, parser_of
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
 CHANGELOG = REPOSITORY / "CHANGELOG.md"
-PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+PAGES = sorted([*(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "docs/examples").glob("*.md")])
 # What a reader has and the example leaves out.
 TRAIN = [
     *("-m", "pylon", "train", "--device", "cpu", "--work-dir", "runs/discs", "--config-filepath"),
@@ -153,6 +153,35 @@ def test_page_begins_with_an_example_that_runs(page: Path, tmp_path: Path) -> No
     done = run(["bash", "-c", script], tmp_path)
     assert done.returncode in {0, 75}, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    for shown in blocks(page, "text") if page.parent.name == "examples" else []:
+        assert_prints(shown, done.stdout)
+
+
+NUMBER = r"\d+(?:[.,]\d+)*"
+
+
+def assert_prints(shown: str, printed: str) -> None:
+    """A page shows a run's output: all words, and the scores of the test as near as other processors come."""
+    pattern = re.sub(r"(?:\\\.){3}(?:\\\n)?", ".*?", re.escape(shown.replace(" (best)", "")))
+    pattern = re.sub(r"\d+(?:(?:\\\.|,)\d+)*", lambda _: NUMBER, pattern)
+    text = re.sub(r"^[\d:]+ ", "", printed.replace(" (best)", ""), flags=re.M)
+    found = re.search(pattern, text, re.S)
+    assert found is not None, f"expected\n{shown}\nprinted\n{printed}"
+    scores = re.findall(NUMBER, re.findall(r"^INFO test .*", shown, re.M)[0])
+    of_run = re.findall(NUMBER, re.findall(r"^INFO test .*", text, re.M)[0])
+    score, baseline = (float(number) for number in scores)
+    assert [float(number) for number in of_run] == pytest.approx(
+        [score, baseline], abs=0.1 * abs(score - baseline)
+    )
+
+
+def test_output_that_is_no_longer_printed_is_noticed() -> None:
+    shown = "INFO epoch 1/2: loss 2.5, 0.3 s; ...\n...\nINFO test error: 1.0 (baselines: mean 6.0)\n"
+    printed = "10:00:00 INFO epoch 1/2: loss 2.4, 1.2 s; and so on\n10:00:01 INFO more\n"
+    assert_prints(shown, printed + "10:00:02 INFO test error: 1.1 (baselines: mean 6.0)\n")
+    for other in ("test error: 3.0 (baselines: mean 6.0)", "test error: 1.0 (mean 6.0)"):
+        with pytest.raises(AssertionError):
+            assert_prints(shown, f"{printed}10:00:02 INFO {other}\n")
 
 
 def shown_files() -> dict[str, list[str]]:
