@@ -45,6 +45,7 @@ class Command:
 
 
 COMMANDS = {
+    "new": Command("pylon.runners.launch.new", "add_parser", "write a configuration to start from"),
     "train": Command("pylon.runners.launch.command_line", "add_parser", "train and test by configuration"),
     "once": Command("pylon.monitor.cli.once", "add_parser", "show the servers once"),
     "watch": Command("pylon.monitor.cli.watch", "add_parser", "show the servers again and again"),
@@ -55,7 +56,8 @@ SHELLS = ("bash", "zsh", "fish")
 COMPLETE = "__complete"
 
 _EXAMPLES = """examples:
-  pylon train --config-filepath run.py
+  pylon new mine
+  pylon train --config-filepath mine/run.py
   pylon once
   pylon COMMAND --help
 """

@@ -55,7 +55,7 @@ def test_no_command_shows_the_help_on_standard_error() -> None:
     [
         ("tarin", "Did you mean 'pylon train'?"),
         ("wach", "Did you mean 'pylon watch'?"),
-        ("x", "one of: train,"),
+        ("x", "one of: new, train,"),
     ],
 )
 def test_unknown_command_is_refused_with_the_nearest_one(word: str, answer: str) -> None:

@@ -100,6 +100,8 @@ def test_tab_completes(press: Press, line: str, words: str) -> None:
         (["train", "--config-filepath", ""], set()),
         (["train", "--config-filepath", "a.py", "b"], set()),
         (["train", "--config-filepath", "a.py", "--de"], {"--debug", "--device"}),
+        (["new", ""], {"--kind"}),
+        (["new", "mine", "--kind", "t"], {"tabular", "text", "two-models"}),
         (["once", "--json", ""], {"--no-gpu", "--server"}),
         (["once", "--timeout-s", "3", "--js"], {"--json"}),
     ],

@@ -281,3 +281,14 @@ def test_options_of_the_page_are_those_of_the_monitors_commands(command: str) ->
 def test_page_names_every_command() -> None:
     page = (REPOSITORY / "docs/command-line.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `pylon (\w+)` \|", page, re.M)) == set(COMMANDS)
+
+
+def test_page_has_the_options_kinds_and_exit_codes_of_new() -> None:
+    parser, page = parser_of("new"), section("command-line.md", "pylon new")
+    assert set(re.findall(r"`(--[a-z-]+)` \|", page)) == options_of("new")
+    (kinds,) = (action.choices for action in parser._actions if action.dest == "kind")
+    shown = re.findall(r"^\| `([a-z-]+)`.*\| \[.*\]\((\S+)\) \|", page, re.M)
+    assert [kind for kind, _ in shown] == list(kinds or ())
+    assert set(re.findall(r"\b(\d) ", page.split("Exit codes:")[1])) == exit_codes(parser.epilog or "")
+    readme = README.read_text(encoding="utf-8")
+    assert all(kind in readme for kind in kinds or () if kind != parser.get_default("kind"))

@@ -149,6 +149,16 @@ def test_killed_run_of_the_users_own_modules_resumes_to_the_same_numbers(install
     assert result(killed) == result(whole)
 
 
+def test_new_configuration_trains_at_once(installed: Installation) -> None:
+    done = installed.run(installed.pylon, "new", "mine", "--kind", "tabular")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = installed.run(
+        installed.pylon, "train", "--config-filepath", "mine/run.py", "--device", "cpu", timeout_s=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert result(installed.folder / "logs/mine")["test"]["error"] < 2
+
+
 def test_several_files_run_one_after_another(installed: Installation) -> None:
     (installed.folder / "second.py").write_text(RUN)
     code, printed = train(installed, "several", "--config-filepath", "second.py", "--set", "epochs=1")
