@@ -1,8 +1,9 @@
 """Kill a training anywhere, and compare: `python -m tests.shutdown.resume --kills 200 --seed S`.
 
-A small training with loader workers and augmentation, saved every third step, is run once as a whole.
-Then it is run again and again, and killed at random moments by SIGKILL (one in `--sigterm` by SIGTERM,
-which must end it with 75 within `--stop-within` seconds); the same command goes on with it each time.
+Small trainings with loader workers and augmentation, saved every third step, are each run once as a whole.
+Then they are run again and again in turn, and killed at random moments by SIGKILL (one in `--sigterm` by
+SIGTERM, which must end them with 75 within `--stop-within` seconds); the same command resumes each time.
+The trainings are a segmentation made for it, and the examples that `pylon new` copies.
 Each run that gets to its end is compared with the whole one: losses, scores, weights, optimizer and
 generator states, step lines, history, test results, pictures, and which files there are. Equal means
 to the bit.
@@ -24,14 +25,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pylon.runners.launch.new import KINDS
 from tests.shutdown.compare_runs import differences
 from tests.shutdown.launches import Launch, ManyRanks, OneProcess
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_WITHIN_S = 120.0
+# What tests/shutdown/resume_subjects.py has a training of.
+SUBJECTS = ("segmentation", *KINDS)
 # Of a whole run's time, how late the latest kill comes: most runs are then killed several times.
 _REACH = 0.5
 
@@ -65,6 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--ranks", type=int, default=1, help="processes of the run (1)")
     parser.add_argument("--device", default="cpu", help="of the run, as of `pylon train` (cpu)")
+    parser.add_argument(
+        "--subject", action="append", choices=SUBJECTS, help="what is trained; may be repeated (all in turn)"
+    )
     options = parser.parse_args(arguments)
     if options.kills < 1 or options.sigterm < 0 or options.ranks < 1:
         parser.error("--kills and --ranks: expected at least 1; --sigterm: expected 0 or more")
@@ -73,6 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         attack = Attack(
             Path(folder), options.seed, sigterm=options.sigterm, stop_within_s=options.stop_within,
             changes=changes, ranks=options.ranks, device=options.device,
+            subjects=options.subject or SUBJECTS,
         )  # fmt: skip
         tally = attack.run(options.kills, options.minutes)
     report(tally, options.seed)
@@ -90,6 +99,7 @@ class Attack:
         changes: arguments of the runner, as Python text.
         ranks: processes of the run.
         device: of the run.
+        subjects: what is trained, in turn.
     """
 
     def __init__(
@@ -102,6 +112,7 @@ class Attack:
         changes: dict[str, str],
         ranks: int,
         device: str = "cpu",
+        subjects: Sequence[str],
     ) -> None:
         self._folder = folder
         self._random = random.Random(seed)
@@ -109,37 +120,47 @@ class Attack:
         self._stop_within_s = stop_within_s
         self._ranks = ranks
         self._device = device
+        self._subjects = subjects
         self._changes = "".join(f", {name}={value}" for name, value in changes.items())
         self._tally = Tally()
 
     def run(self, kills: int, minutes: float | None) -> Tally:
         begun_s = time.monotonic()
-        whole = self._folder / "whole"
-        self._finish(whole)
-        length_s = time.monotonic() - begun_s
-        say(f"the whole run takes {length_s:.1f} s")
+        lengths_s: dict[str, float] = {}
         while self._tally.kills < kills and not self._out_of_time(begun_s, minutes):
-            killed = self._folder / f"killed_{self._tally.runs}"
+            subject = self._subjects[self._tally.runs % len(self._subjects)]
+            whole, killed = self._folder / f"whole_{subject}", self._folder / f"killed_{self._tally.runs}"
+            if subject not in lengths_s:
+                lengths_s[subject] = self._length_s(subject, whole)
             over, former = False, self._tally.kills
             while not over and self._tally.kills < kills and not self._out_of_time(begun_s, minutes):
-                over = self._strike(killed, length_s, self._tally.kills - former)
+                over = self._strike(subject, killed, lengths_s[subject], self._tally.kills - former)
             if not over:
-                self._finish(killed)
+                self._finish(subject, killed)
             self._tally.runs += 1
             found = differences(whole, killed)
-            self._tally.found += [f"run {self._tally.runs}: {line}" for line in found]
-            say(f"run {self._tally.runs}: {self._tally.kills} kills so far, {len(found)} differences")
+            self._tally.found += [f"run {self._tally.runs}, {subject}: {line}" for line in found]
+            done = f"run {self._tally.runs}, {subject}: {self._tally.kills - former} kills"
+            say(f"{done}, {self._tally.kills} so far, {len(found)} differences")
             shutil.rmtree(killed)
         return self._tally
 
-    def _strike(self, work_dir: Path, length_s: float, in_a_row: int) -> bool:
+    def _length_s(self, subject: str, whole: Path) -> float:
+        """How long the whole run takes."""
+        begun_s = time.monotonic()
+        self._finish(subject, whole)
+        length_s = time.monotonic() - begun_s
+        say(f"the whole run of {subject} takes {length_s:.1f} s")
+        return length_s
+
+    def _strike(self, subject: str, work_dir: Path, length_s: float, in_a_row: int) -> bool:
         """Launch the command, kill it at a random moment; whether it got to its end before."""
         number = (
             signal.SIGTERM if self._sigterm and self._random.randrange(self._sigterm) == 0 else signal.SIGKILL
         )
         # A machine under load can need longer to begin than the latest kill leaves it.
         delay_s = self._random.uniform(0, _REACH * length_s * (1 + 0.05 * in_a_row))
-        launch = self._launch(work_dir)
+        launch = self._launch(subject, work_dir)
         codes = launch.join(delay_s)
         if codes is not None:
             self._expect(codes, {0}, "ended by itself")
@@ -164,8 +185,8 @@ class Attack:
         self._expect(codes, {75, 0, -signal.SIGTERM, *early}, place)
         return set(codes) == {0}
 
-    def _finish(self, work_dir: Path) -> None:
-        self._expect(self._ended(self._launch(work_dir)), {0}, "the last launch")
+    def _finish(self, subject: str, work_dir: Path) -> None:
+        self._expect(self._ended(self._launch(subject, work_dir)), {0}, "the last launch")
 
     def _ended(self, launch: Launch) -> list[int]:
         codes = launch.join(RUN_WITHIN_S)
@@ -178,11 +199,11 @@ class Attack:
         if not set(seen) <= expected:
             self._tally.found.append(f"{place}: exit codes {seen}, expected {sorted(expected)}")
 
-    def _launch(self, work_dir: Path) -> Launch:
+    def _launch(self, subject: str, work_dir: Path) -> Launch:
         config = self._folder / f"{work_dir.name}_config.py"
         config.write_text(
-            "from tests.shutdown.resume_run import resume_config\n"
-            f"config = resume_config({str(work_dir)!r}{self._changes})\n"
+            "from tests.shutdown.resume_subjects import subject_config\n"
+            f"config = subject_config({subject!r}, {str(work_dir)!r}{self._changes})\n"
         )
         if self._ranks == 1:
             return OneProcess(config, self._device)
@@ -218,6 +239,6 @@ if __name__ == "__main__":
     # Before torch is imported: sums of floats depend on how many threads add them up.
     os.environ["OMP_NUM_THREADS"] = "1"
     sys.path.insert(0, str(REPOSITORY))
-    import tests.shutdown.resume_run  # noqa: F401 - what a launch imports
+    import tests.shutdown.resume_subjects  # noqa: F401 - what a launch imports
 
     sys.exit(main())

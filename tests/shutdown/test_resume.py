@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pylon.runners.launch.new import KINDS
 from tests.shutdown.compare_runs import differences, unequal
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -26,9 +27,24 @@ def attack(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("ranks", ["1", "2"])
 def test_a_run_killed_six_times_at_random_ends_with_the_bits_of_a_whole_one(ranks: str) -> None:
     # How long a stop takes is the machine's load in a test suite; by hand the script asks for 5 s.
-    ended = attack("--kills", "6", "--seed", "3", "--stop-within", "60", "--minutes", "2", "--ranks", ranks)
+    ended = attack(
+        *("--kills", "6", "--seed", "3", "--stop-within", "60", "--minutes", "2"),
+        *("--ranks", ranks, "--subject", "segmentation"),
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert " kills, " in ended.stdout
+    assert ", 0 differences" in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("subject", KINDS)
+def test_each_kind_of_example_killed_at_random_ends_with_the_bits_of_a_whole_run(subject: str) -> None:
+    ended = attack(
+        *("--kills", "2", "--seed", "1", "--stop-within", "60", "--minutes", "1", "--subject", subject)
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"run 1, {subject}: " in ended.stdout
     assert ", 0 differences" in ended.stdout
 
 
