@@ -68,11 +68,13 @@ class Classifier(nn.Module):
     To change: any model that gives logits (B, classes) for word numbers (B, L).
     """
 
-    def __init__(self, words: int = len(VOCABULARY), width: int = 32, classes: int = 2) -> None:
+    def __init__(
+        self, words: int = len(VOCABULARY), width: int = 32, classes: int = 2, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, width, padding_idx=0)
         self.convolution = nn.Conv1d(width, width, 3, padding=1)
-        self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(width, classes))
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes))
 
     def forward(self, words: torch.Tensor) -> torch.Tensor:
         """Logits (B, classes) of word numbers (B, L)."""
