@@ -112,7 +112,7 @@ class Attack:
         changes: dict[str, str],
         ranks: int,
         device: str = "cpu",
-        subjects: Sequence[str],
+        subjects: Sequence[str] = SUBJECTS[:1],
     ) -> None:
         self._folder = folder
         self._random = random.Random(seed)
