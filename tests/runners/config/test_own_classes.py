@@ -144,7 +144,7 @@ WRONG = {
     "metric that gives another score than it names": (
         "class Mine(WrongPixels):\n    directions = {'rong': 'lower'}\nconfig['metric']['class'] = Mine\n"
         "config['runner']['args']['score'] = 'rong'\n",
-        1,
+        2,
         ["Mine._scores gives ['wrong']", "['rong']", "the same scores in both"],
     ),
     "metric that keeps one row for a whole batch": (
@@ -152,8 +152,8 @@ WRONG = {
         "    def _statistics(self, outputs, target, idx):\n"
         "        return super()._statistics(outputs, target, idx).sum(0, keepdim=True)\n"
         "config['metric']['class'] = Mine\n",
-        1,
-        ["Mine._statistics gives 1 rows for 8 datapoints"],
+        2,
+        ["Mine._statistics gives shape (1, 2) for 8 datapoints, expected a tensor (8, ...)"],
     ),
     "metric that is none": (
         "config['metric']['class'] = nn.Module\n",
@@ -211,19 +211,19 @@ WRONG = {
         "class Mine(SmoothCrossEntropy):\n    def forward(self, logits, target):\n"
         "        return nn.functional.cross_entropy(logits, target, reduction='none')\n"
         "config['criterion']['class'] = Mine\n",
-        1,
+        2,
         ["criterion Mine gives a loss of shape (4, 24, 24)", "loss.mean()"],
     ),
     "criterion that gives a float": (
         "class Mine(SmoothCrossEntropy):\n    def forward(self, logits, target):\n"
         "        return super().forward(logits, target).item()\nconfig['criterion']['class'] = Mine\n",
-        1,
+        2,
         ["criterion Mine gives float as loss"],
     ),
     "task whose loss depends on no weight": (
         "class Mine(MirrorTask):\n    def training_loss(self, batch):\n"
         "        return super().training_loss(batch).detach()\nMirrorTask = Mine\n",
-        1,
+        2,
         ["Mine.training_loss gives a loss that depends on no weight"],
     ),
     "class inside a function": (

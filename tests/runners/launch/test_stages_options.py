@@ -45,7 +45,7 @@ def test_changed_configuration_of_a_finished_stage_is_refused_by_name(whole: Sta
 
 def test_changed_configuration_of_a_later_stage_leaves_the_earlier_one(whole: Staged) -> None:
     with pytest.raises(RunDirectoryError, match=r"second: holds a run of another configuration"):
-        whole.run(overrides=("stages.second.epochs=4",))
+        whole.run(overrides=("stages.second.optimizer.args.lr=0.5",))
 
 
 def test_values_set_reach_their_stage_alone(staged: Staged) -> None:
