@@ -197,7 +197,7 @@ def test_bug_in_a_dataset_is_one_line_also_from_a_worker_and_its_traceback_is_in
         + "config['train_dataset']['class'] = Broken\n"
     )
     ended = command_line("--config-filepath", str(path))
-    assert ended.returncode == 1, ended.stderr
+    assert ended.returncode == 2, ended.stderr
     assert "KeyError: 'absent'" in ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr.replace("The traceback is in", "")
     assert "in _load_datapoint" in (toy.work_dir / "train.log").read_text()
