@@ -210,7 +210,8 @@ def test_supervisor_that_fails_has_its_traceback_in_the_log(
 def copy_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the package that a supervisor which starts from now on imports, and this process does not."""
     (tmp_path / "pylon").mkdir()
-    shutil.copy(REPOSITORY / "pylon" / "__init__.py", tmp_path / "pylon")
+    for module in (REPOSITORY / "pylon").glob("*.py"):
+        shutil.copy(module, tmp_path / "pylon")
     shutil.copytree(REPOSITORY / "monitor", tmp_path / "pylon" / "monitor")
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path / "pylon"
