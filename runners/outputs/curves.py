@@ -1,5 +1,6 @@
 """`curves.png`: training loss and validation scores over the epochs."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
     # Takes half a second, which a run need not spend before its first step.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -66,12 +68,19 @@ def draw_curves(path: Path, history: list[dict[str, Any]], score: str) -> None:
     losses = [float("nan") if (loss := record["training_loss"]) is None else loss for record in history]
     loss_axes.plot(epochs, losses, marker=".", color="tab:blue")
     loss_axes.set(xlabel="epoch", ylabel="training loss (mean over steps)", title="training loss")
+    seen: list[float] = []
     for name in _names(score):
         values = [record["validation"].get(name) for record in history]
         if any(value is not None for value in values):
             drawn = [float("nan") if value is None else value for value in values]
+            seen += [value for value in drawn if math.isfinite(value)]
             score_axes.plot(epochs, drawn, marker=".", label=name, linewidth=2 if name == score else 1)
-    score_axes.set(xlabel="epoch", ylabel="score (0..1)", ylim=(-0.02, 1.02), title="validation")
+    score_axes.set(xlabel="epoch", ylabel="score", title="validation")
+    if all(0 <= value <= 1 for value in seen):
+        # The same scale for every run, so that pictures can be compared; errors have no such range.
+        score_axes.set(ylabel="score (0..1)", ylim=(-0.02, 1.02))
+    for axes in (loss_axes, score_axes):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if score_axes.lines:
         score_axes.legend(loc="best")
     with atomic_path(path) as temporary:

@@ -188,3 +188,23 @@ def test_reader_of_the_console_who_goes_away_costs_nothing_but_the_lines(
     said = capsys.readouterr().err
     assert "BrokenPipeError" not in said
     assert "--- Logging error ---" in said, "a bug is still shown"
+
+
+@pytest.mark.parametrize(("scores", "limits"), [([0.2, 0.9], (-0.02, 1.02)), ([6.3, None, 1.2], None)])
+def test_every_score_is_inside_the_picture_and_epochs_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores: list[float | None], limits: object
+) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (drawn.append(self), Path(path).touch()))
+    history = [
+        {"epoch": epoch, "training_loss": 1.0, "validation": {"error": score}}
+        for epoch, score in enumerate(scores)
+    ]
+    draw_curves(tmp_path / "curves.png", history, "error")
+    axes = drawn[0].axes[1]
+    low, high = axes.get_ylim()
+    assert all(low <= score <= high for score in scores if score is not None)
+    assert limits is None or (low, high) == pytest.approx(limits)
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
