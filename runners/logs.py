@@ -33,7 +33,9 @@ class _LogFile(WatchedFileHandler):
         # Name and mode are those of the base class.
         flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND
         descriptor = open_unlinked(Path(self.baseFilename), flags)
-        return cast(TextIOWrapper, os.fdopen(descriptor, self.mode, encoding=self.encoding))
+        return cast(
+            TextIOWrapper, os.fdopen(descriptor, self.mode, encoding=self.encoding, errors=self.errors)
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record."""

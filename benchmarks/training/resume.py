@@ -104,7 +104,9 @@ def _by_hand(folder: Path, trained: list[str], done: int, *, threads: int) -> St
 def _pylon(folder: Path, *, steps: int, threads: int) -> Start:
     """Start or resume the run in `folder`, and stop it after so many steps."""
     before = _lines(folder / "loads.txt")
-    arguments = ["main.py", "--config-filepath", str(folder / "run.py"), "--device", "cpu"]
+    # The rehearsal loads a batch and takes a step of its own, on copies: the hook of torch would count it.
+    options = ["--device", "cpu", "--no-rehearsal"]
+    arguments = ["main.py", "--config-filepath", str(folder / "run.py"), *options]
     start = _launch(folder, steps, arguments, threads=threads, expected=_STOPPED)
     return replace(start, loaded_again=_again(before, _lines(folder / "loads.txt")[len(before) :]))
 

@@ -80,7 +80,12 @@ def _resume_rows(figures: Figures) -> list[tuple[str, ...]]:
     if figures.starts:
         beyond_s = _median_s(figures.starts["resume"])
         rows.append(
-            ("resume to the end of the first step, s beyond imports", _NOTHING, beyond_s, *[_NOTHING] * 2)
+            (
+                "resume to the end of the first step without rehearsal, s beyond imports",
+                _NOTHING,
+                beyond_s,
+                *[_NOTHING] * 2,
+            )
         )
     if figures.long_epoch is not None:
         found = figures.long_epoch
