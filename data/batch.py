@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pylon.data.collate import collate, shown, stack
 from pylon.data.errors import DataError, DatasetContractError
-from pylon.data.located import located
+from pylon.data.located import raise_located
 from pylon.data.nested import is_namedtuple
 
 _KEYS = ("inputs", "labels", "meta_info")
@@ -56,12 +56,9 @@ class BatchCollate:
             return self.collate_fn(values)
         except DataError:
             raise
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again with its place
             named = ", ".join(map(str, idx[:_NAMED])) + (", ..." if len(idx) > _NAMED else "")
-            found = located(error, f"collate_fn {_name(self.collate_fn)} of the datapoints {named}")
-            if found is error:
-                raise
-            raise found from error
+            raise_located(error, f"collate_fn {_name(self.collate_fn)} of the datapoints {named}")
 
 
 def as_batch(value: Any, idx: list[int], source: str) -> dict[str, Any]:  # noqa: ANN401 - any batch

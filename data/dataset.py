@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from pylon.data.cache import Arrays, SharedImageCache
 from pylon.data.datapoint import Datapoint
@@ -19,11 +19,11 @@ from pylon.data.errors import (
     TransformError,
 )
 from pylon.data.fingerprint import fingerprint, shown_annotation
-from pylon.data.located import located
+from pylon.data.located import raise_located
 from pylon.data.own_generators import OwnGenerators
 from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
 from pylon.data.transforms.transform import Transform
-from pylon.data.worker_failure import WorkerFailure
+from pylon.data.worker_failure import WorkerFailure, read_batch
 from pylon.storage import with_home
 
 _DECLARED = ("SPLITS", "INPUT_NAMES", "LABEL_NAMES")
@@ -129,14 +129,11 @@ class BaseDataset(Dataset[Datapoint], ABC):
             return self._loaded(seeded.index, datapoint_seed(seeded.seed, seeded.index))
         except (DatasetDamagedError, TransformError):
             raise  # these name the file, or the datapoint
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again with its place
             annotation = shown_annotation(self._datapoints[seeded.index])
-            found = located(
+            raise_located(
                 error, f"datapoint {seeded.index} ({annotation}) of {type(self).__name__} {self.split!r}"
             )
-            if found is error:
-                raise
-            raise found from error
 
     def _loaded(self, index: int, seed: int) -> Datapoint:
         with self._generators.seeded(seed):
@@ -153,18 +150,8 @@ class BaseDataset(Dataset[Datapoint], ABC):
             return datapoint if self.transforms is None else self._transformed(datapoint, seed)
 
     def __getitems__(self, indices: Sequence[int | SeededIndex]) -> list[Datapoint | WorkerFailure]:
-        """The datapoints of one batch, for torch's fetcher.
-
-        In a loader worker a DataError takes the place of the batch, for the loader to raise in the
-        main process, where its type and text survive.
-        """
-        if get_worker_info() is None:
-            with self._generators.restored_once():
-                return [self[index] for index in indices]
-        try:
-            return [self[index] for index in indices]
-        except DataError as error:
-            return [WorkerFailure.of(error)]
+        """The datapoints of one batch, for torch's fetcher: see `read_batch`."""
+        return read_batch(self.__getitem__, indices, self._generators)
 
     def cached_images(self, key: str, load: Callable[[], Arrays]) -> Arrays:
         """`load()`, or what it gave before in this or another worker. The arrays are read-only.

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Sized
+from typing import NoReturn
 
 from pylon.data.errors import DataError, DatasetContractError, DatasetDamagedError
 
@@ -9,8 +10,8 @@ from pylon.data.errors import DataError, DatasetContractError, DatasetDamagedErr
 _OF_THE_MACHINE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
-def located(error: BaseException, place: str) -> BaseException:
-    """What to raise in place of an error.
+def raise_located(error: BaseException, place: str) -> NoReturn:
+    """Raise an error again, with its place.
 
     SystemExit would end a loader worker without a message, and StopIteration an epoch too early.
 
@@ -18,19 +19,20 @@ def located(error: BaseException, place: str) -> BaseException:
         error: what was raised.
         place: where, as in 'datapoint 3 of Rows'.
 
-    Returns:
-        An error of ours that names the place, or `error` itself with a note that does.
+    Raises:
+        DataError: names the place: what cannot be read, or what would end more than the run.
+        BaseException: `error` itself, with a note that names the place.
     """
     text = f"{type(error).__name__}: {error}".rstrip(": ")
     if isinstance(error, OSError) and not isinstance(error, DataError) and error.errno not in _OF_THE_MACHINE:
-        return DatasetDamagedError(f"{place} cannot be read: {text}")
+        raise DatasetDamagedError(f"{place} cannot be read: {text}") from error
     if isinstance(error, SystemExit | StopIteration):
-        return DatasetContractError(
+        raise DatasetContractError(
             f"{place} raises {text}, which would end more than this run can notice. Raise another error, or "
             "leave the datapoint out of the dataset's list."
-        )
+        ) from error
     error.add_note(f"at {place}")
-    return error
+    raise error
 
 
 def length_of(dataset: Sized) -> int:

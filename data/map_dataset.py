@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import Dataset, IterableDataset
 
 from pylon.data.batch import Item
 from pylon.data.errors import DataError
-from pylon.data.located import length_of, located
+from pylon.data.located import length_of, raise_located
 from pylon.data.own_generators import OwnGenerators
 from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
-from pylon.data.worker_failure import WorkerFailure
+from pylon.data.worker_failure import WorkerFailure, read_batch
 
 
 class MapDataset(Dataset[Item]):
@@ -56,21 +56,12 @@ class MapDataset(Dataset[Item]):
                 return Item(index.index, self.dataset[index.index])
             except DataError:
                 raise
-            except (Exception, SystemExit) as error:
-                found = located(error, f"datapoint {index.index} of {self.name}")
-                if found is error:
-                    raise
-                raise found from error
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again with its place
+                raise_located(error, f"datapoint {index.index} of {self.name}")
 
-    def __getitems__(self, indices: Sequence[SeededIndex]) -> Sequence[Item | WorkerFailure]:
-        """The datapoints of one batch, for torch's fetcher. See BaseDataset."""
-        if get_worker_info() is None:
-            with self._generators.restored_once():
-                return [self[index] for index in indices]
-        try:
-            return [self[index] for index in indices]
-        except DataError as error:
-            return [WorkerFailure.of(error)]
+    def __getitems__(self, indices: Sequence[SeededIndex]) -> list[Item | WorkerFailure]:
+        """The datapoints of one batch, for torch's fetcher: see `read_batch`."""
+        return read_batch(self.__getitem__, indices, self._generators)
 
 
 def why_not_map_style(cls: type) -> str:

@@ -3,11 +3,15 @@
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from torch.utils.data import get_worker_info
 
 from pylon.data.errors import DataError
+from pylon.data.seeding import GlobalGenerators
+
+Index = TypeVar("Index")
+Datapoint = TypeVar("Datapoint")
 
 
 class WorkerTraceback(Exception):  # noqa: N818 - the cause of an error, and none itself
@@ -33,6 +37,28 @@ class WorkerFailure:
         """The failure for an error that has been caught."""
         shown = error if error.__cause__ is None else error.__cause__
         return cls(error, "".join(traceback.format_exception(shown)))
+
+
+def read_batch(
+    read: Callable[[Index], Datapoint], indices: Sequence[Index], generators: GlobalGenerators
+) -> list[Datapoint | WorkerFailure]:
+    """The datapoints of one batch.
+
+    In a loader worker a DataError takes the place of the batch, for the loader to raise in the main
+    process, where its type and text survive.
+
+    Args:
+        read: gives the datapoint of an index, with the global generators seeded for it.
+        indices: of the batch.
+        generators: restored after the batch where training draws from them too.
+    """
+    if get_worker_info() is None:
+        with generators.restored_once():
+            return [read(index) for index in indices]
+    try:
+        return [read(index) for index in indices]
+    except DataError as error:
+        return [WorkerFailure.of(error)]
 
 
 class FailureAwareCollate:

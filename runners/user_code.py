@@ -27,7 +27,7 @@ from pylon.data import WorkerTraceback
 _BEGINNING = "Traceback (most recent call last):\n"
 _IN_TEXT = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in (?P<function>.+)$', re.MULTILINE)
 _FOREIGN = frozenset({"site-packages", "dist-packages"})
-# Around a model: a name of theirs stands in front of the model's own ones.
+# Around a model: a name of theirs precedes the model's own ones.
 _WRAPPERS = {"DistributedDataParallel": "module.", "OptimizedModule": "_orig_mod."}
 _DATAPOINTS_SHOWN = 8
 _LONGEST_CODE = 100
@@ -51,15 +51,16 @@ class Place:
         return f"in {self.file}, line {self.line}, in {self.function}{f': {code}' if code else ''}"
 
 
-def explanation(error: BaseException) -> list[str]:
+def explanation(error: BaseException, *, batch: bool = True) -> list[str]:
     """What leads to the cause of an error in the user's own code, a line each; [] if nothing is known.
 
     Args:
         error: what was raised; a batch or module that it came from is still in the frames of its traceback.
+        batch: name the datapoints of the batch too.
     """
     found: list[str] = []
     try:
-        for line in _lines(error):
+        for line in _lines(error, batch=batch):
             found.append(line)  # noqa: PERF402 - what comes before a failure stays
     except Exception:
         # Objects of the user's may raise anything, and the error itself matters more.
@@ -84,7 +85,7 @@ def _beginning(text: str) -> str:
     return text if shown == text else f"{shown} ... (all of it is in the log)"
 
 
-def _lines(error: BaseException) -> Iterator[str]:
+def _lines(error: BaseException, *, batch: bool) -> Iterator[str]:
     text, frames = _worker_text(error), list(_frames(error.__traceback__))
     places = _places_in_text(text) if text is not None else [_place(*frame) for frame in frames]
     own = next((place for place in reversed(places) if _is_own(place.file)), None)
@@ -96,7 +97,7 @@ def _lines(error: BaseException) -> Iterator[str]:
     yield from getattr(error, "__notes__", ())
     if (module := _module_path([frame for frame, _ in frames])) is not None:
         yield f"in the module {module}"
-    if (datapoints := _datapoints([frame for frame, _ in frames])) is not None:
+    if batch and (datapoints := _datapoints([frame for frame, _ in frames])) is not None:
         yield f"with {datapoints}"
 
 

@@ -66,7 +66,7 @@ def refuse_link(path: Path) -> None:
 
 
 def open_unlinked(path: Path, flags: int) -> int:
-    """A descriptor of a regular file as `os.open` gives it, if nobody else may have planted the file.
+    """A descriptor of a regular file as `os.open` gives it, if no other user may have planted the file.
 
     Raises:
         PlantedError: it is a link or another thing than a file, or may be planted.

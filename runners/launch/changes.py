@@ -69,7 +69,8 @@ def _without_moves(directory: RunDirectory, changed: list[Row]) -> list[Row]:
     """Those of the changes that are more than another place of the same code or data; moves are logged."""
     launches = directory.launches()
     files = (launches[-1].get("configuration_files") if launches else None) or {}
-    moves = [moved(*row, files, file_digests()) for row in changed]
+    present = file_digests()
+    moves = [moved(*row, files, present) for row in changed]
     places = sorted({f"{move[0]} is now {move[1]}" for move in moves if move is not None})
     if places:
         logger.info("moved since the last launch: %s", "; ".join(places))

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunProcess:
-    """A process, told apart from all others on all machines.
+    """A process, distinguished from all others on all machines.
 
     Attributes:
         pid: its number.

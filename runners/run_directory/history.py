@@ -37,7 +37,6 @@ class History:
     """
 
     def __init__(self, path: Path, score: str, finished: int = 0) -> None:
-        self._path = path
         self._score = score
         self.points = CurvePoints(score)
         seen: dict[int, tuple[float | None, int | None]] = {}

@@ -59,7 +59,8 @@ class Blame:
                 raise
             self._keep_traceback(error)
             blamed = self._culprit(error) or key
-            lines = [f"fails {doing}: {_text(error)}", *_places(error)]
+            # The batch is described below, with its shapes.
+            lines = [f"fails {doing}: {_text(error)}", *explanation(error, batch=False)]
             if batch is not None:
                 lines.append(f"The batch: {described(batch)}.")
             lines.append(f"{advice or 'Fix it.'} {_WITHOUT}")
@@ -142,11 +143,6 @@ def _tensors(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _is_layer(owner: object, part: object) -> bool:
     return isinstance(part, torch.nn.Module) and any(layer is owner for layer in part.modules())
-
-
-def _places(error: BaseException) -> list[str]:
-    """Where in the user's code it was raised, in which module, at which datapoint."""
-    return [line for line in explanation(error) if not line.startswith("with ")]
 
 
 def _text(error: BaseException) -> str:

@@ -68,7 +68,7 @@ class RemoteStatuses:
 
     @property
     def _commands_of(self) -> int | None:
-        """See `gpu_users`; without the own number there, nobody's."""
+        """See `gpu_users`; without the own number there, those of no user."""
         own = self._system.get("uid", "")
         return None if self._all_commands else int(own) if own.isdecimal() else _NO_USER
 
