@@ -17,10 +17,10 @@ from pylon.monitor import SystemMonitor
 from tests.faults.harness import Trainer, wait_until
 from tests.faults.test_monitor_processes import complaints
 from tests.monitor.process.unix_sockets import sockets_of, unix_sockets
+from tests.other_users import NOBODY
 
 pytestmark = pytest.mark.slow
 
-NOBODY = 65534
 CONNECTIONS = 140
 # A server that accepts no more connections refuses the next one at once: it is given two seconds.
 ATTACK = """

@@ -7,19 +7,9 @@ from typing import Any
 import pytest
 
 from pylon.storage import PlantedError, open_unlinked, refuse_planted
+from tests.other_users import NOBODY, needs_root
 
-NOBODY = 65534
 ANOTHER = 65533
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
-
-
-@pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    """A folder in which all users can write, as /tmp."""
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    folder.chmod(0o1777)
-    return folder
 
 
 def folder(path: Path) -> None:

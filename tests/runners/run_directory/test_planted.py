@@ -14,19 +14,8 @@ from pylon.runners.run_directory import checkpoint
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.newest import find_newest
 from pylon.storage import PlantedError
+from tests.other_users import NOBODY, needs_root
 from tests.runners.conftest import Toy
-
-NOBODY = 65534
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
-
-
-@pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    """A folder in which all users can write, as /tmp."""
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    folder.chmod(0o1777)
-    return folder
 
 
 def give_away(*paths: Path) -> None:
