@@ -13,12 +13,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "storage": set(),
     "monitor": {"masking", "psutil", "pynvml", "paramiko", "cryptography"},
+    "recorder": {"storage", "monitor", "masking", "psutil"},
     "data": {"storage", "numpy", "torch", "PIL"},
     "models": {"torch"},
     "criteria": {"torch"},
     "metrics": {"storage", "numpy", "torch"},
     "runners": {
-        *("storage", "monitor", "data", "models", "criteria", "metrics"),
+        *("storage", "monitor", "recorder", "data", "models", "criteria", "metrics"),
         *("numpy", "torch", "PIL", "rich", "matplotlib", "typeguard", "psutil"),
         *("extras", "masking"),
     },
@@ -97,17 +98,32 @@ def parts_of(package: str) -> set[str]:
     return found - {"__init__", "__main__"}
 
 
-def test_layers_inside_the_monitor() -> None:
-    layer_of = {part: number for number, layer in enumerate(MONITOR_LAYERS) for part in layer}
-    assert parts_of("monitor") == set(layer_of), "each part has its layer"
+RECORDER_LAYERS = (
+    {"history", "channel"},
+    {"verdict", "endings"},
+    {"alerts"},
+    {"process"},
+    {"wrapper", "callbacks", "report"},
+    {"cli"},
+)
+
+
+@pytest.mark.parametrize(
+    ("package", "layers"),
+    [("monitor", MONITOR_LAYERS), ("recorder", RECORDER_LAYERS)],
+    ids=["monitor", "recorder"],
+)
+def test_layers_inside_a_package(package: str, layers: tuple[set[str], ...]) -> None:
+    layer_of = {part: number for number, layer in enumerate(layers) for part in layer}
+    assert parts_of(package) == set(layer_of), "each part has its layer"
     upward = set()
-    for path in sources("monitor"):
-        part = path.relative_to(REPOSITORY / "monitor").parts[0].removesuffix(".py")
+    for path in sources(package):
+        part = path.relative_to(REPOSITORY / package).parts[0].removesuffix(".py")
         if part not in layer_of:
             continue
         for name in imports_of(path):
-            other = name.removeprefix("pylon.monitor.").partition(".")[0]
-            if name.startswith("pylon.monitor.") and other != part and layer_of[other] >= layer_of[part]:
+            other = name.removeprefix(f"pylon.{package}.").partition(".")[0]
+            if name.startswith(f"pylon.{package}.") and other != part and layer_of[other] >= layer_of[part]:
                 upward.add(f"{path.relative_to(REPOSITORY)}: {name}")
     assert upward == set()
 
@@ -133,8 +149,9 @@ def test_each_foreign_system_has_one_door(door: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("heavy", ["torch", "numpy", "pylon.runners", "paramiko", "cryptography"])
-def test_monitor_at_run_time_loads_nothing_heavy(heavy: str) -> None:
-    code = f"import sys, pylon.monitor, pylon.monitor.cli; sys.exit({heavy!r} in sys.modules)"
+@pytest.mark.parametrize("package", ["monitor", "recorder"])
+def test_monitor_and_recorder_load_nothing_heavy(package: str, heavy: str) -> None:
+    code = f"import sys, pylon.{package}, pylon.{package}.cli; sys.exit({heavy!r} in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60, check=False).returncode == 0
     )

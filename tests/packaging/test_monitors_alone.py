@@ -79,7 +79,18 @@ def test_only_pylon_and_what_the_monitors_need_is_installed(installed: Installat
     ours = {name for name in names if name.startswith("pylon")}
     assert {name.partition("-")[0] for name in ours} == {"pylon", "pylon_runner"}
     assert len(ours) == 2
-    assert not names & {"monitor", "runners", "data", "models", "criteria", "metrics", "storage", "configs"}
+    folders = {
+        "monitor",
+        "recorder",
+        "runners",
+        "data",
+        "models",
+        "criteria",
+        "metrics",
+        "storage",
+        "configs",
+    }
+    assert not names & folders
     assert not names & {"torch", "numpy", "rich", "PIL"}
     assert {"psutil", "paramiko"} <= names
 

@@ -1,0 +1,1 @@
+"""Record the training of other libraries."""

@@ -1,0 +1,1 @@
+"""The process that records: when it samples, and when it ends."""

@@ -1,0 +1,1 @@
+"""What held a run back: ordered rules over its steps and samples."""

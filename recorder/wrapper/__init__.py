@@ -1,0 +1,1 @@
+"""`pylon run`: record any command."""
