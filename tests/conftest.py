@@ -1,5 +1,6 @@
 """Settings of every test, and real image pairs if they are available: they are no part of the repository."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -25,6 +26,14 @@ os.environ["TERM"] = "xterm"
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
+
+
+
+def pytest_collection_finish() -> None:
+    """Leave what all tests have loaded out of each garbage collection: a run asks for several whole ones."""
+    gc.collect()
+    gc.freeze()
+
 
 _NEXT_TO_REPOSITORY = Path(__file__).resolve().parents[2] / "shared/data/LEVIR_samples"
 

@@ -23,9 +23,12 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 # A request is a line of JSON on standard input. The answers, a line each: the process id, then how it ended.
 _SERVER = """
-import json, os, runpy, signal, sys
+import gc, json, os, runpy, signal, sys
 import torch, torch._dynamo, torch._inductor.config
+import matplotlib.backends.backend_agg, matplotlib.figure
 import pylon.runners, pylon.runners.launch.command
+gc.collect()
+gc.freeze()
 answers = os.fdopen(os.dup(1), "w", buffering=1)
 for line in sys.stdin:
     request = json.loads(line)

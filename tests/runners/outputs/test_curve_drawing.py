@@ -15,6 +15,7 @@ from pylon.runners.outputs.curve_drawing import CurveDrawing
 from pylon.runners.training import base_trainer
 from tests.runners.conftest import Toy
 
+pytestmark = pytest.mark.draws
 HANGING = "import time; time.sleep(100)"
 
 

@@ -29,6 +29,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return parts["model"]
 
 
+@pytest.mark.draws
 def test_run_directory_holds_everything_a_reader_looks_for(toy: Toy) -> None:
     outcome = toy.run()
     root = toy.work_dir
