@@ -28,7 +28,6 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(_number, lambda *_: None)
 
 
-
 def pytest_collection_finish() -> None:
     """Leave what all tests have loaded out of each garbage collection: a run asks for several whole ones."""
     gc.collect()

@@ -61,11 +61,11 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITOR
 
 
 def started(
-    command: Sequence[str], environment: Mapping[str, str] | None = None
+    command: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path = REPOSITORY
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a Python file with arguments in a prepared process, with more in its environment."""
+    """Run a Python file in a prepared process, in `folder` and with more in its environment."""
     full = {**ENVIRONMENT, **(environment or {})}
-    return starter(tuple(ENVIRONMENT.items())).run(command, full, timeout_s=100)
+    return starter(tuple(ENVIRONMENT.items())).run(command, full, timeout_s=100, folder=folder)
 
 
 @pytest.fixture(autouse=True)

@@ -71,18 +71,28 @@ class Starter:
         atexit.register(self.close)
 
     def run(
-        self, command: Sequence[str], environment: Mapping[str, str], timeout_s: float
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        timeout_s: float,
+        folder: Path = REPOSITORY,
     ) -> "subprocess.CompletedProcess[str]":
         """Run a Python file with arguments to its end.
+
+        Args:
+            command: the file, and its arguments.
+            environment: all of it.
+            timeout_s: for the whole run.
+            folder: the working folder.
 
         Raises:
             subprocess.TimeoutExpired: it took longer, and was killed.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            streams = {name: str(Path(folder, name)) for name in ("stdout", "stderr")}
+        with tempfile.TemporaryDirectory() as written:
+            streams = {name: str(Path(written, name)) for name in ("stdout", "stderr")}
             for path in streams.values():
                 Path(path).touch()
-            request = {"command": list(command), "environment": dict(environment), "folder": str(REPOSITORY)}
+            request = {"command": list(command), "environment": dict(environment), "folder": str(folder)}
             status = self._status(json.dumps(request | streams), timeout_s)
             out, err = (Path(path).read_text() for path in streams.values())
         return subprocess.CompletedProcess(list(command), os.waitstatus_to_exitcode(status), out, err)

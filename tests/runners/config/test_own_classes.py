@@ -2,13 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pylon.runners.config import files, load_config, to_json
-from tests.runners.conftest import ENVIRONMENT, REPOSITORY
+from tests.runners.conftest import REPOSITORY, started
 from tests.runners.run_directory.test_interrupted import numbers
 
 pytestmark = pytest.mark.slow
@@ -32,12 +31,9 @@ config["criterion"]["class"] = Killing
 
 
 def launch(path: Path, work_dir: Path, *arguments: str, kill_at: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "main.py", "--config-filepath", str(path), "--work-dir", str(work_dir)]
-    return subprocess.run(
-        [*command, "--device", "cpu", *arguments], cwd=REPOSITORY,
-        env={**ENVIRONMENT, "KILL_AT_CALL": str(kill_at)}, capture_output=True, text=True, timeout=110,
-        check=False,
-    )  # fmt: skip
+    main = str(REPOSITORY / "main.py")
+    command = [main, "--config-filepath", str(path), "--work-dir", str(work_dir), "--device", "cpu"]
+    return started([*command, *arguments], {"KILL_AT_CALL": str(kill_at)})
 
 
 def write(folder: Path, added: str = "") -> Path:

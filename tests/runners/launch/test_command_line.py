@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from main import main
-from tests.runners.conftest import ENVIRONMENT, REPOSITORY, Toy
+from tests.runners.conftest import ENVIRONMENT, REPOSITORY, Toy, started
 
 pytestmark = pytest.mark.slow
 
 
 def command_line(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    if not options:
+        return started([str(REPOSITORY / "main.py"), *arguments])
     return subprocess.run(
         [sys.executable, "main.py", *arguments],
         cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, timeout=100, check=False, **options,

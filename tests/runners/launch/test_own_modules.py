@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runners.conftest import REPOSITORY
+from tests.runners.conftest import REPOSITORY, started
 from tests.runners.run_directory.test_interrupted import numbers
 
 pytestmark = pytest.mark.slow
@@ -137,11 +137,8 @@ def make(folder: Path, width: int = 2) -> Path:
 def launch(tmp_path: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
-    return subprocess.run(
-        [sys.executable, str(MAIN), "--device", "cpu", "--config-filepath", *map(str, arguments)],
-        cwd=elsewhere, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=110,
-        check=False,
-    )  # fmt: skip
+    command = [str(MAIN), "--device", "cpu", "--config-filepath", *map(str, arguments)]
+    return started(command, environment, elsewhere)
 
 
 def classes(run: Path) -> dict[str, str]:
