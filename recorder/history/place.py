@@ -1,0 +1,103 @@
+"""The place of a record's file: what its file system carries, who writes there, what is set aside."""
+
+import errno
+import fcntl
+import logging
+import os
+from pathlib import Path
+
+from pylon.recorder.history.errors import HistoryBusyError
+from pylon.storage import UNSUPPORTED, open_unlinked
+
+logger = logging.getLogger(__name__)
+
+# WAL needs memory that all processes share through a file, so a file system of this host
+# (https://sqlite.org/wal.html). NFS, SMB, FUSE, 9p, virtiofs and what is unknown get a rollback journal.
+WITH_WAL = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "tmpfs", "ramfs", "overlay"}
+)
+# What SQLite keeps next to the file.
+SIDE_FILES = ("-wal", "-shm", "-journal")
+
+
+def file_system(folder: Path) -> str | None:
+    """The type of the file system that holds `folder`, as in /proc/self/mountinfo; None if it is unknown."""
+    try:
+        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        mount = _mount_of(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
+        return None if mount is None else _type_of(mount, Path("/proc/self/mountinfo").read_text())
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _mount_of(fdinfo: str) -> str | None:
+    return next((line.split()[1] for line in fdinfo.splitlines() if line.startswith("mnt_id:")), None)
+
+
+def _type_of(mount: str, mountinfo: str) -> str | None:
+    for line in mountinfo.splitlines():
+        number, _, rest = line.partition(" ")
+        if number == mount:
+            _, _, kind = rest.partition(" - ")
+            return kind.split()[0]
+    return None
+
+
+class WriterLock:
+    """The one writer of a file, by a lock on `FILE.lock`, which ends with the process that holds it.
+
+    Attributes:
+        has_locks: whether the file system has locks; without them nothing keeps a second writer away.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.has_locks = True
+        lock = path.with_name(f"{path.name}.lock")
+        self._descriptor: int | None = open_unlinked(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # SQLite's own are of this kind; some file systems have only one of both.
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in UNSUPPORTED:
+                self.has_locks = False
+                return
+            self.close()
+            if error.errno in {errno.EAGAIN, errno.EACCES}:
+                raise HistoryBusyError(
+                    path, "another process records into it", "Record into another folder, or end that process"
+                ) from error
+            raise
+
+    def close(self) -> None:
+        """Let another process write."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file and what belongs to it, so that `sqlite3 FILE .recover` finds all of it.
+
+    Returns:
+        Its new path.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    number = 1
+    while path.with_name(f"{path.name}.damaged-{number}").exists():
+        number += 1
+    kept = path.with_name(f"{path.name}.damaged-{number}")
+    # The file itself last: what is left of its journal must not be applied to the next one.
+    for side in SIDE_FILES:
+        old = path.with_name(path.name + side)
+        if old.exists():
+            old.replace(kept.with_name(kept.name + side))
+    path.replace(kept)
+    return kept

@@ -1,0 +1,181 @@
+"""One transaction per tick: what is pending, one piece of thinning, and the bounds of all tables."""
+
+import contextlib
+import errno
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+
+from pylon.recorder.history import step_windows
+from pylon.recorder.history.bounds import Bounds
+from pylon.recorder.history.database import PAGE_BYTES, Database
+from pylon.recorder.history.pending import Pending, PendingGap, values
+from pylon.recorder.history.rows import LaunchRow, SeriesKey
+from pylon.recorder.history.schema import insert
+from pylon.recorder.history.thinning import Thinning
+
+# How much of the limit the write-ahead log may take.
+WAL_PART = 0.125
+_CROWDED_PART = 0.9
+_MERGE_EVERY_S = 60.0
+# How many pieces are removed at once when the file has reached its limit.
+_RELIEF_PIECES = 8
+
+_FIND_SERIES = "SELECT id FROM series WHERE server = ? AND device = ? AND name = ?"
+_ADD_SERIES = "INSERT INTO series(server, device, name, unit, scope) VALUES (?, ?, ?, ?, ?)"
+_ADD_SAMPLE = "INSERT OR REPLACE INTO newest VALUES (?, ?, ?)"
+_ADD_LOST = "INSERT INTO mark(launch, t, kind, detail) VALUES (?, ?, 'lost', ?)"
+_ADD_GAP = "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?)"
+
+
+class Store:
+    """An open file and what keeps it small.
+
+    Attributes:
+        database: the file.
+    """
+
+    def __init__(self, database: Database, limit_bytes: int) -> None:
+        self.database = database
+        self._connection = database.connection
+        # A limit that is lowered below what an earlier launch has written cannot shrink the file.
+        self._limit_bytes = max(limit_bytes, database.size_bytes())
+        self._wal_bytes = int(limit_bytes * WAL_PART)
+        self._pages = int(limit_bytes * (1 - WAL_PART)) // PAGE_BYTES
+        self._thinning = Thinning.of(self._connection)
+        self._bounds = Bounds(self._connection, limit_bytes)
+        self._series: dict[SeriesKey, int] = {}
+        self._launches: dict[int, int] = {}
+        self._last = self.last_launch()
+        self._last_merge = 0.0
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {max(16, self._wal_bytes // 4 // PAGE_BYTES)}")
+        self._connection.execute(f"PRAGMA journal_size_limit = {self._wal_bytes // 2}")
+
+    def last_launch(self) -> int:
+        """The number of the last launch in the file; 0 without one."""
+        return int(self.database.number("SELECT max(id) FROM launch"))
+
+    def adopt(self, launches: Mapping[int, LaunchRow]) -> list[LaunchRow]:
+        """Give the launches of this writer numbers that are free in this file.
+
+        Args:
+            launches: by the number that the writer gave.
+
+        Returns:
+            Those that the file does not hold yet.
+        """
+        absent, last = [], self.last_launch()
+        for number, row in launches.items():
+            known = self._connection.execute(
+                "SELECT began_at, pid FROM launch WHERE id = ?", (number,)
+            ).fetchone()
+            if known == (row.began_at, row.pid):
+                continue
+            self._launches[number] = number if known is None else max(last, *self._launches.values(), 0) + 1
+            absent.append(row)
+        return absent
+
+    def write(self, pending: Pending, now: float, reason: str | None, *, durable: bool) -> None:
+        """Write what is pending, or nothing of it.
+
+        Args:
+            pending: what to write.
+            now: the newest time.
+            reason: why something was not written before, if it was not.
+            durable: have the disk confirm it.
+
+        Raises:
+            sqlite3.Error, OSError: it cannot be written.
+        """
+        self._refuse_overflow()
+        self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        with self._transaction():
+            self._write_rows(pending)
+            if pending.lost:
+                self._mark_lost(now, pending.lost, reason)
+            self._thinning.step(now, crowded=self._is_crowded())
+            if now >= self._last_merge + _MERGE_EVERY_S:
+                self._last_merge = now
+                step_windows.merge_old(self._connection, now)
+            removed = self._bounds.enforce()
+            if removed:
+                self._mark_lost(now, removed, "the limit of the file")
+
+    def relieve(self, now: float) -> None:
+        """Remove old readings when the file has no room for new ones.
+
+        Raises:
+            sqlite3.Error: it cannot be written.
+        """
+        for _ in range(_RELIEF_PIECES):
+            with self._transaction():
+                self._thinning.step(now, crowded=True)
+
+    def close(self) -> None:
+        """Move the log into the file, and close it."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.database.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # What has rolled back by itself, as on a full disk, has no transaction left to end.
+            self._series.clear()
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):
+                self._thinning = Thinning.of(self._connection)
+            raise
+
+    def _write_rows(self, pending: Pending) -> None:
+        for table, row in pending.rows:
+            if isinstance(row, PendingGap):
+                self._connection.execute(_ADD_GAP, (self._number_of(row.key), row.t, row.until, row.reason))
+                self._bounds.wrote(table, 1, 0)
+                continue
+            fields = values(row)
+            if "launch" in fields:
+                fields["launch"] = self._launches.get(row.launch, row.launch)
+            if isinstance(row, LaunchRow) and row.id is not None:
+                self._last = row.id
+                fields["id"] = self._launches.get(row.id, row.id)
+                self._thinning.begin(row.began_at)
+            self._connection.execute(insert(table, tuple(fields)), fields)
+            self._bounds.wrote(table, 1, sum(len(one) for one in fields.values() if isinstance(one, str)))
+        samples = [(t, self._number_of(key), value) for t, key, value in pending.samples]
+        self._connection.executemany(_ADD_SAMPLE, samples)
+
+    def _number_of(self, key: SeriesKey) -> int:
+        number = self._series.get(key)
+        if number is None:
+            found = self._connection.execute(_FIND_SERIES, (key.server, key.device, key.name)).fetchone()
+            if found is None:
+                texts = (key.server, key.device, key.name, key.unit, key.scope)
+                number = self._connection.execute(_ADD_SERIES, texts).lastrowid or 0
+            else:
+                number = int(found[0])
+            self._series[key] = number
+        return number
+
+    def _mark_lost(self, t: float, lost: Mapping[str, int], reason: str | None) -> None:
+        detail = json.dumps({**lost, "reason": reason})
+        self._connection.execute(_ADD_LOST, (self._launches.get(self._last, self._last) or None, t, detail))
+
+    def _is_crowded(self) -> bool:
+        number = self.database.number
+        used = number("PRAGMA page_count") - number("PRAGMA freelist_count")
+        return used > _CROWDED_PART * self._pages
+
+    def _refuse_overflow(self) -> None:
+        """Keep the log small; it grows only while another program reads in one long transaction."""
+        if self.database.wal_bytes() > self._wal_bytes:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self.database.size_bytes() > self._limit_bytes:
+            text = "the record is at its limit while another program reads it in one long transaction"
+            raise OSError(errno.EFBIG, text, os.fspath(self.database.path))

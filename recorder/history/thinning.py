@@ -1,0 +1,158 @@
+"""Wider buckets for older readings, and the removal of what is oldest, a bounded piece per tick.
+
+    newest ──60 s──> reading ──> 10 s ──> 60 s ──> 10 min ──> 1 h ──> 6 h ──> 1 day
+
+Of each level the range `since <= t < until` is complete: a level is removed from its old end only where the
+next one has taken it over.
+"""
+
+import math
+import sqlite3
+from dataclasses import dataclass, field
+
+from pylon.recorder.history.schema import WIDTHS
+
+# How long a level is kept, in s, while there is room: readings one hour, 10 s one day, 60 s two weeks.
+_KEPT_S = {0: 3600.0, 10: 86400.0, 60: 14 * 86400.0}
+# In which proportion the levels share the file when there is too little room.
+_SHARES_S = {0: 600, 10: 7200, 60: 86400, 600: 604800, 3600: 2592000, 21600: 15552000, 86400: 155520000}
+# A level begins at a multiple of the next width, so that no bucket of that one is half covered.
+_ABOVE = dict(zip((0, *WIDTHS), WIDTHS, strict=False))
+# By how many of its own buckets a level is filled at once, and by how many of the next one's it is shortened.
+_SLICE = 6
+
+_MOVE_S = 60
+# A reading may come a moment after a later one.
+_LATE_S = 2
+_MOVE = "INSERT OR REPLACE INTO reading SELECT series, t, value FROM newest WHERE t < :until"
+_MOVED = "DELETE FROM newest WHERE t < :until"
+_FROM_READINGS = """
+INSERT OR REPLACE INTO bucket
+SELECT :width, series, :width * CAST(t / :width AS INTEGER) AS start,
+       count(*), min(value), avg(value), max(value)
+FROM reading WHERE series IN (SELECT id FROM series) AND t >= :since AND t < :until GROUP BY series, start
+"""
+_FROM_BUCKETS = """
+INSERT OR REPLACE INTO bucket
+SELECT :width, series, :width * CAST(t / :width AS INTEGER) AS start,
+       sum(n), min(min), sum(n * mean) / sum(n), max(max)
+FROM bucket WHERE width = :finer AND series IN (SELECT id FROM series) AND t >= :since AND t < :until
+GROUP BY series, start
+"""
+_REMOVE_READINGS = "DELETE FROM reading WHERE series IN (SELECT id FROM series) AND t < :until"
+_REMOVE_BUCKETS = """
+DELETE FROM bucket WHERE width = :width AND series IN (SELECT id FROM series) AND t < :until
+"""
+
+
+@dataclass
+class Level:
+    """Buckets of one width; of the readings themselves, 0."""
+
+    width: int
+    since: float
+    until: float
+
+
+@dataclass
+class Thinning:
+    """The levels of one file. Every method changes the tables inside the caller's transaction.
+
+    Attributes:
+        levels: by width; empty before the first launch.
+    """
+
+    connection: sqlite3.Connection
+    levels: dict[int, Level] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection) -> "Thinning":
+        """The levels as the file has them."""
+        rows = connection.execute("SELECT width, since, until FROM level")
+        return cls(connection, {row[0]: Level(*row) for row in rows})
+
+    def begin(self, t: float) -> None:
+        """Take over all that is before `t`, when a launch begins."""
+        if not self.levels:
+            self._create(t)
+            return
+        self._move(_floor(t, WIDTHS[0]))
+        below = 0
+        for width in WIDTHS:
+            level = self.levels[width]
+            start = _floor(t, width)
+            if start > level.until:
+                self._fill(level, below, start)
+            level.until = start
+            below = width
+        for level in self.levels.values():
+            level.since = min(level.since, _floor(t, _ABOVE.get(level.width, level.width)))
+        self._store()
+
+    def step(self, now: float, *, crowded: bool) -> None:
+        """One piece of work: fill the level that is due, and remove the oldest piece of what is too long.
+
+        Args:
+            now: time of the newest reading.
+            crowded: whether the file is near its limit.
+        """
+        if self.levels and (self._fill_one(now) | self._remove_one(now, crowded)):
+            self._store()
+
+    def _create(self, t: float) -> None:
+        for width in (0, *WIDTHS):
+            until = _floor(t, width or WIDTHS[0])
+            self.levels[width] = Level(width, _floor(t, _ABOVE.get(width, width)), until)
+        below = (None, 0, *WIDTHS)
+        rows = [(one.width, below[i], one.since, one.until) for i, one in enumerate(self.levels.values())]
+        self.connection.executemany("INSERT OR REPLACE INTO level VALUES (?, ?, ?, ?)", rows)
+
+    def _store(self) -> None:
+        rows = [(one.since, one.until, one.width) for one in self.levels.values()]
+        self.connection.executemany("UPDATE level SET since = ?, until = ? WHERE width = ?", rows)
+
+    def _fill_one(self, now: float) -> bool:
+        if self.levels[0].until + _MOVE_S <= now - _LATE_S:
+            self._move(_floor(now - _LATE_S, WIDTHS[0]))
+            return True
+        below = 0
+        for width in WIDTHS:
+            level = self.levels[width]
+            if level.until + _SLICE * width <= self.levels[below].until:
+                self._fill(level, below, level.until + _SLICE * width)
+                return True
+            below = width
+        return False
+
+    def _move(self, until: float) -> None:
+        self.connection.execute(_MOVE, {"until": until})
+        self.connection.execute(_MOVED, {"until": until})
+        self.levels[0].until = until
+
+    def _fill(self, level: Level, below: int, until: float) -> None:
+        bounds = {"width": level.width, "finer": below, "since": level.until, "until": until}
+        self.connection.execute(_FROM_READINGS if below == 0 else _FROM_BUCKETS, bounds)
+        level.until = until
+
+    def _remove_one(self, now: float, crowded: bool) -> bool:
+        """Shorten the level that is most above its share, or that is longer than it is ever kept."""
+        candidates = []
+        for width, level in self.levels.items():
+            span = now - level.since
+            if crowded or span > _KEPT_S.get(width, math.inf):
+                candidates.append((span / _SHARES_S[width], width))
+        for _, width in sorted(candidates, reverse=True):
+            level = self.levels[width]
+            until = level.since + _SLICE * _ABOVE.get(width, width)
+            if width in _ABOVE and until > self.levels[_ABOVE[width]].until:
+                continue
+            self.connection.execute(
+                _REMOVE_BUCKETS if width else _REMOVE_READINGS, {"width": width, "until": until}
+            )
+            level.since = until
+            return True
+        return False
+
+
+def _floor(t: float, width: int) -> float:
+    return float(t // width * width)
