@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 PAGE_BYTES = 4096
 _CHECK_S = 0.5
-_BUSY_S = 0.2
+BUSY_MS = 200
 # Of these SQLite reports that the content is wrong, not that the disk or a lock is in the way.
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -103,7 +103,12 @@ def open_database(path: Path, limit_bytes: int, *, has_locks: bool) -> Database:
 def _opened(path: Path, limit_bytes: int, has_locks: bool, kept: Path | None) -> Database:
     uri = f"file:{quoted(path)}?mode=rwc" + ("" if has_locks else "&nolock=1")
     connection = sqlite3.connect(
-        uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=64
+        uri,
+        uri=True,
+        timeout=BUSY_MS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=64,
     )
     try:
         _refuse_others(connection, path)

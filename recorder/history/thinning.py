@@ -18,10 +18,16 @@ _KEPT_S = {0: 3600.0, 10: 86400.0, 60: 14 * 86400.0}
 _SHARES_S = {0: 600, 10: 7200, 60: 86400, 600: 604800, 3600: 2592000, 21600: 15552000, 86400: 155520000}
 # A level begins at a multiple of the next width, so that no bucket of that one is half covered.
 _ABOVE = dict(zip((0, *WIDTHS), WIDTHS, strict=False))
-# By how many of its own buckets a level is filled at once, and by how many of the next one's it is shortened.
+# By how many of its own buckets a level is filled at once, and by how many of the next one's it is shortened;
+# one by one in a file that is near its limit.
 _SLICE = 6
+# How much is done in one tick: more than one piece if there is little in each.
+_MOST_PIECES = 64
+CHANGE_BYTES = 32 * 1024
 
+# When new readings move: after this time, or when there are so many of each series.
 _MOVE_S = 60
+_MOVE_READINGS = 60
 # A reading may come a moment after a later one.
 _LATE_S = 2
 _MOVE = "INSERT OR REPLACE INTO reading SELECT series, t, value FROM newest WHERE t < :until"
@@ -59,17 +65,24 @@ class Thinning:
     """The levels of one file. Every method changes the tables inside the caller's transaction.
 
     Attributes:
+        most_changes: how many rows are changed in one tick, or one piece if that is more.
         levels: by width; empty before the first launch.
     """
 
     connection: sqlite3.Connection
+    most_changes: int
     levels: dict[int, Level] = field(default_factory=dict)
+    _new: int = 0
 
     @classmethod
-    def of(cls, connection: sqlite3.Connection) -> "Thinning":
+    def of(cls, connection: sqlite3.Connection, limit_bytes: int) -> "Thinning":
         """The levels as the file has them."""
         rows = connection.execute("SELECT width, since, until FROM level")
-        return cls(connection, {row[0]: Level(*row) for row in rows})
+        return cls(connection, limit_bytes // CHANGE_BYTES, {row[0]: Level(*row) for row in rows})
+
+    def added(self, readings: int) -> None:
+        """Count new readings."""
+        self._new += readings
 
     def begin(self, t: float) -> None:
         """Take over all that is before `t`, when a launch begins."""
@@ -89,14 +102,23 @@ class Thinning:
             level.since = min(level.since, _floor(t, _ABOVE.get(level.width, level.width)))
         self._store()
 
-    def step(self, now: float, *, crowded: bool) -> None:
-        """One piece of work: fill the level that is due, and remove the oldest piece of what is too long.
+    def step(self, now: float, series: int, *, crowded: bool) -> None:
+        """Fill levels that are due, and remove the oldest pieces of long ones, as far as a tick allows.
 
         Args:
             now: time of the newest reading.
+            series: how many there are.
             crowded: whether the file is near its limit.
         """
-        if self.levels and (self._fill_one(now) | self._remove_one(now, crowded)):
+        if not self.levels:
+            return
+        begun, changed = self.connection.total_changes, False
+        for _ in range(_MOST_PIECES):
+            filled, removed = self._fill_one(now, series, crowded), self._remove_one(now, crowded)
+            changed = changed or filled or removed
+            if not (filled or removed) or self.connection.total_changes - begun > self.most_changes:
+                break
+        if changed:
             self._store()
 
     def _create(self, t: float) -> None:
@@ -111,15 +133,18 @@ class Thinning:
         rows = [(one.since, one.until, one.width) for one in self.levels.values()]
         self.connection.executemany("UPDATE level SET since = ?, until = ? WHERE width = ?", rows)
 
-    def _fill_one(self, now: float) -> bool:
-        if self.levels[0].until + _MOVE_S <= now - _LATE_S:
-            self._move(_floor(now - _LATE_S, WIDTHS[0]))
+    def _fill_one(self, now: float, series: int, crowded: bool) -> bool:
+        start = _floor(now - _LATE_S, WIDTHS[0])
+        many = self._new > _MOVE_READINGS * series
+        if start >= self.levels[0].until + (WIDTHS[0] if many else _MOVE_S):
+            self._move(start)
             return True
+        pieces = 1 if crowded else _SLICE
         below = 0
         for width in WIDTHS:
             level = self.levels[width]
-            if level.until + _SLICE * width <= self.levels[below].until:
-                self._fill(level, below, level.until + _SLICE * width)
+            if level.until + pieces * width <= self.levels[below].until:
+                self._fill(level, below, level.until + pieces * width)
                 return True
             below = width
         return False
@@ -128,6 +153,7 @@ class Thinning:
         self.connection.execute(_MOVE, {"until": until})
         self.connection.execute(_MOVED, {"until": until})
         self.levels[0].until = until
+        self._new = 0
 
     def _fill(self, level: Level, below: int, until: float) -> None:
         bounds = {"width": level.width, "finer": below, "since": level.until, "until": until}
@@ -143,7 +169,7 @@ class Thinning:
                 candidates.append((span / _SHARES_S[width], width))
         for _, width in sorted(candidates, reverse=True):
             level = self.levels[width]
-            until = level.since + _SLICE * _ABOVE.get(width, width)
+            until = level.since + (1 if crowded else _SLICE) * _ABOVE.get(width, width)
             if width in _ABOVE and until > self.levels[_ABOVE[width]].until:
                 continue
             self.connection.execute(

@@ -31,13 +31,13 @@ from pylon.recorder.history.rows import (
     StepWindow,
     VerdictRow,
 )
-from pylon.recorder.history.store import WAL_PART, Store
+from pylon.recorder.history.store import Store, wal_bytes
 from pylon.storage import PlantedError
 
 logger = logging.getLogger(__name__)
 
 LIMIT_BYTES = 64 * 1024 * 1024
-LEAST_BYTES = 1024 * 1024
+LEAST_BYTES = 4 * 1024 * 1024
 # With a rollback journal each transaction waits for the disk twice.
 _TRUNCATE_EVERY_S = 5.0
 _MOST_RETRY_S = 30.0
@@ -55,7 +55,7 @@ class HistoryWriter:
         clock: monotonic seconds.
 
     Raises:
-        ValueError: `limit_bytes` is under 1 MiB.
+        ValueError: `limit_bytes` is under 4 MiB.
         HistoryBusyError: another process writes it.
         HistoryVersionError: a newer Pylon wrote it.
         HistoryForeignError: it is another program's.
@@ -66,7 +66,7 @@ class HistoryWriter:
         self, path: Path, *, limit_bytes: int = LIMIT_BYTES, clock: Callable[[], float] = time.monotonic
     ) -> None:
         if limit_bytes < LEAST_BYTES:
-            raise ValueError(f"limit_bytes is {limit_bytes}, expected at least {LEAST_BYTES} (1 MiB)")
+            raise ValueError(f"limit_bytes is {limit_bytes}, expected at least {LEAST_BYTES} (4 MiB)")
         self.path = path
         self._limit_bytes = limit_bytes
         self._clock = clock
@@ -232,11 +232,12 @@ class HistoryWriter:
         self._let_go()
         self._lock = WriterLock(self.path)
         try:
-            file_limit = int(self._limit_bytes * (1 - WAL_PART))
             if self._damaged:
                 self._set_aside = set_aside(self.path)
                 self._damaged = False
-            database = open_database(self.path, file_limit, has_locks=self._lock.has_locks)
+            database = open_database(
+                self.path, self._limit_bytes - wal_bytes(self._limit_bytes), has_locks=self._lock.has_locks
+            )
         except BaseException:
             self._let_go()
             raise
