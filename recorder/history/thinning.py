@@ -23,7 +23,7 @@ _ABOVE = dict(zip((0, *WIDTHS), WIDTHS, strict=False))
 _SLICE = 6
 # How much is done in one tick: more than one piece if there is little in each.
 _MOST_PIECES = 64
-CHANGE_BYTES = 32 * 1024
+CHANGE_BYTES = 16 * 1024
 
 # When new readings move: after this time, or when there are so many of each series.
 _MOVE_S = 60
@@ -114,9 +114,14 @@ class Thinning:
             return
         begun, changed = self.connection.total_changes, False
         for _ in range(_MOST_PIECES):
-            filled, removed = self._fill_one(now, series, crowded), self._remove_one(now, crowded)
-            changed = changed or filled or removed
-            if not (filled or removed) or self.connection.total_changes - begun > self.most_changes:
+            if not (
+                (crowded and self._remove_one(now, crowded))
+                or self._fill_one(now, series, crowded)
+                or self._remove_one(now, crowded)
+            ):
+                break
+            changed = True
+            if self.connection.total_changes - begun > self.most_changes:
                 break
         if changed:
             self._store()
@@ -137,7 +142,7 @@ class Thinning:
         start = _floor(now - _LATE_S, WIDTHS[0])
         many = self._new > _MOVE_READINGS * series
         if start >= self.levels[0].until + (WIDTHS[0] if many else _MOVE_S):
-            self._move(start)
+            self._move(self.levels[0].until + WIDTHS[0] if many else start)
             return True
         pieces = 1 if crowded else _SLICE
         below = 0
@@ -150,10 +155,10 @@ class Thinning:
         return False
 
     def _move(self, until: float) -> None:
-        self.connection.execute(_MOVE, {"until": until})
+        moved = self.connection.execute(_MOVE, {"until": until}).rowcount
         self.connection.execute(_MOVED, {"until": until})
         self.levels[0].until = until
-        self._new = 0
+        self._new -= moved
 
     def _fill(self, level: Level, below: int, until: float) -> None:
         bounds = {"width": level.width, "finer": below, "since": level.until, "until": until}

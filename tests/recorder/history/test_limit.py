@@ -143,7 +143,8 @@ def test_limit_that_holds_nothing_is_refused(folder: Path) -> None:
         HistoryWriter(folder / "history.sqlite", limit_bytes=1000)
 
 
-def test_file_above_a_lowered_limit_is_written_on(folder: Path) -> None:
+def test_file_above_a_lowered_limit_is_written_on_and_grows_no_more(folder: Path) -> None:
+    now = 0.0
     keys = [SeriesKey("localhost", "", f"figure {number}") for number in range(400)]
     with HistoryWriter(folder / "history.sqlite") as writer:
         writer.begin(LaunchRow(T, "runner"))
@@ -152,11 +153,17 @@ def test_file_above_a_lowered_limit_is_written_on(folder: Path) -> None:
             writer.commit()
     before = size(folder)
     assert before > LIMIT
-    with HistoryWriter(folder / "history.sqlite", limit_bytes=LIMIT) as writer:
-        writer.begin(LaunchRow(T + 1000, "runner"))
-        for tick in range(300):
-            writer.sample(T + 1000 + 20 * tick, [(key, tick + 0.5, None) for key in keys])
-            assert writer.commit(), writer.error
+    with HistoryWriter(folder / "history.sqlite", limit_bytes=LIMIT, clock=lambda: now) as writer:
+        launch = writer.begin(LaunchRow(T + 1000, "runner"))
+        for tick in range(200):
+            now += 1
+            writer.sample(T + 1000 + tick, [(key, tick + 0.5, None) for key in keys[:50]])
+            writer.commit()
+        now += 60
+        assert writer.commit(), writer.error
+        with open_history(folder) as history:
+            lost = [one.detail for one in history.marks(launch, {"lost"})]
+            assert (sum(one.n for one in history.samples(keys[0], T + 1000, T + 2000)), lost) == (200, [])
     assert size(folder) <= before + 0.2 * LIMIT
 
 
