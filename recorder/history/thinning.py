@@ -25,12 +25,15 @@ _SLICE = 6
 _MOST_PIECES = 64
 CHANGE_BYTES = 16 * 1024
 
-# When new readings move: after this time, or when there are so many of each series.
+# New readings move after this time or, a piece at a time, when there are so many of each series.
 _MOVE_S = 60
 _MOVE_READINGS = 60
+_MANY_MOVE_S = 2
 # A reading may come a moment after a later one.
 _LATE_S = 2
-_MOVE = "INSERT OR REPLACE INTO reading SELECT series, t, value FROM newest WHERE t < :until"
+_MOVE = (
+    "INSERT OR REPLACE INTO reading SELECT series, t, value FROM newest WHERE t < :until ORDER BY series, t"
+)
 _MOVED = "DELETE FROM newest WHERE t < :until"
 _FROM_READINGS = """
 INSERT OR REPLACE INTO bucket
@@ -139,10 +142,12 @@ class Thinning:
         self.connection.executemany("UPDATE level SET since = ?, until = ? WHERE width = ?", rows)
 
     def _fill_one(self, now: float, series: int, crowded: bool) -> bool:
-        start = _floor(now - _LATE_S, WIDTHS[0])
-        many = self._new > _MOVE_READINGS * series
-        if start >= self.levels[0].until + (WIDTHS[0] if many else _MOVE_S):
-            self._move(self.levels[0].until + WIDTHS[0] if many else start)
+        moved, complete = self.levels[0].until, now - _LATE_S
+        if self._new > _MOVE_READINGS * series and moved + _MANY_MOVE_S <= complete:
+            self._move(moved + _MANY_MOVE_S)
+            return True
+        if moved + _MOVE_S <= complete:
+            self._move(_floor(complete, WIDTHS[0]))
             return True
         pieces = 1 if crowded else _SLICE
         below = 0
