@@ -13,7 +13,7 @@ from pylon.recorder.history.bounds import Bounds
 from pylon.recorder.history.database import BUSY_MS, PAGE_BYTES, Database
 from pylon.recorder.history.pending import Pending, PendingGap, values
 from pylon.recorder.history.rows import LaunchRow, SeriesKey
-from pylon.recorder.history.schema import insert
+from pylon.recorder.history.schema import insert, select
 from pylon.recorder.history.thinning import Thinning
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,12 @@ class Store:
         """The number of the last launch in the file; 0 without one."""
         return int(self.database.number("SELECT max(id) FROM launch"))
 
+    def launch(self, number: int) -> LaunchRow | None:
+        """A launch of the file; None: it has none of this number."""
+        sql = f"{select('launch', LaunchRow)} WHERE id = ?"
+        found = self._connection.execute(sql, (number,)).fetchone()
+        return None if found is None else LaunchRow(*found)
+
     def adopt(self, launches: Mapping[int, LaunchRow]) -> list[LaunchRow]:
         """Give the launches of this writer numbers that are free in this file.
 
@@ -84,10 +90,8 @@ class Store:
         """
         absent, last = [], self.last_launch()
         for number, row in launches.items():
-            known = self._connection.execute(
-                "SELECT began_at, pid FROM launch WHERE id = ?", (number,)
-            ).fetchone()
-            if known == (row.began_at, row.pid):
+            known = self.launch(number)
+            if known is not None and (known.began_at, known.boot_id) == (row.began_at, row.boot_id):
                 continue
             self._launches[number] = number if known is None else max(last, *self._launches.values(), 0) + 1
             absent.append(row)
@@ -169,7 +173,8 @@ class Store:
             if isinstance(row, LaunchRow) and row.id is not None:
                 self._last = row.id
                 fields["id"] = self._launches.get(row.id, row.id)
-                self._thinning.begin(row.began_at)
+                if self.launch(fields["id"]) is None:
+                    self._thinning.begin(row.began_at)
             self._connection.execute(insert(table, tuple(fields)), fields)
             self._bounds.wrote(table, 1, sum(len(one) for one in fields.values() if isinstance(one, str)))
         samples = [

@@ -123,6 +123,18 @@ class HistoryWriter:
         self._commit()
         return number
 
+    def change_launch(self, number: int, **changes: Any) -> None:  # noqa: ANN401 - fields of LaunchRow
+        """Change fields of a launch that this writer has begun."""
+        if number in self._launches:
+            self._launches[number] = dataclasses.replace(self._launches[number], **changes)
+            self._add("launch", self._launches[number], self._launches[number].began_at)
+
+    def resume(self, number: int) -> None:
+        """Go on with a launch that a former writer has begun; what it is stays known if the file is lost."""
+        row = None if self._store is None else self._store.launch(number)
+        if row is not None:
+            self._launches[number] = row
+
     def sample(self, t: float, readings: Iterable[tuple[SeriesKey, float | None, str | None]]) -> None:
         """Add readings of one moment: for each its value or, if there is none, the reason for that."""
         self._now = max(self._now, t)

@@ -113,3 +113,37 @@ def test_plain_sql_sees_samples_of_all_levels(writer: HistoryWriter) -> None:
     assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == ("1",)
     assert launch == 1
     connection.close()
+
+
+def test_launch_is_changed_and_gone_on_with_by_another_writer(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    with HistoryWriter(path) as writer:
+        launch = writer.begin(LaunchRow(T, "wrapper", name="night"))
+        for second in range(200):
+            writer.sample(T + second, [(CPU, 1.0, None)])
+            writer.commit()
+        writer.change_launch(launch, pid=9)
+    with HistoryWriter(path) as writer:
+        writer.resume(launch)
+        writer.change_launch(launch, start_ticks=5)
+        writer.sample(T + 200, [(CPU, 1.0, None)])
+        assert writer.commit()
+        path.unlink()
+        writer.sample(T + 201, [(CPU, 1.0, None)])
+        assert writer.commit()
+        with open_history(path) as history:
+            (row,) = history.launches()
+    assert (row.id, row.name, row.pid, row.start_ticks) == (launch, "night", 9, 5)
+
+
+def test_changed_launch_moves_no_readings_back(tmp_path: Path) -> None:
+    with HistoryWriter(tmp_path / "history.sqlite") as writer:
+        launch = writer.begin(LaunchRow(T, "wrapper"))
+        for second in range(300):
+            writer.sample(T + second, [(CPU, float(second), None)])
+            if second == 200:
+                writer.change_launch(launch, pid=9)
+            writer.commit()
+        with open_history(tmp_path) as history:
+            assert [one.mean for one in history.readings(CPU, T, T + 900)] == [float(n) for n in range(300)]
+            assert sum(one.n for one in history.samples(CPU, T, T + 300, 3)) == 300
