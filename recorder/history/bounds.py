@@ -40,6 +40,10 @@ class Bounds:
         for table, (part, order, may_go) in _PARTS.items():
             if self._used[table] <= part * self._limit_bytes:
                 continue
+            # Rows that were merged or replaced since are counted too.
+            self._used[table] = self._measure(table)
+            if self._used[table] <= part * self._limit_bytes:
+                continue
             gone = self._remove(table, order, may_go)
             if gone:
                 removed[table] = gone

@@ -98,9 +98,9 @@ def test_marks_and_windows_of_a_long_run_are_bounded_and_what_goes_is_counted(fo
 
 
 def test_windows_of_old_hours_are_merged_without_losing_a_step(folder: Path) -> None:
-    with HistoryWriter(folder / "history.sqlite") as writer:
+    with HistoryWriter(folder / "history.sqlite", limit_bytes=LIMIT) as writer:
         launch = writer.begin(LaunchRow(T, "runner"))
-        for tick in range(3000):
+        for tick in range(6000):
             slow = 9.0 if tick == 5 else 0.3
             loss = None if tick % 2 else float(tick)
             writer.window(
@@ -112,13 +112,13 @@ def test_windows_of_old_hours_are_merged_without_losing_a_step(folder: Path) -> 
             writer.commit()
         with open_history(writer.path) as history:
             windows = history.windows(launch)
-    assert len(windows) < 2000
-    assert sum(one.n for one in windows) == 6000
+    assert len(windows) < 4000
+    assert sum(one.n for one in windows) == 12000
     assert max(one.step_max or 0 for one in windows) == 9.0
     assert {one.width for one in windows} == {3.0, 10.0}
-    assert sum(one.loss_n or 0 for one in windows) == 1500
-    mean = sum((one.loss_mean or 0) * (one.loss_n or 0) for one in windows) / 1500
-    assert mean == pytest.approx(sum(range(0, 3000, 2)) / 1500)
+    assert sum(one.loss_n or 0 for one in windows) == 3000
+    mean = sum((one.loss_mean or 0) * (one.loss_n or 0) for one in windows) / 3000
+    assert mean == pytest.approx(sum(range(0, 6000, 2)) / 3000)
 
 
 LEVELS = [LevelRow(0, 300, 500), LevelRow(10, 120, 480), LevelRow(60, 0, 420)]
