@@ -51,7 +51,7 @@ CREATE TABLE step_window(
 CREATE TABLE mark(id INTEGER PRIMARY KEY, launch INTEGER, t REAL, kind TEXT, detail TEXT);
 CREATE TABLE alert(
     id INTEGER PRIMARY KEY, launch INTEGER, rule TEXT, severity TEXT, since REAL, until REAL, text TEXT,
-    value REAL, threshold REAL, UNIQUE(launch, rule, since));
+    value REAL, threshold REAL, UNIQUE(launch, rule, since, text));
 CREATE TABLE verdict(
     launch INTEGER, t REAL, width REAL, name TEXT, evidence TEXT, runner_up TEXT, step_s_if_cured REAL,
     PRIMARY KEY(launch, t)) WITHOUT ROWID;
