@@ -1,0 +1,86 @@
+"""A channel as a process holds it: its own, or that of the first recorder in its process tree."""
+
+import contextlib
+import os
+from collections.abc import MutableMapping
+from typing import Self
+
+from pylon.recorder.channel.memory import VARIABLE, ChannelError, Memory
+from pylon.recorder.channel.sender import Sender
+
+
+class Channel:
+    """Shared memory and this process's slot in it.
+
+    Args:
+        memory: of the channel.
+        rank: of this process among those that train together; None if it has none.
+
+    Attributes:
+        sender: writes into the slot.
+        address: how other processes of this user find it.
+
+    Raises:
+        ChannelError: all slots are taken.
+    """
+
+    def __init__(self, memory: Memory, rank: int | None = None) -> None:
+        self.memory = memory
+        self.sender = Sender(memory, memory.claim(rank))
+        self.address = memory.address
+        self._pid = os.getpid()
+        self._identity = _identity(memory.descriptor)
+
+    @classmethod
+    def create(cls, rank: int | None = None) -> Self:
+        """A channel of this process's own.
+
+        Raises:
+            OSError: the system has no memory files, or no memory.
+            ChannelError: the memory cannot be locked.
+        """
+        return cls(Memory.create(), rank)
+
+    @classmethod
+    def join(cls, address: str, rank: int | None = None) -> Self:
+        """The channel at an address.
+
+        Raises:
+            ChannelError: there is none; the text has the reason.
+        """
+        memory = Memory.at(address)
+        joined = cls(memory, rank)
+        joined.address = address
+        return joined
+
+    @classmethod
+    def of_process_tree(cls, environment: MutableMapping[str, str], rank: int | None = None) -> Self | None:
+        """The channel of the first recorder above this process, or in it; None if there is none.
+
+        Args:
+            environment: os.environ.
+            rank: see above.
+        """
+        address = environment.get(VARIABLE)
+        if address is None:
+            return None
+        with contextlib.suppress(ChannelError):
+            return cls.join(address, rank)
+        # It has ended. What this process starts must not look for it either.
+        environment.pop(VARIABLE, None)
+        return None
+
+    def close(self) -> None:
+        """Note nothing more. The memory stays as long as another process has it."""
+        self.sender.close()
+        # A program may have closed every descriptor that it found, and have a file of its own there.
+        if os.getpid() == self._pid and self._identity == _identity(self.memory.descriptor):
+            os.close(self.memory.descriptor)
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
