@@ -13,10 +13,11 @@ from pylon import require_namespace as _require_namespace
 from pylon.monitor.base import BaseMonitor
 from pylon.monitor.collectors.cgroup.oom import OOMCount, oom_count_in, own_oom_count
 from pylon.monitor.cpu import CPUMonitor
-from pylon.monitor.errors import MonitorClassError, MonitorError, MonitorSettingError
+from pylon.monitor.errors import MonitorClassError, MonitorError, MonitorSettingError, ReportsGoneError
 from pylon.monitor.fleet.free import FreeGPUs, find_free_gpus
 from pylon.monitor.gpu import GPUMonitor
 from pylon.monitor.limits import ResourceLimits
+from pylon.monitor.process.messages import Companion
 from pylon.monitor.remote.monitor import RemoteMonitor
 from pylon.monitor.status import (
     Absence,
@@ -50,6 +51,7 @@ __all__ = [
     "CPUSample",
     "CPUStatus",
     "CgroupSample",
+    "Companion",
     "Failure",
     "FreeGPUs",
     "GPUMonitor",
@@ -70,6 +72,7 @@ __all__ = [
     "Reading",
     "RemoteMonitor",
     "RemoteStatus",
+    "ReportsGoneError",
     "ResourceLimits",
     "Scope",
     "ServerHealth",

@@ -2,7 +2,8 @@
 
 MonitorError
 ├── MonitorSettingError     an argument is out of range
-└── MonitorClassError       a monitor class that another process cannot import
+├── MonitorClassError       a monitor class that another process cannot import
+└── ReportsGoneError        of a companion process: its monitors have ended
 """
 
 
@@ -16,3 +17,7 @@ class MonitorSettingError(MonitorError, ValueError):
 
 class MonitorClassError(MonitorError, TypeError):
     """A monitor class cannot be started in a process of its own; the text says why and what to do."""
+
+
+class ReportsGoneError(MonitorError):
+    """There will be no further reports: the Manager or the supervisor has ended."""

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Self
 
 from pylon.monitor.process.client import MonitorClient
-from pylon.monitor.process.messages import MonitorSpec
+from pylon.monitor.process.messages import Companion, MonitorSpec
 from pylon.monitor.settings import MonitorSettings
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.states import MonitorState
@@ -20,6 +20,17 @@ class RunningMonitors(ABC):
     def __init__(self, settings: MonitorSettings) -> None:
         self._settings = settings
         self._client: MonitorClient | None = None
+        self._companion: Companion | None = None
+
+    def accompany(self, companion: Companion) -> None:
+        """Have one more process started with the monitors, which sees their reports and the end of this one.
+
+        Raises:
+            RuntimeError: they were started already.
+        """
+        if self._client is not None:
+            raise RuntimeError("accompany: the monitors have been started; call it before `start`.")
+        self._companion = companion
 
     @abstractmethod
     def _monitor_specs(self) -> tuple[MonitorSpec, ...]:
@@ -57,7 +68,7 @@ class RunningMonitors(ABC):
         self.stop()
 
     def _new_client(self) -> MonitorClient:
-        return MonitorClient(self._monitor_specs(), self._settings, self._refresh)
+        return MonitorClient(self._monitor_specs(), self._settings, self._refresh, self._companion)
 
     def _health_of(self, name: str) -> MonitorHealth:
         """Of the monitor `name`; STOPPED if nothing was started."""

@@ -142,6 +142,15 @@ class Child:
         setter.start()
         return setter
 
+    def new_event(self) -> StopEvent:
+        """The Event of one life. Raises OSError if there is no descriptor to be had."""
+        return stop_event(self._context)
+
+    def start_now(self) -> None:
+        """Start at once, whatever pause is left, if there is no process."""
+        self._due_s = 0.0
+        self.step(time.monotonic())
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if there is a process."""
         if self._process is not None and self._process.pid is not None and self._process.is_alive():
@@ -155,7 +164,7 @@ class Child:
         self._started_s = now
         self._limit_watch = LimitWatch(self._limits, now)
         try:
-            self._event = stop_event(self._context)
+            self._event = self.new_event()
             process = self._context.Process(
                 target=self._start, args=(self._event, self.heartbeat), name=self.name, daemon=True
             )

@@ -18,11 +18,12 @@ from pylon.monitor.process.messages import (
     RELEASE,
     RESUME,
     UNCHANGED,
+    Companion,
     HealthReport,
     MonitorSpec,
     SupervisorSpec,
 )
-from pylon.monitor.process.pipes import Waker
+from pylon.monitor.process.pipes import PipeEnd, Waker
 from pylon.monitor.process.reports import HealthLog, LatestReports, Reports
 from pylon.monitor.process.supervisor_handle import SupervisorHandle
 from pylon.monitor.settings import MonitorSettings
@@ -53,10 +54,15 @@ class MonitorClient:
         monitors: what to run.
         settings: see SystemMonitor.
         on_change: called in the thread whenever reports or the state of a process have changed.
+        companion: what else the supervisor runs.
     """
 
     def __init__(
-        self, monitors: tuple[MonitorSpec, ...], settings: MonitorSettings, on_change: Callable[[], None]
+        self,
+        monitors: tuple[MonitorSpec, ...],
+        settings: MonitorSettings,
+        on_change: Callable[[], None],
+        companion: Companion | None = None,
     ) -> None:
         self.health = HealthReport()
         self.error: Failure | None = None
@@ -64,6 +70,9 @@ class MonitorClient:
         self._monitors = monitors
         self._settings = settings
         self._on_change = on_change
+        self._companion = companion
+        self._companion_end = None if companion is None else PipeEnd(companion.descriptor)
+        self._leave_companion = False
         self._newest = LatestReports()
         self._health_log = HealthLog()
         self._life = MonitorState.STARTING
@@ -157,6 +166,8 @@ class MonitorClient:
         # Ctrl-C while the interpreter exits: no further wait is wanted, and a traceback would be no
         # news. The supervisor sees the end of this process and ends all in order.
         with contextlib.suppress(KeyboardInterrupt):
+            for client in tuple(_STARTED):
+                client._leave_companion = client._companion is not None
             # All are asked before the first is waited for: they end side by side.
             for client in tuple(_STARTED):
                 client._ask_to_stop()
@@ -226,9 +237,13 @@ class MonitorClient:
 
     def _live_with_supervisor(self) -> Failure | None:
         """One supervisor from start to end; why it ended, None where we were asked to stop."""
-        spec = SupervisorSpec(self._monitors, os.getpid(), self._settings)
+        end = self._companion_end
+        companion = None if self._companion is None or end is None or end.lost else self._companion
+        spec = SupervisorSpec(
+            self._monitors, os.getpid(), self._settings, None if companion is None else companion.spec()
+        )
         try:
-            supervisor = SupervisorHandle(spec)
+            supervisor = SupervisorHandle(spec, None if companion is None else companion.descriptor)
         except (OSError, ValueError) as error:
             return Failure.of_process(ProcessFailure.NOT_STARTED, str(error))
         self._supervisor = supervisor
@@ -236,7 +251,7 @@ class MonitorClient:
             return self._follow(supervisor)
         finally:
             if self._stop_asked:
-                supervisor.end_in_order(self._settings.join_timeout_s)
+                supervisor.end_in_order(self._settings.join_timeout_s, leave_companion=self._leave_companion)
             else:
                 supervisor.end_now(lambda seconds: self._waker.wait_for((), seconds))
 

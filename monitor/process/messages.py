@@ -6,6 +6,7 @@ started; nothing else has the pipes.
 
 import os
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +16,14 @@ from pylon.monitor.status.health import MonitorHealth
 
 # Where the supervisor finds its pipes to the training process.
 HEALTH_DESCRIPTOR, DATA_DESCRIPTOR = 3, 4
+# Where it finds what the run gives to its companion.
+COMPANION_DESCRIPTOR = 5
 # How often the supervisor reports its health, as a sign of life.
 HEALTH_EVERY_S = 0.5
 # In place of a health report that is the same as the one before.
 UNCHANGED = True
-# What the training process writes into the lifeline.
-STOP, RELEASE, RESUME = b"src"
+# What the training process writes into the lifeline. LEAVE: stop, but let the companion see the run's end.
+STOP, RELEASE, RESUME, LEAVE = b"srcl"
 _LENGTH_BYTES = 4
 # A report is some kilobytes per server; a length beyond this is a torn stream, not a frame.
 _MAXIMUM_BYTES = 64 * 2**20
@@ -47,6 +50,45 @@ class MonitorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class CompanionSpec:
+    """All that is needed to run a companion.
+
+    Attributes:
+        name: of the process.
+        module, function: what it calls.
+        arguments: what that gets, pickled.
+    """
+
+    name: str
+    module: str
+    function: str
+    arguments: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """What a run gives to its supervisor to be started next to the monitors.
+
+    Attributes:
+        name: of the process, as 'pylon-NAME' in a process list.
+        function: of a module; called in the new process with `arguments` and what it works with.
+        arguments: what it needs; pickled.
+        descriptor: of a file that the process gets; the run keeps it open.
+    """
+
+    name: str
+    function: Callable[[Any, Any], None]
+    arguments: object
+    descriptor: int
+
+    def spec(self) -> CompanionSpec:
+        """What the supervisor is sent."""
+        return CompanionSpec(
+            self.name, self.function.__module__, self.function.__name__, pickle.dumps(self.arguments)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SupervisorSpec:
     """All that a supervisor needs.
 
@@ -55,11 +97,13 @@ class SupervisorSpec:
         parent_pid: the training process.
         settings: `interval_s` between two snapshots, `timeout_s` of a report to the Manager, `join_timeout_s`
             for an orderly end, and the limits of each process.
+        companion: what else to run; None: nothing.
     """
 
     monitors: tuple[MonitorSpec, ...]
     parent_pid: int
     settings: MonitorSettings
+    companion: CompanionSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,3 +125,16 @@ def _identity(number: int) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def close_inherited(own: int) -> None:
+    """Close what libraries of the run have left open for every child: the other end may wait for us.
+
+    Args:
+        own: the first number that is not this process's own.
+    """
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is needed
+        if int(name) >= own:
+            # The listing's own descriptor is gone already.
+            with contextlib.suppress(OSError):
+                os.close(int(name))

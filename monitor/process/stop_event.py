@@ -35,20 +35,24 @@ def stop_event(context: ForkContext) -> StopEvent:
 
 
 class EventFdEvent:
-    """An Event that processes share by inheriting a descriptor; for one start of a process."""
+    """An Event that processes share by inheriting a descriptor; for one start of a process.
+
+    Attributes:
+        descriptor: readable once it is set.
+    """
 
     def __init__(self) -> None:
-        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def set(self) -> None:
         """See StopEvent. Never waits."""
         with contextlib.suppress(BlockingIOError):
-            os.eventfd_write(self._descriptor, 1)
+            os.eventfd_write(self.descriptor, 1)
 
     def wait(self, timeout: float | None = None) -> bool:
         """See StopEvent."""
         waiting = select.poll()
-        waiting.register(self._descriptor, select.POLLIN)
+        waiting.register(self.descriptor, select.POLLIN)
         return bool(waiting.poll(None if timeout is None else max(0.0, 1000 * timeout)))
 
     def is_set(self) -> bool:
@@ -58,4 +62,4 @@ class EventFdEvent:
     def __del__(self) -> None:
         """Close the descriptor with the last reference: each start of a process has an Event of its own."""
         with contextlib.suppress(AttributeError, OSError):
-            os.close(self._descriptor)
+            os.close(self.descriptor)

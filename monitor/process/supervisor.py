@@ -14,6 +14,7 @@ from functools import partial
 from multiprocessing import connection, get_context
 
 from pylon.monitor.process.child import Child, stop_all
+from pylon.monitor.process.companion import CompanionChild, CompanionContext, HealthBoard, accompany, finish
 from pylon.monitor.process.diagnosis import Verdict, blame, trouble
 from pylon.monitor.process.heartbeat import Heartbeat, Notices
 from pylon.monitor.process.manager import ManagerAddress, serve_reports
@@ -21,10 +22,12 @@ from pylon.monitor.process.messages import (
     DATA_DESCRIPTOR,
     HEALTH_DESCRIPTOR,
     HEALTH_EVERY_S,
+    LEAVE,
     RELEASE,
     RESUME,
     STOP,
     UNCHANGED,
+    CompanionSpec,
     FrameWriter,
     HealthReport,
     MonitorSpec,
@@ -32,15 +35,14 @@ from pylon.monitor.process.messages import (
     read_one,
 )
 from pylon.monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
+from pylon.monitor.process.pipes import close_inherited
 from pylon.monitor.process.relay import relay
 from pylon.monitor.process.resources import cap_memory
-from pylon.monitor.process.stop_event import StopEvent
+from pylon.monitor.process.stop_event import EventFdEvent, StopEvent
 from pylon.monitor.process.worker import WorkerContext, prepare_child, work
 from pylon.monitor.status.failure import ProcessFailure
 from pylon.monitor.status.states import MonitorState
 
-# A supervisor needs nothing that it inherits but the standard streams and its pipes.
-_OWN_DESCRIPTORS = 5
 _SHORTEST_STEP_S = 0.05
 _GAP_S = 2.0
 _STALE_INTERVALS = 3
@@ -48,6 +50,9 @@ _STALE_INTERVALS = 3
 _WORKERS_SHARE = 0.8
 # Once the run has died nothing waits for us: everything is gone within two seconds of it.
 _LONGEST_STOP_WITHOUT_RUN_S = 1.5
+# It writes to a disk, which may be slow: in time-outs of a reading.
+_COMPANION_PATIENCE = 2
+_COMPANION_S = 0.3
 
 
 class Supervisor:
@@ -81,6 +86,13 @@ class Supervisor:
             for one in spec.monitors
         }
         self._monitors = {one.name: one for one in spec.monitors}
+        self._board = HealthBoard()
+        self._companion: Child | None = None
+        if (companion := spec.companion) is not None:
+            start = partial(self._start_companion, companion)
+            name = f"pylon-{companion.name}"
+            self._companion = CompanionChild(name, context, start, spec.settings.limits)
+        self._leave_companion = False
         self._judge_from_s = 0.0
         self._told_s = 0.0
         self._told: HealthReport | None = None
@@ -114,7 +126,8 @@ class Supervisor:
         for request in asked:
             if request in {RELEASE, RESUME}:
                 self._notices.released = float(request == RELEASE)
-        return not asked or STOP in asked
+        self._leave_companion = LEAVE in asked
+        return not asked or STOP in asked or LEAVE in asked
 
     def _step(self, now: float) -> None:
         served = self._manager.running
@@ -126,7 +139,7 @@ class Supervisor:
         self._keep_door()
         for child in self._clients():
             child.step(now, may_start=self._manager.running)
-        for child in (self._manager, self._relay):
+        for child in self._without_readings():
             if child.running and child.state is MonitorState.STARTING and child.heartbeat.alive_s:
                 child.move(MonitorState.OK)
         if now >= self._judge_from_s:
@@ -150,6 +163,9 @@ class Supervisor:
             _follow(worker, trouble(worker, now, max(timeout_s, stale_after_s), timeout_s), now)
             if worker.running:
                 _note_success(worker, now, stale_after_s)
+        if self._companion is not None:
+            limit_s = _COMPANION_PATIENCE * self._spec.settings.timeout_s
+            _follow(self._companion, trouble(self._companion, now, limit_s, limit_s), now)
         if (over := self._manager.restrain(now)) is not None:
             self._manager.end(now, ProcessFailure.OVER_LIMIT, over)
         culprit = blame(self._manager, self._clients(), now, self._spec.settings.timeout_s)
@@ -159,8 +175,11 @@ class Supervisor:
     def _tell(self, now: float) -> None:
         """Report the health when it has changed, and now and then as a sign of life."""
         reports = {name: worker.report() for name, worker in self._workers.items()}
-        report = HealthReport(reports | {"manager": self._manager.report(), "relay": self._relay.report()})
+        others = {child.name.removeprefix("pylon-"): child.report() for child in self._without_readings()}
+        report = HealthReport(reports | others)
         unchanged = report == self._told
+        if self._companion is not None and not unchanged:
+            self._board.write(report.processes)
         if unchanged and now - self._told_s < HEALTH_EVERY_S:
             return
         try:
@@ -175,19 +194,27 @@ class Supervisor:
         budget_s = self._spec.settings.join_timeout_s
         if self._run_watch.ended():
             budget_s = min(budget_s, _LONGEST_STOP_WITHOUT_RUN_S)
+        until_s = time.monotonic() + budget_s
         stop_all(list(self._workers.values()), budget_s * _WORKERS_SHARE)
         # Neither of these two holds a driver: nothing is lost by ending them at once.
         for child in (self._relay, self._manager):
             child.send(signal.SIGKILL)
         stop_all([self._relay, self._manager], budget_s * (1 - _WORKERS_SHARE) / 2)
-        left = {child.name: child.pid for child in self._everybody() if child.pid is not None}
+        if self._companion is not None and not self._leave_companion:
+            finish(self._companion, self._run_watch, max(_COMPANION_S, until_s - time.monotonic()))
+        ended = (one for one in self._everybody() if one is not self._companion or not self._leave_companion)
+        left = {child.name: child.pid for child in ended if child.pid is not None}
         if left:
             with contextlib.suppress(OSError):
                 self._health.write(HealthReport(left_behind=left))
 
     def _clients(self) -> list[Child]:
         """Those that talk to the Manager."""
-        return [self._relay, *self._workers.values()]
+        return [*self._without_readings()[1:], *self._workers.values()]
+
+    def _without_readings(self) -> list[Child]:
+        """Those that read no server, the Manager first."""
+        return [self._manager, self._relay, *([] if self._companion is None else [self._companion])]
 
     def _everybody(self) -> list[Child]:
         return [self._manager, *self._clients()]
@@ -207,6 +234,14 @@ class Supervisor:
         prepare_child("pylon-relay", context, signal.SIGKILL)
         relay(FrameWriter(self._data_descriptor), self._spec.settings.interval_s, self._notices, context)
 
+    def _start_companion(self, spec: CompanionSpec, event: StopEvent, heartbeat: Heartbeat) -> None:
+        context = self._worker_context(event, heartbeat)
+        # Not ended with the supervisor: it watches the run itself, and must only be awake to see its end.
+        prepare_child(f"pylon-{spec.name}", context, signal.SIGCONT)
+        os.close(self._data_descriptor)
+        if isinstance(event, EventFdEvent):
+            accompany(spec, CompanionContext(context, self._notices, self._board, self._spec, event))
+
     def _start_worker(self, spec: MonitorSpec, event: StopEvent, heartbeat: Heartbeat) -> None:
         os.close(self._data_descriptor)
         work(spec, self._notices, self._worker_context(event, heartbeat))
@@ -224,14 +259,15 @@ def _note_success(worker: Child, now: float, stale_after_s: float) -> None:
         worker.move(MonitorState.STALE)
 
 
-def main(parent_pid: int) -> None:
+def main(parent_pid: int, descriptors: int) -> None:
     """Be the supervisor; the spec comes as one frame on standard input, which then is the lifeline.
 
     Args:
         parent_pid: the training process.
+        descriptors: how many it was given: the standard streams, its pipes, and what its companion gets.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _close_inherited()
+    close_inherited(descriptors)
     # There is nothing to put in order yet. The lifeline may not show that the run has ended: a process
     # that the run has forked may hold its other end.
     die_with_parent(parent_pid, signal.SIGKILL)
@@ -256,12 +292,3 @@ def main(parent_pid: int) -> None:
             FrameWriter(HEALTH_DESCRIPTOR).write(HealthReport(last_word=traceback.format_exc()))
     # multiprocessing's own exit waits for every child without limit, an unkillable one included.
     os._exit(exit_code)
-
-
-def _close_inherited() -> None:
-    """Close what libraries of the run have left open for every child: the other end may wait for us."""
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is needed
-        if int(name) >= _OWN_DESCRIPTORS:
-            # The listing's own descriptor is gone already.
-            with contextlib.suppress(OSError):
-                os.close(int(name))

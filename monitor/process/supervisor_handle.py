@@ -11,8 +11,10 @@ from pathlib import Path
 
 from pylon.monitor.process.error_output import ErrorOutput
 from pylon.monitor.process.messages import (
+    COMPANION_DESCRIPTOR,
     DATA_DESCRIPTOR,
     HEALTH_DESCRIPTOR,
+    LEAVE,
     STOP,
     FrameReader,
     HealthReport,
@@ -22,7 +24,8 @@ from pylon.monitor.process.messages import (
 from pylon.monitor.process.pipes import PipeEnd
 
 _BOOT = (
-    "import sys; sys.path[:] = {path!r}; from pylon.monitor.process.supervisor import main; main({parent})"
+    "import sys; sys.path[:] = {path!r}; "
+    "from pylon.monitor.process.supervisor import main; main({parent}, {given})"
 )
 _PACKAGE_ROOT = str(Path(__file__).absolute().parents[3])
 # From here on `stop` ends with force what has not ended by itself, within the grace of 0.5 s.
@@ -42,6 +45,7 @@ class SupervisorHandle:
 
     Args:
         spec: what it shall run.
+        companion: descriptor for the spec's companion; None without one.
 
     Attributes:
         pid: process id, and that of the group.
@@ -50,14 +54,15 @@ class SupervisorHandle:
         OSError: it cannot be started.
     """
 
-    def __init__(self, spec: SupervisorSpec) -> None:
+    def __init__(self, spec: SupervisorSpec, companion: int | None = None) -> None:
         with contextlib.ExitStack() as stack:
             # What the supervisor uses is closed here in any case, what we use only where it does not start.
             with contextlib.ExitStack() as of_supervisor:
                 lifeline = _pipe(of_supervisor, stack)
                 health, data = _pipe(stack, of_supervisor), _pipe(stack, of_supervisor)
                 self._error_output = _error_output(stack)
-                self.pid = _launch(lifeline[0].number, health[1].number, data[1].number, self._error_output)
+                ends = (lifeline[0].number, health[1].number, data[1].number)
+                self.pid = _launch(ends, self._error_output, companion)
             self._descriptors = stack.pop_all()
         self._reaped = False
         self._lifeline = lifeline[1]
@@ -106,17 +111,23 @@ class SupervisorHandle:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
-    def end_in_order(self, join_timeout_s: float) -> None:
-        """Ask it to end everything, wait, then end it and its group by force."""
+    def end_in_order(self, join_timeout_s: float, *, leave_companion: bool = False) -> None:
+        """Ask it to end everything, wait, then end it and its group by force.
+
+        Args:
+            join_timeout_s: what it gets for that.
+            leave_companion: let the companion go on until it has seen the end of this process.
+        """
         # A byte, not only the end of the pipe: a forked loader worker may hold a copy of it.
-        self.ask(STOP)
+        self.ask(LEAVE if leave_companion else STOP)
         self._close_lifeline()
         deadline_s = time.monotonic() + join_timeout_s + _FORCE_AFTER_S
         if not self._ended_by(deadline_s):
             self._end_by_force(time.sleep, _FORCE_AFTER_S)
         self._tell_of_left_behind()
         self._descriptors.close()
-        self._reap_adopted()
+        if not leave_companion:
+            self._reap_adopted()
 
     def end_now(self, wait: Callable[[float], object]) -> None:
         """End what is left of a supervisor that has failed.
@@ -193,9 +204,12 @@ def _error_output(stack: contextlib.ExitStack) -> ErrorOutput | None:
     return output
 
 
-def _launch(lifeline: int, health: int, data: int, errors: ErrorOutput | None) -> int:
-    """Start a supervisor with these as its standard input and further descriptors; its process id."""
-    boot = _BOOT.format(path=_search_path(), parent=os.getpid())
+def _launch(ends: tuple[int, int, int], errors: ErrorOutput | None, companion: int | None) -> int:
+    """Start a supervisor with these descriptors; its process id. The ends: lifeline, health and data."""
+    lifeline, health, data = ends
+    given = COMPANION_DESCRIPTOR + (companion is not None)
+    boot = _BOOT.format(path=_search_path(), parent=os.getpid(), given=given)
+    of_companion = [] if companion is None else [(os.POSIX_SPAWN_DUP2, companion, COMPANION_DESCRIPTOR)]
     # Not subprocess: it waits for a pipe of its own to close, and a process that another thread forks
     # in that moment, such as a loader worker, keeps it open for all its life.
     python = interpreter()
@@ -210,6 +224,7 @@ def _launch(lifeline: int, health: int, data: int, errors: ErrorOutput | None) -
             (os.POSIX_SPAWN_DUP2, 1 if errors is None else errors.number, 2),
             (os.POSIX_SPAWN_DUP2, health, HEALTH_DESCRIPTOR),
             (os.POSIX_SPAWN_DUP2, data, DATA_DESCRIPTOR),
+            *of_companion,
         ],
         setpgroup=0,
         # A run may ignore or block what the supervisor must hear: the end of its children, and SIGTERM.
