@@ -11,7 +11,13 @@ fleet/ views/ cli/       many servers, what is shown of them, and the commands
 
 from pylon import require_namespace as _require_namespace
 from pylon.monitor.base import BaseMonitor
-from pylon.monitor.collectors.cgroup.oom import OOMCount, oom_count_in, own_oom_count
+from pylon.monitor.collectors.cgroup.oom import (
+    MemoryGroup,
+    OOMCount,
+    memory_group,
+    oom_count_in,
+    own_oom_count,
+)
 from pylon.monitor.cpu import CPUMonitor
 from pylon.monitor.errors import MonitorClassError, MonitorError, MonitorSettingError, ReportsGoneError
 from pylon.monitor.fleet.free import FreeGPUs, find_free_gpus
@@ -59,6 +65,7 @@ __all__ = [
     "GPUSample",
     "GPUStatus",
     "MIGInstance",
+    "MemoryGroup",
     "MonitorClassError",
     "MonitorError",
     "MonitorHealth",
@@ -82,6 +89,7 @@ __all__ = [
     "TopProcess",
     "WindowStats",
     "find_free_gpus",
+    "memory_group",
     "oom_count_in",
     "own_oom_count",
     "record_text",

@@ -58,6 +58,11 @@ class RunningMonitors(ABC):
         if self._client is not None:
             self._client.stop()
 
+    @property
+    def supervisor_pid(self) -> int | None:
+        """Process id of the supervisor; None while there is none."""
+        return None if self._client is None else self._client.supervisor_pid
+
     def __enter__(self) -> Self:
         """Started."""
         self.start()

@@ -112,6 +112,10 @@ class CompanionContext:
         """Give the supervisor a sign of life."""
         self._context.heartbeat.alive_s = time.monotonic()
 
+    def done(self) -> None:
+        """Show the supervisor that the run's end is noted: no further companion is needed for that."""
+        self._context.heartbeat.success_s = time.monotonic()
+
     def asked_to_end(self) -> bool:
         """Whether it shall end."""
         return self._context.stop.is_set() or bool(self._context.heartbeat.asked_to_end)
@@ -121,8 +125,8 @@ class CompanionContext:
         return self._context.run_watch.ended()
 
     def supervisor_ended(self) -> bool:
-        """Whether the supervisor has ended, and left it alone."""
-        return self._supervisor.ended()
+        """Whether the supervisor has ended before its time."""
+        return self._supervisor.ended() and not self._notices.left
 
     def health(self) -> dict[str, MonitorHealth] | None:
         """The health of all processes; None if it is as before."""
@@ -195,13 +199,22 @@ def accompany(spec: CompanionSpec, context: CompanionContext) -> None:
     os._exit(0)
 
 
+def leave(child: Child) -> None:
+    """Let a companion see the run's end: it is started again if it has ended, and woken if it was stopped."""
+    if child.pid is not None and not child.running:
+        # It is being replaced, and its successor would come too late.
+        child.send(signal.SIGKILL)
+    child.step(time.monotonic(), may_start=False)
+    if not child.heartbeat.success_s:
+        child.start_now()
+    child.send(signal.SIGCONT)
+
+
 def finish(child: Child, run_watch: ProcessWatch, budget_s: float) -> None:
     """End a companion: once the run has ended it ends by itself, and gets `budget_s` for that."""
     until_s = time.monotonic() + max(0.0, budget_s - _FORCE_WITHIN_S)
     if run_watch.ended():
-        # Started again if it has just ended without having seen the run's end; woken if it was stopped.
-        child.start_now()
-        child.send(signal.SIGCONT)
+        leave(child)
         while child.pid is not None and time.monotonic() < until_s:
             child.step(time.monotonic(), may_start=False)
             time.sleep(_LOOK_EVERY_S)

@@ -92,8 +92,10 @@ class Notices(SharedNumbers):
     Attributes:
         published_s: when the newest report was put into the Manager dict, in monotonic seconds.
         released: written by the supervisor: not 0 while monitors shall let go of their devices.
+        left: written by the supervisor: not 0 once it ends as planned, and leaves its companion to itself.
     """
 
     numbers = 0
     published_s = _Number()
     released = _Number()
+    left = _Number()

@@ -17,7 +17,7 @@ def call_process(name: str) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
-def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
+def die_with_parent(parent_pid: int, number: signal.Signals, *, needs_parent: bool = True) -> None:
     """Have the kernel send `number` to this process when the parent's creating thread ends.
 
     The wish is lost across fork, so every process arms it for itself; and a parent that died
@@ -27,10 +27,11 @@ def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
         parent_pid: who must still be the parent; this process ends at once if it is not.
         number: SIGKILL for a process that has nothing to put in order; SIGTERM for one that holds
             a driver; SIGCONT for one that watches the parent itself and must only be awake to see.
+        needs_parent: end if it is gone already.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent_pid:
+    if needs_parent and os.getppid() != parent_pid:
         os._exit(0)
 
 

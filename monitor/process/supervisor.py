@@ -14,7 +14,14 @@ from functools import partial
 from multiprocessing import connection, get_context
 
 from pylon.monitor.process.child import Child, stop_all
-from pylon.monitor.process.companion import CompanionChild, CompanionContext, HealthBoard, accompany, finish
+from pylon.monitor.process.companion import (
+    CompanionChild,
+    CompanionContext,
+    HealthBoard,
+    accompany,
+    finish,
+    leave,
+)
 from pylon.monitor.process.diagnosis import Verdict, blame, trouble
 from pylon.monitor.process.heartbeat import Heartbeat, Notices
 from pylon.monitor.process.manager import ManagerAddress, serve_reports
@@ -200,7 +207,10 @@ class Supervisor:
         for child in (self._relay, self._manager):
             child.send(signal.SIGKILL)
         stop_all([self._relay, self._manager], budget_s * (1 - _WORKERS_SHARE) / 2)
-        if self._companion is not None and not self._leave_companion:
+        self._notices.left = float(self._leave_companion)
+        if self._companion is not None and self._leave_companion:
+            leave(self._companion)
+        elif self._companion is not None:
             finish(self._companion, self._run_watch, max(_COMPANION_S, until_s - time.monotonic()))
         ended = (one for one in self._everybody() if one is not self._companion or not self._leave_companion)
         left = {child.name: child.pid for child in ended if child.pid is not None}
@@ -237,7 +247,7 @@ class Supervisor:
     def _start_companion(self, spec: CompanionSpec, event: StopEvent, heartbeat: Heartbeat) -> None:
         context = self._worker_context(event, heartbeat)
         # Not ended with the supervisor: it watches the run itself, and must only be awake to see its end.
-        prepare_child(f"pylon-{spec.name}", context, signal.SIGCONT)
+        prepare_child(f"pylon-{spec.name}", context, signal.SIGCONT, needs_parent=False)
         os.close(self._data_descriptor)
         if isinstance(event, EventFdEvent):
             accompany(spec, CompanionContext(context, self._notices, self._board, self._spec, event))

@@ -173,14 +173,21 @@ def work(spec: MonitorSpec, notices: Notices, context: WorkerContext) -> NoRetur
     os._exit(exit_code)
 
 
-def prepare_child(name: str, context: WorkerContext, on_parent_death: signal.Signals) -> None:
+def prepare_child(
+    name: str, context: WorkerContext, on_parent_death: signal.Signals, *, needs_parent: bool = True
+) -> None:
     """What every process of the supervisor does first.
 
     Leave Ctrl-C to the run, die with the supervisor, and keep what libraries print out of the run's output.
+
+    Args:
+        name: for the process list.
+        context: of the process.
+        on_parent_death, needs_parent: see die_with_parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent(context.supervisor_pid, on_parent_death)
+    die_with_parent(context.supervisor_pid, on_parent_death, needs_parent=needs_parent)
     call_process(name)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

@@ -65,3 +65,34 @@ def _reason(error: OSError) -> Absence:
     if isinstance(error, PermissionError):
         return Absence.DENIED
     return Absence.UNSUPPORTED if isinstance(error, FileNotFoundError) else Absence.UNREACHABLE
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryGroup:
+    """Where the memory of a process is accounted.
+
+    Attributes:
+        version: of control groups, 1 or 2.
+        levels: folder of its group, and of those above it that can be seen.
+    """
+
+    version: int
+    levels: tuple[str, ...]
+
+
+def memory_group(
+    pid: int, proc_root: str = "/proc", cgroup_root: str = "/sys/fs/cgroup"
+) -> MemoryGroup | Absence:
+    """The control group that accounts a process's memory, or why it is not known.
+
+    Args:
+        pid: the process.
+        proc_root: '/proc', or a recorded tree.
+        cgroup_root: '/sys/fs/cgroup', or a recorded tree.
+    """
+    try:
+        membership = content(f"{proc_root}/{pid}/cgroup")
+    except OSError as error:
+        return _reason(error)
+    group = Groups(membership, cgroup_root).of("memory")
+    return Absence.UNSUPPORTED if group is None else MemoryGroup(group.version, group.levels)
