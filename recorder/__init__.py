@@ -13,5 +13,8 @@ cli/        the commands
 """
 
 from pylon import require_namespace as _require_namespace
+from pylon.recorder.process.recorder import Recorder
+
+__all__ = ["Recorder"]
 
 _require_namespace(__name__)

@@ -5,6 +5,7 @@ import os
 from collections.abc import MutableMapping
 from typing import Self
 
+from pylon.recorder.channel import layout
 from pylon.recorder.channel.memory import VARIABLE, ChannelError, Memory
 from pylon.recorder.channel.sender import Sender
 
@@ -42,6 +43,11 @@ class Channel:
         return cls(Memory.create(), rank)
 
     @classmethod
+    def unread(cls) -> Self:
+        """A channel without a reader, for a program that is not recorded."""
+        return cls(Memory.unshared())
+
+    @classmethod
     def join(cls, address: str, rank: int | None = None) -> Self:
         """The channel at an address.
 
@@ -69,6 +75,20 @@ class Channel:
         # It has ended. What this process starts must not look for it either.
         environment.pop(VARIABLE, None)
         return None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the launch is in the record."""
+        return bool(self.memory.numbers[layout.LAUNCH])
+
+    @property
+    def recorder_pid(self) -> int | None:
+        """The process that records; None before it has begun."""
+        return int(self.memory.numbers[layout.RECORDER_PID]) or None
+
+    def ask_to_stop(self) -> None:
+        """Have the recording ended, also by a recorder that its supervisor no longer reaches."""
+        self.memory.numbers[layout.STOP_ASKED] = 1
 
     def close(self) -> None:
         """Note nothing more. The memory stays as long as another process has it."""

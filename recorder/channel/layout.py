@@ -17,7 +17,7 @@ HEADER_BYTES: Final = 4096
 # Numbers of the header, as indices of 8-byte words. The first word is the magic.
 SIZE, CREATOR_PID, CREATOR_TICKS = 1, 2, 3
 BEGAN_WALL, BEGAN_MONOTONIC = 4, 5
-LAUNCH, RECORDER_PID, ENDED = 6, 7, 8
+LAUNCH, RECORDER_PID, RECORDER_TICKS, ENDED, STOP_ASKED = 6, 7, 8, 9, 10
 
 # Numbers of a slot. The owner's pid is written last: a slot without one is free.
 OWNER_PID, OWNER_TICKS, RANK = 0, 1, 2

@@ -74,6 +74,12 @@ class Memory:
         return cls(descriptor, view, view.cast("Q"), view.cast("d"))
 
     @classmethod
+    def unshared(cls) -> "Memory":
+        """Memory of this process alone, without a descriptor."""
+        view = memoryview(mmap.mmap(-1, layout.TOTAL_BYTES))
+        return cls(-1, view, view.cast("Q"), view.cast("d"))
+
+    @classmethod
     def at(cls, address: str) -> "Memory":
         """The memory that another process, or this one, has created.
 
@@ -115,6 +121,8 @@ class Memory:
         Raises:
             ChannelError: none is free.
         """
+        if self.descriptor < 0:
+            return 0
         _lock(self.descriptor)
         try:
             for number in range(layout.SLOTS):

@@ -108,9 +108,26 @@ class ChannelReader:
         """The end of the launch is on the disk."""
         self._numbers[layout.ENDED] = 1
 
-    def note_recorder(self, pid: int) -> None:
-        """Which process records."""
+    @property
+    def stop_asked(self) -> bool:
+        """Whether the program wants its recording to end."""
+        return bool(self._numbers[layout.STOP_ASKED])
+
+    @property
+    def recorder(self) -> tuple[int, int] | None:
+        """The process that records: its pid and its start time; None before the first."""
+        pid = int(self._numbers[layout.RECORDER_PID])
+        return (pid, int(self._numbers[layout.RECORDER_TICKS])) if pid else None
+
+    def note_recorder(self, pid: int, ticks: int) -> None:
+        """Which process records, and when it was started."""
+        self._numbers[layout.RECORDER_TICKS] = ticks
         self._numbers[layout.RECORDER_PID] = pid
+
+    @property
+    def began_at(self) -> float:
+        """Unix time at which the launch began."""
+        return float(self.memory.reals[layout.BEGAN_WALL])
 
     def wall(self, monotonic_s: float) -> float:
         """Steady wall-clock time: that of the launch's begin, and from there on without jumps."""

@@ -1,0 +1,306 @@
+"""The recorder's process: it looks about once a second, writes what is new, and writes the end.
+
+    monitors' reports ─┐
+    channel           ─┼──> tick ──> HistoryWriter          the run's end ──> ending row
+    memory            ─┘
+
+It waits for the run's end, for a request and for the next look at the same time, so it sees the end at once.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import select
+import signal
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from pylon.monitor import MonitorHealth, ReportsGoneError
+from pylon.recorder.channel import ChannelReader, MarkRecord, Memory, start_ticks
+from pylon.recorder.endings import MemoryCounter, MemoryCounts
+from pylon.recorder.history import HistoryWriter, SeriesKey
+from pylon.recorder.process.ending import Ended, ending_row
+from pylon.recorder.process.hangs import HangWatch
+from pylon.recorder.process.rate import Rate
+from pylon.recorder.process.samples import Sampler
+from pylon.recorder.process.specification import Context, RecordSpec
+from pylon.recorder.process.steps import Steps
+from pylon.recorder.process.watched import Watched
+
+_SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 0.2, 2.0
+# Without a descriptor that shows the run's end, it is looked for.
+_LOOK_EVERY_S = 0.2
+_DISK_EVERY_S = 10.0
+_COUNTS_KEPT_S = 60.0
+_TAKE_OVER_WITHIN_S = 2.0
+_CLOCK_JUMP_S = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+def record(spec: RecordSpec, context: Context) -> None:
+    """Be the recorder: called by the monitors' supervisor in a process of its own."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    reader = ChannelReader(Memory.mapped(context.descriptor))
+    if reader.ended:
+        context.done()
+        return
+    _take_over(reader)
+    with HistoryWriter(Path(spec.path)) as writer:
+        Recording(spec, context, reader, writer).run()
+
+
+def _take_over(reader: ChannelReader) -> None:
+    """End a former recorder of this channel that its supervisor has left behind: a file has one writer."""
+    former = reader.recorder
+    if former is not None and former[0] != os.getpid() and start_ticks(former[0]) == former[1]:
+        os.kill(former[0], signal.SIGKILL)
+        until_s = time.monotonic() + _TAKE_OVER_WITHIN_S
+        while start_ticks(former[0]) == former[1] and time.monotonic() < until_s:
+            time.sleep(0.01)
+    reader.note_recorder(os.getpid(), start_ticks(os.getpid()) or 0)
+
+
+class Recording:
+    """One recorder's life.
+
+    Args:
+        spec: what to record.
+        context: of the supervisor.
+        reader: of the channel.
+        writer: of the history.
+    """
+
+    def __init__(
+        self, spec: RecordSpec, context: Context, reader: ChannelReader, writer: HistoryWriter
+    ) -> None:
+        self._spec = spec
+        self._context = context
+        self._reader = reader
+        self._writer = writer
+        self._interval_s = min(max(context.interval_s, _SHORTEST_INTERVAL_S), _LONGEST_INTERVAL_S)
+        self._sampler = Sampler(reader.wall)
+        self._steps = Steps(reader.wall, spec.hang_after_s)
+        self._rate = Rate(self._interval_s)
+        self._watched = Watched(context.run_pid, context.run_descriptor)
+        self._memory = MemoryCounter(context.run_pid)
+        self._memory.find()
+        self._counts: deque[MemoryCounts] = deque([self._memory.read()])
+        self._ended = Ended(self._counts[0])
+        self._hangs = HangWatch(Path(spec.path).parent)
+        self._states: dict[str, str] = {}
+        self._marks_of_clock = time.time() - time.monotonic()
+        self._disk_s = 0.0
+        self._step_writer: int | None = None
+        self._lost = 0
+        self._launch = self._begun()
+        self._reports = threading.Thread(target=self._read_reports, daemon=True)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def run(self) -> None:
+        """Record until the run's end or a request."""
+        self._context.ready()
+        self._reports.start()
+        poll = select.poll()
+        for descriptor in (self._context.stop_descriptor, self._context.run_descriptor):
+            if descriptor is not None:
+                poll.register(descriptor, select.POLLIN)
+        while True:
+            now_s = time.monotonic()
+            self._tick(now_s)
+            wait_s = self._rate.wait_s(now_s) * self._context.slowdown
+            if self._context.run_descriptor is None:
+                wait_s = min(wait_s, _LOOK_EVERY_S)
+            poll.poll(max(0.0, now_s + wait_s - time.monotonic()) * 1000)
+            if self._context.run_ended():
+                self._end(running=False)
+                return
+            if self._context.asked_to_end() or self._reader.stop_asked:
+                # Without a request of the run's own, another recorder is started in place of this one.
+                if self._reader.stop_asked:
+                    self._end(running=True)
+                return
+
+    def _begun(self) -> int:
+        """The launch: this recorder's, or the one that a former recorder of this channel has begun."""
+        if (known := self._reader.launch) is not None:
+            self._writer.resume(known)
+            return known
+        group = self._memory.find()
+        counts = self._counts[0]
+        cgroup = None if group is None else {
+            "path": group.levels[0],
+            "version": group.version,
+            "levels": [dataclasses.asdict(one) for one in counts.levels],
+            "host_oom_kills": counts.host_kills,
+        }  # fmt: skip
+        row = dataclasses.replace(
+            self._spec.launch,
+            cgroup=None if cgroup is None else json.dumps(cgroup),
+            began_at=self._reader.began_at,
+        )
+        number = self._writer.begin(row)
+        self._reader.launch = number
+        self._writer.mark(number, row.began_at, "begin", {"kind": row.kind, "name": row.name})
+        return number
+
+    def _tick(self, now_s: float) -> None:
+        self._context.alive()
+        self._look_at_memory(now_s)
+        self._take_channel(now_s)
+        if not self._rate.is_fast(now_s):
+            self._take_samples(now_s)
+            self._take_health(now_s)
+            self._look_at_clock(now_s)
+            self._look_at_disk(now_s)
+            self._reader.free_ended()
+        hang = self._steps.hang(now_s)
+        self._ended.hang = hang
+        for kind, detail in self._hangs.look(hang, self._reader.writers(), now_s):
+            self._writer.mark(self._launch, self._reader.wall(now_s), kind, detail)
+        if self._writer.commit():
+            self._reader.accept()
+
+    def _take_channel(self, now_s: float) -> None:
+        new = self._reader.collect()
+        self._steps.note(new.marks)
+        if self._step_writer is None and new.steps:
+            # The lowest rank has claimed its slot first.
+            self._step_writer = min(one.slot for one in new.steps)
+        own = [one for one in new.steps if one.slot == self._step_writer]
+        window = self._steps.window(self._launch, own, now_s)
+        if window is not None:
+            self._writer.window(window)
+        for mark in new.marks:
+            self._take_mark(mark)
+        lost = new.overwritten + sum(one.lost for one in self._reader.writers())
+        if lost > self._lost:
+            self._writer.mark(self._launch, self._reader.wall(now_s), "lost", {"calls": lost - self._lost})
+            self._lost = lost
+
+    def _take_mark(self, mark: MarkRecord) -> None:
+        if mark.kind == "watch":
+            self._watched.change(mark.detail)
+            self._writer.change_launch(self._launch, pid=self._watched.pid, start_ticks=self._watched.ticks)
+            self._memory = MemoryCounter(self._watched.pid)
+            self._memory.find()
+            return
+        if mark.kind == "stop_request":
+            self._ended.note_request(mark)
+        detail = mark.detail if mark.slot == 0 else {**mark.detail, "slot": mark.slot}
+        self._writer.mark(self._launch, self._reader.wall(mark.monotonic_s), mark.kind, detail)
+
+    def _take_samples(self, now_s: float) -> None:
+        for t, readings in self._sampler.readings(self._context.observations(), now_s):
+            self._writer.sample(t, readings)
+
+    def _take_health(self, now_s: float) -> None:
+        for name, health in (self._context.health() or {}).items():
+            state = _shown(health)
+            if self._states.get(name, "starting") != state:
+                detail = {"monitor": name, "state": health.state.value, "error": _error(health)}
+                self._writer.mark(self._launch, self._reader.wall(now_s), "health", detail)
+            self._states[name] = state
+
+    def _look_at_memory(self, now_s: float) -> None:
+        fast = self._rate.is_fast(now_s)
+        counts = self._memory.use() if fast else self._memory.read()
+        self._rate.note(counts, self._memory.pressure())
+        self._ended.last = counts
+        if fast:
+            self._writer.sample(self._reader.wall(counts.monotonic_s), _memory_readings(counts))
+            return
+        self._counts.append(counts)
+        while now_s - self._counts[0].monotonic_s > _COUNTS_KEPT_S:
+            self._counts.popleft()
+        self._ended.look_at_shared_memory(now_s)
+
+    def _look_at_clock(self, now_s: float) -> None:
+        """A jump of the machine's clock: times here go on steadily, those of other programs do not."""
+        offset = time.time() - now_s
+        if abs(offset - self._marks_of_clock) > _CLOCK_JUMP_S:
+            detail = {"jump_s": round(offset - self._marks_of_clock, 3), "clock": time.time()}
+            self._writer.mark(self._launch, self._reader.wall(now_s), "clock", detail)
+            self._marks_of_clock = offset
+
+    def _look_at_disk(self, now_s: float) -> None:
+        if now_s - self._disk_s < _DISK_EVERY_S:
+            return
+        self._disk_s = now_s
+        try:
+            disk = os.statvfs(Path(self._spec.path).parent)
+        except OSError:
+            return
+        self._memory.find()
+        free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+        self._writer.sample(
+            self._reader.wall(now_s),
+            [(_DISK_FREE, float(free), None), (_DISK_TOTAL, float(total), None)],
+        )
+
+    def _read_reports(self) -> None:
+        """A thread: a call to the Manager may wait without a limit, and nothing else here may."""
+        while True:
+            try:
+                self._context.new_reports()
+            except ReportsGoneError:
+                return
+            time.sleep(self._interval_s)
+
+    def _on_sigterm(self, _number: int, _frame: object) -> None:
+        """A scheduler ends all of a job at once: the run's end is still to be seen."""
+        self._ended.recorder_asked(time.monotonic())
+
+    def _end(self, *, running: bool) -> None:
+        now_s = time.monotonic()
+        self._context.alive()
+        self._take_channel(now_s)
+        self._take_samples(now_s)
+        words = self._reader.words()
+        row = ending_row(
+            self._spec,
+            self._launch,
+            self._reader.wall(now_s),
+            self._ended,
+            watched=self._watched,
+            words=words,
+            counts=self._counts,
+            memory=self._memory,
+            crash=self._hangs.crash(),
+            lost_gpus=[
+                uuid for uuid, at_s in self._sampler.lost_gpus.items() if now_s - at_s < _COUNTS_KEPT_S
+            ],
+            running=running,
+            supervisor_ended=self._context.supervisor_ended() and not running,
+        )
+        self._writer.mark(self._launch, row.at, "end", {"state": row.state, "cause": row.cause})
+        self._writer.end(row)
+        until_s = time.monotonic() + 1.0
+        while not self._writer.commit() and time.monotonic() < until_s:
+            time.sleep(0.1)
+        self._reader.accept()
+        self._reader.note_end()
+        self._context.done()
+
+
+_DISK_FREE = SeriesKey("localhost", "", "disk_free", "bytes", "host")
+_DISK_TOTAL = SeriesKey("localhost", "", "disk_total", "bytes", "host")
+_AVAILABLE = SeriesKey("localhost", "", "memory_available", "bytes", "host")
+_LIMIT_USED = SeriesKey("localhost", "", "cgroup_memory_limit_used", "bytes", "cgroup")
+
+
+def _memory_readings(counts: MemoryCounts) -> list[tuple[SeriesKey, float | None, str | None]]:
+    values = ((_AVAILABLE, counts.available_bytes), (_LIMIT_USED, counts.used_bytes))
+    return [(key, float(value), None) for key, value in values if value is not None]
+
+
+def _shown(health: MonitorHealth) -> str:
+    return health.state.value if health.slowed_by is None else f"{health.state.value}, {health.slowed_by}"
+
+
+def _error(health: MonitorHealth) -> Any:  # noqa: ANN401 - JSON
+    return None if health.last_error is None else str(health.last_error)
