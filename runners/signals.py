@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
@@ -20,9 +20,11 @@ class StopFlag:
     Attributes:
         signal_name: the newest such signal ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'), or None.
         interrupts: how many SIGINT have come; the second raises KeyboardInterrupt.
+        note: called in the handler with the name of each; None: nothing.
     """
 
     def __init__(self) -> None:
+        self.note: Callable[[str], None] | None = None
         self.signal_name: str | None = None
         self.interrupts = 0
 
@@ -51,6 +53,8 @@ class StopFlag:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.signal_name = signal.Signals(number).name
+        if self.note is not None:
+            self.note(self.signal_name)
         if number != signal.SIGINT:
             return
         self.interrupts += 1

@@ -6,6 +6,7 @@ signal ──> signalled (this rank)  ── agree(): all ranks meet ──> agr
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 
 from pylon.runners.distributed.world import World
 from pylon.runners.errors import RunStopped
@@ -35,6 +36,10 @@ class AgreedStop:
     def installed(self) -> contextlib.AbstractContextManager[StopFlag]:
         """Handle the signals inside the block: see StopFlag."""
         return self._flag.installed()
+
+    def on_signal(self, note: Callable[[str], None]) -> None:
+        """Have the name of each signal that comes noted at once, in its handler: `note` must not wait."""
+        self._flag.note = note
 
     @property
     def is_alone(self) -> bool:

@@ -50,6 +50,7 @@ class StepLog:
         losses: of the steps that the running epoch has done before, if a run resumes in its middle.
         machines: asked once per group for the figures of the other machines' monitors.
         advise: what to do about the non-finite loss of a step.
+        report: called with the number of a step in the run and its loss, once that has left the device.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class StepLog:
         losses: EpochLosses | None = None,
         machines: Callable[[], list[dict[str, Any]]] = list,
         advise: Callable[[Step], str] | None = None,
+        *,
+        report: Callable[[int, float], None] | None = None,
     ) -> None:
         self._file = NoFile() if path is None else LineFile(path)
         self._flush_every_steps = flush_every_steps
@@ -66,6 +69,7 @@ class StepLog:
         self._sequence = -1
         self._machines = machines
         self._advise = advise
+        self._report = report
         self._losses = EpochLosses() if losses is None else losses
 
     def __enter__(self) -> Self:
@@ -104,6 +108,8 @@ class StepLog:
         machines = self._machines()
         lines = ""
         for number, ((step, figures), loss) in enumerate(zip(pending, losses, strict=True)):
+            if self._report is not None:
+                self._report(step.global_step, loss)
             if not math.isfinite(loss) and not step.skipped:
                 self._losses.extend(losses[:number])
                 self._file.append(lines)

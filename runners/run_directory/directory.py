@@ -48,6 +48,7 @@ class RunDirectory:
         self.state = root / "state.json"
         self.history = root / "history.jsonl"
         self.history_list = root / "history.json"
+        self.record = root / "history.sqlite"
         self.log = root / "train.log"
         self.metrics = root / "metrics.jsonl"
         self.curves = root / "curves.png"
@@ -139,6 +140,10 @@ class RunDirectory:
             layout.refuse_linked_epochs(self.root, first)
         except PlantedError as error:
             raise RunDirectoryError(f"{error}, or start over with --fresh.") from error
+
+    def record_of_rank(self, rank: int) -> Path:
+        """The record of another machine, kept by the rank of it that has the monitor."""
+        return self.root / f"history.rank{rank}.sqlite"
 
     def non_finite(self, epoch: int, step: int) -> Path:
         """What reproduces a step whose loss or gradient was NaN or infinite."""

@@ -110,9 +110,9 @@ class BaseRunner(ABC):
         return loader
 
     def watched(self) -> contextlib.AbstractContextManager[Watch]:
-        """The display and, on one rank of each machine, the configured monitor, for the time of a block."""
+        """The display and, on one rank of each machine, the configured monitor and a record, for a block."""
         monitor = self.build("monitor") if self.context.world.watches else None
-        return watched(self.context.console, monitor)
+        return watched(self.context, monitor)
 
     def test_pass(self, loader: DataLoader) -> EvaluationPass:
         """How the test data are gone through."""
@@ -145,10 +145,12 @@ class BaseRunner(ABC):
             return None
         started, plan = time.monotonic(), self.test_pass(loader)
         seed_all(plan.seed)  # a model may draw numbers in its test too
+        watch.sender.mark("validation_begin", split="test")
         try:
             run_pass(plan, model, task, metric, context=self.context, watch=watch)
         finally:
             loader.close()
+            watch.sender.mark("validation_end", split="test")
         summary, baselines = metric.summarize(), metric.baselines()
         time_s = round(time.monotonic() - started, 3)
         better = report_scores(

@@ -80,7 +80,7 @@ def save(training: Training) -> None:
     progress = training.progress
     if progress.step == 0 or training.saver.holds(progress):
         return  # such as a launch that is stopped before its first step
-    training.saver.save(training.snapshot(training.step_log.so_far()))
+    training.save(training.snapshot(training.step_log.so_far()))
 
 
 def _stop_if_agreed(training: Training) -> None:

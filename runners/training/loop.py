@@ -67,15 +67,19 @@ def train_epoch(training: Training) -> None:
     progress, parts, share = training.progress, training.parts, training.share
     batches = boundary.guarded(training, training.batches_left())
     parts.model.train()
+    training.mark("epoch", epoch=progress.epoch, epochs=training.epochs, step=progress.step)
+    training.mark("learning_rate", value=parts.optimizer.param_groups[0]["lr"])
     started = time.perf_counter()
     for number in range(progress.step, share.steps):
+        asked = time.perf_counter()
         group = list(itertools.islice(batches, len(share.of_step(number))))
+        wait_s = time.perf_counter() - asked
         rate = parts.optimizer.param_groups[0]["lr"]
         loss, skipped = train_step(training, group, share.weight(number))
         ended = time.perf_counter()
         step_time_s, started = ended - started, ended
         step = Step(progress.epoch, number, progress.global_step, loss, rate, step_time_s, skipped)
-        training.note(step, share.steps)
+        training.note(step, share.steps, wait_s)
         progress.count_step(step_time_s, last=number + 1 == share.steps, skipped=skipped)
         if progress.trained:
             training.advance_scheduler("epoch")
@@ -105,6 +109,7 @@ def validate(training: Training) -> Validation:
     plan, context, watch = training.validation(), training.context, training.watch
     # Later, a rank that ends alone could not: the other machines' figures are part of the lines.
     training.step_log.flush()
+    training.mark("validation_begin", epoch=training.progress.epoch, split="validation")
     # The next launch validates from the beginning: the generators that are saved are those of now.
     with parts.generators.held():
         try:
@@ -117,6 +122,8 @@ def validate(training: Training) -> Validation:
         except BaseException:  # a user's sys.exit() and Ctrl-C too
             boundary.save_trained(training)
             raise
+        finally:
+            training.mark("validation_end", epoch=training.progress.epoch, split="validation")
 
 
 def finish_epoch(training: Training, validation: Validation) -> None:
@@ -140,7 +147,8 @@ def finish_epoch(training: Training, validation: Validation) -> None:
             },
         }
     )
-    training.saver.save(training.snapshot(losses, Results(record, validation.summary)))
+    training.mark("score", epoch=record["epoch"], name=training.score, value=score, is_best=is_best)
+    training.save(training.snapshot(losses, Results(record, validation.summary)))
     training.epoch_times_s.append(record["training_time_s"] + record["validation_time_s"])
     left = time_left(
         training.epoch_times_s,

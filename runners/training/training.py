@@ -123,15 +123,28 @@ class Training:
             # An undefined score is no improvement, as in early stopping: NaN is never better in a comparison.
             scheduler.step(math.nan if score is None else score)
 
-    def note(self, step: Step, steps: int) -> None:
-        """Log and show a step of the epoch's `steps`."""
+    def note(self, step: Step, steps: int, wait_s: float) -> None:
+        """Log, record and show a step of the epoch's `steps`, which has waited `wait_s` for its data."""
         monitor, display = self.watch.monitor, self.watch.display
+        self.watch.sender.step(step.global_step, step.step_time_s, wait_s, None, step.epoch)
         self.step_log.add(step, None if monitor is None else monitor.latest())
         if display.due():
             loss, rate = self.step_log.last_loss, step.learning_rate
             self.watch.show(
                 Status("train", step.epoch, self.epochs, step.step + 1, steps, loss, rate, step.step_time_s)
             )
+
+    def mark(self, kind: str, /, **detail: Any) -> None:  # noqa: ANN401 - what JSON can express
+        """Record an event of the run."""
+        self.watch.sender.mark(kind, **detail)
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Save a snapshot, or begin to. Raises as Saver.save does."""
+        self.mark("checkpoint_begin", epoch=self.progress.epoch, step=self.progress.step)
+        try:
+            self.saver.save(snapshot)
+        finally:
+            self.mark("checkpoint_end", epoch=self.progress.epoch, step=self.progress.step)
 
     def snapshot(self, losses: EpochLosses, results: Results | None = None) -> Snapshot:
         """The state of this moment; with `results`, of the epoch that has just ended with these losses."""

@@ -1,29 +1,32 @@
-"""What observes a run while it goes: the monitor of this machine, and the display."""
+"""What observes a run while it goes: the monitor of this machine, the record, and the display."""
 
 import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from rich.console import Console
-
 from pylon.monitor import SystemMonitor
+from pylon.recorder.channel import Sender
 from pylon.runners.outputs.display import Display, Status, opened_display
+from pylon.runners.training.context import RunContext
+from pylon.runners.training.recording import recorded
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Watch:
-    """The monitor and the display of a run.
+    """The monitor, the record and the display of a run.
 
     Attributes:
         monitor: of this machine, None without one.
         display: shows how far the run is.
+        sender: takes what is recorded.
     """
 
     monitor: SystemMonitor | None
     display: Display
+    sender: Sender
 
     def show(self, status: Status) -> None:
         """Show `status` with the monitor's newest figures; the caller has asked `display.due()`."""
@@ -33,13 +36,15 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watched(console: Console, monitor: SystemMonitor | None) -> Iterator[Watch]:
-    """Run the block with the display open and the monitor started; the monitor stops whatever happens."""
+def watched(context: RunContext, monitor: SystemMonitor | None) -> Iterator[Watch]:
+    """Run the block recorded, with the display open and the monitor started, which stops whatever happens."""
     with contextlib.ExitStack() as stack:
         if monitor is not None:
             stack.callback(monitor.stop)
+        sender = stack.enter_context(recorded(context, monitor))
+        if monitor is not None:
             monitor = _started(monitor)
-        yield Watch(monitor, stack.enter_context(opened_display(console)))
+        yield Watch(monitor, stack.enter_context(opened_display(context.console)), sender)
 
 
 def _started(monitor: SystemMonitor) -> SystemMonitor | None:
