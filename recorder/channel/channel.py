@@ -93,8 +93,10 @@ class Channel:
     def close(self) -> None:
         """Note nothing more. The memory stays as long as another process has it."""
         self.sender.close()
+        if self._identity is None or os.getpid() != self._pid:
+            return
         # A program may have closed every descriptor that it found, and have a file of its own there.
-        if os.getpid() == self._pid and self._identity == _identity(self.memory.descriptor):
+        if self._identity == _identity(self.memory.descriptor):
             os.close(self.memory.descriptor)
 
 

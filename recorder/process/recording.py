@@ -22,22 +22,22 @@ from typing import Any
 from pylon.monitor import MonitorHealth, ReportsGoneError
 from pylon.recorder.channel import ChannelReader, MarkRecord, Memory, start_ticks
 from pylon.recorder.endings import MemoryCounter, MemoryCounts
-from pylon.recorder.history import HistoryWriter, SeriesKey
+from pylon.recorder.history import HistoryWriter, MarkRow
 from pylon.recorder.process.ending import Ended, ending_row
 from pylon.recorder.process.hangs import HangWatch
+from pylon.recorder.process.looks import ClockWatch, DiskWatch, memory_readings
 from pylon.recorder.process.rate import Rate
 from pylon.recorder.process.samples import Sampler
 from pylon.recorder.process.specification import Context, RecordSpec
 from pylon.recorder.process.steps import Steps
 from pylon.recorder.process.watched import Watched
+from pylon.recorder.verdict import LiveVerdict
 
 _SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 0.2, 2.0
 # Without a descriptor that shows the run's end, it is looked for.
 _LOOK_EVERY_S = 0.2
-_DISK_EVERY_S = 10.0
 _COUNTS_KEPT_S = 60.0
 _TAKE_OVER_WITHIN_S = 2.0
-_CLOCK_JUMP_S = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +93,13 @@ class Recording:
         self._ended = Ended(self._counts[0])
         self._hangs = HangWatch(Path(spec.path).parent)
         self._states: dict[str, str] = {}
-        self._marks_of_clock = time.time() - time.monotonic()
-        self._disk_s = 0.0
+        self._clock = ClockWatch(time.monotonic())
+        self._disk = DiskWatch(Path(spec.path).parent)
         self._step_writer: int | None = None
         self._lost = 0
         self._launch = self._begun()
+        self._verdict = LiveVerdict(self._launch)
+        self._verdict_name: str | None = None
         self._reports = threading.Thread(target=self._read_reports, daemon=True)
         signal.signal(signal.SIGTERM, self._on_sigterm)
 
@@ -155,13 +157,17 @@ class Recording:
         if not self._rate.is_fast(now_s):
             self._take_samples(now_s)
             self._take_health(now_s)
-            self._look_at_clock(now_s)
-            self._look_at_disk(now_s)
+            if (jump := self._clock.jump(now_s)) is not None:
+                self._mark(now_s, "clock", jump)
+            if (readings := self._disk.readings(now_s)) is not None:
+                self._memory.find()
+                self._writer.sample(self._reader.wall(now_s), readings)
+            self._look_at_verdict(now_s)
             self._reader.free_ended()
         hang = self._steps.hang(now_s)
         self._ended.hang = hang
         for kind, detail in self._hangs.look(hang, self._reader.writers(), now_s):
-            self._writer.mark(self._launch, self._reader.wall(now_s), kind, detail)
+            self._mark(now_s, kind, detail)
         if self._writer.commit():
             self._reader.accept()
 
@@ -171,15 +177,16 @@ class Recording:
         if self._step_writer is None and new.steps:
             # The lowest rank has claimed its slot first.
             self._step_writer = min(one.slot for one in new.steps)
+        for mark in new.marks:
+            self._take_mark(mark)
         own = [one for one in new.steps if one.slot == self._step_writer]
         window = self._steps.window(self._launch, own, now_s)
         if window is not None:
             self._writer.window(window)
-        for mark in new.marks:
-            self._take_mark(mark)
+            self._verdict.add_window(window)
         lost = new.overwritten + sum(one.lost for one in self._reader.writers())
         if lost > self._lost:
-            self._writer.mark(self._launch, self._reader.wall(now_s), "lost", {"calls": lost - self._lost})
+            self._mark(now_s, "lost", {"calls": lost - self._lost})
             self._lost = lost
 
     def _take_mark(self, mark: MarkRecord) -> None:
@@ -192,18 +199,33 @@ class Recording:
         if mark.kind == "stop_request":
             self._ended.note_request(mark)
         detail = mark.detail if mark.slot == 0 else {**mark.detail, "slot": mark.slot}
-        self._writer.mark(self._launch, self._reader.wall(mark.monotonic_s), mark.kind, detail)
+        self._mark(mark.monotonic_s, mark.kind, detail)
+
+    def _mark(self, monotonic_s: float, kind: str, detail: dict[str, Any]) -> None:
+        t = self._reader.wall(monotonic_s)
+        self._writer.mark(self._launch, t, kind, detail)
+        self._verdict.add_mark(MarkRow(self._launch, t, kind))
+
+    def _look_at_verdict(self, now_s: float) -> None:
+        row = self._verdict.due(self._reader.wall(now_s))
+        if row is None:
+            return
+        self._writer.verdict(row)
+        if row.name != self._verdict_name:
+            self._mark(now_s, "verdict", {"name": row.name, "before": self._verdict_name})
+            self._verdict_name = row.name
 
     def _take_samples(self, now_s: float) -> None:
         for t, readings in self._sampler.readings(self._context.observations(), now_s):
             self._writer.sample(t, readings)
+            self._verdict.add_readings(t, readings)
 
     def _take_health(self, now_s: float) -> None:
         for name, health in (self._context.health() or {}).items():
             state = _shown(health)
             if self._states.get(name, "starting") != state:
                 detail = {"monitor": name, "state": health.state.value, "error": _error(health)}
-                self._writer.mark(self._launch, self._reader.wall(now_s), "health", detail)
+                self._mark(now_s, "health", detail)
             self._states[name] = state
 
     def _look_at_memory(self, now_s: float) -> None:
@@ -212,35 +234,12 @@ class Recording:
         self._rate.note(counts, self._memory.pressure())
         self._ended.last = counts
         if fast:
-            self._writer.sample(self._reader.wall(counts.monotonic_s), _memory_readings(counts))
+            self._writer.sample(self._reader.wall(counts.monotonic_s), memory_readings(counts))
             return
         self._counts.append(counts)
         while now_s - self._counts[0].monotonic_s > _COUNTS_KEPT_S:
             self._counts.popleft()
         self._ended.look_at_shared_memory(now_s)
-
-    def _look_at_clock(self, now_s: float) -> None:
-        """A jump of the machine's clock: times here go on steadily, those of other programs do not."""
-        offset = time.time() - now_s
-        if abs(offset - self._marks_of_clock) > _CLOCK_JUMP_S:
-            detail = {"jump_s": round(offset - self._marks_of_clock, 3), "clock": time.time()}
-            self._writer.mark(self._launch, self._reader.wall(now_s), "clock", detail)
-            self._marks_of_clock = offset
-
-    def _look_at_disk(self, now_s: float) -> None:
-        if now_s - self._disk_s < _DISK_EVERY_S:
-            return
-        self._disk_s = now_s
-        try:
-            disk = os.statvfs(Path(self._spec.path).parent)
-        except OSError:
-            return
-        self._memory.find()
-        free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
-        self._writer.sample(
-            self._reader.wall(now_s),
-            [(_DISK_FREE, float(free), None), (_DISK_TOTAL, float(total), None)],
-        )
 
     def _read_reports(self) -> None:
         """A thread: a call to the Manager may wait without a limit, and nothing else here may."""
@@ -285,17 +284,6 @@ class Recording:
         self._reader.accept()
         self._reader.note_end()
         self._context.done()
-
-
-_DISK_FREE = SeriesKey("localhost", "", "disk_free", "bytes", "host")
-_DISK_TOTAL = SeriesKey("localhost", "", "disk_total", "bytes", "host")
-_AVAILABLE = SeriesKey("localhost", "", "memory_available", "bytes", "host")
-_LIMIT_USED = SeriesKey("localhost", "", "cgroup_memory_limit_used", "bytes", "cgroup")
-
-
-def _memory_readings(counts: MemoryCounts) -> list[tuple[SeriesKey, float | None, str | None]]:
-    values = ((_AVAILABLE, counts.available_bytes), (_LIMIT_USED, counts.used_bytes))
-    return [(key, float(value), None) for key, value in values if value is not None]
 
 
 def _shown(health: MonitorHealth) -> str:

@@ -30,7 +30,7 @@ class Steps:
         self._since_s: float | None = None
         self._epoch: int | None = None
         # What goes on that takes no steps: a validation, a save.
-        self._pauses: dict[str, int] = {}
+        self._pauses: dict[str, float] = {}
 
     def window(self, launch: int, records: Iterable[StepRecord], now_s: float) -> StepWindow | None:
         """The window of these steps and losses; None if there are none."""
@@ -41,6 +41,9 @@ class Steps:
             return None
         if steps:
             self._last_s = steps[-1].monotonic_s
+            # The mark of an end may be lost: a step that has begun since shows that it is over.
+            begun_s = self._last_s - (steps[-1].seconds or 0.0)
+            self._pauses = {name: since_s for name, since_s in self._pauses.items() if since_s > begun_s}
             self._recent.extend(one.seconds for one in steps if one.seconds is not None)
             self._epoch = next((one.epoch for one in reversed(steps) if one.epoch is not None), self._epoch)
         first_s = steps[0].monotonic_s - (steps[0].seconds or 0.0) if steps else now_s
@@ -67,8 +70,7 @@ class Steps:
         """Follow what takes no steps and is no hang."""
         for one in marks:
             if one.kind.endswith(_BEGIN):
-                name = one.kind.removesuffix(_BEGIN)
-                self._pauses[name] = self._pauses.get(name, 0) + 1
+                self._pauses[one.kind.removesuffix(_BEGIN)] = one.monotonic_s
             elif one.kind.endswith(_END):
                 self._pauses.pop(one.kind.removesuffix(_END), None)
                 # What took long is over: the next step has its whole time.

@@ -243,6 +243,15 @@ def test_a_descriptor_that_the_program_has_closed_is_not_closed_for_another_file
         os.close(number)
 
 
+def test_a_channel_that_nothing_reads_takes_all_and_is_closed_twice() -> None:
+    unread = Channel.unread()
+    unread.sender.step(1, 0.1)
+    unread.sender.mark("note")
+    unread.close()
+    unread.close()
+    assert unread.sender.lost == 0
+
+
 def test_nobody_can_shrink_the_memory_under_a_writer(channel: Channel) -> None:
     with pytest.raises(PermissionError):
         os.ftruncate(channel.memory.descriptor, 0)
