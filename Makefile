@@ -16,11 +16,11 @@ run:
 
 test:
 	@scripts/environment.sh test
-	.venv/bin/python -m pytest $(if $(T),$(T),$(IN_PARALLEL) --ignore=tests/packaging)
+	.venv/bin/python -m pytest $(if $(T),$(T),$(IN_PARALLEL) -m "not ci" --ignore=tests/packaging)
 
 quick:
 	@scripts/environment.sh test
-	.venv/bin/python -m pytest -m "not slow" $(if $(T),$(T),-n 2 --dist loadfile)
+	.venv/bin/python -m pytest -m "not slow and not ci" $(if $(T),$(T),-n 2 --dist loadfile)
 
 check:
 	@scripts/environment.sh test

@@ -34,6 +34,7 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "RECIPES", "tests.gpu.wrong")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("parts", [["training", "resume", "kills"], ["nccl", "memory", "saving", "speed"]])
 def test_parts_pass_on_the_cpu(parts: list[str], tmp_path: Path) -> None:
     content = tmp_path / "found.json"
