@@ -91,7 +91,7 @@ class Webhook:
 
 
 def shown(url: str) -> str:
-    """An address for logs: scheme and host; of other services the scheme alone, as a token may be the host."""
+    """An address for logs: scheme and host; of other services the scheme alone: a token may be the host."""
     try:
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname or "?"

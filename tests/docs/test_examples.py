@@ -25,10 +25,17 @@ TRAIN = [
 BEFORE = {
     "watch_a_run.py": "import time\n\n\ndef train_one_step():\n    time.sleep(0.01)\n\n\n"
     "def log_dict(numbers):\n    assert all(value + 0 == value for value in numbers.values())\n\n\n",
+    "read_record.py": "from pathlib import Path\n"
+    "from pylon.recorder.history import EndingRow, HistoryWriter, LaunchRow\n"
+    "Path('runs/first').mkdir(parents=True)\n"
+    "with HistoryWriter(Path('runs/first/history.sqlite')) as writer:\n"
+    "    number = writer.begin(LaunchRow(1.0, 'runner', name='night'))\n"
+    "    writer.end(EndingRow(number, 2.0, 'killed', 'sigkill', 'confirmed', 'kernel'))\n",
     "use_a_model.py": "import subprocess, sys\n"
     f"subprocess.run([sys.executable, *{TRAIN!r}], check=True, capture_output=True)\n",
 }
 PRINTED = {
+    "read_record.py": r"^night killed: sigkill$",
     "watch.py": r"^\d+ [\d.]+ Reading\(value=\d+",
     "watch_a_run.py": r"(?m)^\d+ cpu \d+ %, memory [\d.]+/[\d.]+ GiB, run [\d.]+ GiB",
     "watch_scratch.py": r"^\d+ % used$",

@@ -1,5 +1,6 @@
 """What is written is what a reader gets: rows of all kinds, over time, while it is written and after."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,3 +148,21 @@ def test_changed_launch_moves_no_readings_back(tmp_path: Path) -> None:
         with open_history(tmp_path) as history:
             assert [one.mean for one in history.readings(CPU, T, T + 900)] == [float(n) for n in range(300)]
             assert sum(one.n for one in history.samples(CPU, T, T + 300, 3)) == 300
+
+
+def test_page_has_every_table_and_column(writer: HistoryWriter) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/recorder.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ((?:`\w+`(?:, )?)+) \|", page, re.M)
+    shown = {
+        table: set(re.findall(r"\w+", columns))
+        for tables, columns in rows
+        for table in re.findall(r"\w+", tables)
+    }
+    connection = sqlite3.connect(writer.path)
+    names = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE sql IS NOT NULL")]
+    held = {
+        name: {row[1] for row in connection.execute(f"SELECT * FROM pragma_table_info('{name}')")}
+        for name in names
+    }
+    connection.close()
+    assert shown == held
