@@ -46,6 +46,7 @@ class Recorder:
         git: the state of the code.
         hang_after_s: the least time without a step that is a hang; None: hangs are not looked for.
         uncaught: note the exception that ends this program.
+        notify: addresses that alerts are sent to.
 
     Attributes:
         sender: for steps, losses and marks.
@@ -66,6 +67,7 @@ class Recorder:
         git: Any = None,  # noqa: ANN401 - JSON
         hang_after_s: float | None = HANG_AFTER_S,
         uncaught: bool = True,
+        notify: Sequence[str] = (),
     ) -> None:
         self.path = Path(path).absolute()
         self.joined = False
@@ -81,6 +83,7 @@ class Recorder:
             ),
             hang_after_s,
             tuple(secret_values(configuration)),
+            tuple(notify),
         )
         self._channel = Channel.unread()
         self._stacks: OfferedStacks | None = None

@@ -16,6 +16,7 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ from pylon.recorder.history import HistoryWriter, MarkRow
 from pylon.recorder.process.ending import Ended, ending_row
 from pylon.recorder.process.hangs import HangWatch
 from pylon.recorder.process.looks import ClockWatch, DiskWatch, memory_readings
+from pylon.recorder.process.observers import Observers
 from pylon.recorder.process.rate import Rate
 from pylon.recorder.process.samples import Sampler
 from pylon.recorder.process.specification import Context, RecordSpec
 from pylon.recorder.process.steps import Steps
 from pylon.recorder.process.watched import Watched
-from pylon.recorder.verdict import LiveVerdict
 
 _SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 0.2, 2.0
 # Without a descriptor that shows the run's end, it is looked for.
@@ -98,8 +99,8 @@ class Recording:
         self._step_writer: int | None = None
         self._lost = 0
         self._launch = self._begun()
-        self._verdict = LiveVerdict(self._launch)
-        self._verdict_name: str | None = None
+        title = f"{spec.launch.name or 'run'} on {spec.launch.host}"
+        self._observers = Observers(self._launch, writer, spec.notify, title)
         self._reports = threading.Thread(target=self._read_reports, daemon=True)
         signal.signal(signal.SIGTERM, self._on_sigterm)
 
@@ -162,12 +163,13 @@ class Recording:
             if (readings := self._disk.readings(now_s)) is not None:
                 self._memory.find()
                 self._writer.sample(self._reader.wall(now_s), readings)
-            self._look_at_verdict(now_s)
+                self._observers.add_readings(self._reader.wall(now_s), readings)
             self._reader.free_ended()
         hang = self._steps.hang(now_s)
         self._ended.hang = hang
         for kind, detail in self._hangs.look(hang, self._reader.writers(), now_s):
             self._mark(now_s, kind, detail)
+        self._observers.look(self._reader.wall(now_s), lambda kind, detail: self._mark(now_s, kind, detail))
         if self._writer.commit():
             self._reader.accept()
 
@@ -183,7 +185,7 @@ class Recording:
         window = self._steps.window(self._launch, own, now_s)
         if window is not None:
             self._writer.window(window)
-            self._verdict.add_window(window)
+            self._observers.add_window(window)
         lost = new.overwritten + sum(one.lost for one in self._reader.writers())
         if lost > self._lost:
             self._mark(now_s, "lost", {"calls": lost - self._lost})
@@ -201,24 +203,15 @@ class Recording:
         detail = mark.detail if mark.slot == 0 else {**mark.detail, "slot": mark.slot}
         self._mark(mark.monotonic_s, mark.kind, detail)
 
-    def _mark(self, monotonic_s: float, kind: str, detail: dict[str, Any]) -> None:
+    def _mark(self, monotonic_s: float, kind: str, detail: Mapping[str, Any]) -> None:
         t = self._reader.wall(monotonic_s)
         self._writer.mark(self._launch, t, kind, detail)
-        self._verdict.add_mark(MarkRow(self._launch, t, kind))
-
-    def _look_at_verdict(self, now_s: float) -> None:
-        row = self._verdict.due(self._reader.wall(now_s))
-        if row is None:
-            return
-        self._writer.verdict(row)
-        if row.name != self._verdict_name:
-            self._mark(now_s, "verdict", {"name": row.name, "before": self._verdict_name})
-            self._verdict_name = row.name
+        self._observers.add_mark(MarkRow(self._launch, t, kind, json.dumps(detail)))
 
     def _take_samples(self, now_s: float) -> None:
         for t, readings in self._sampler.readings(self._context.observations(), now_s):
             self._writer.sample(t, readings)
-            self._verdict.add_readings(t, readings)
+            self._observers.add_readings(t, readings)
 
     def _take_health(self, now_s: float) -> None:
         for name, health in (self._context.health() or {}).items():
@@ -234,7 +227,9 @@ class Recording:
         self._rate.note(counts, self._memory.pressure())
         self._ended.last = counts
         if fast:
-            self._writer.sample(self._reader.wall(counts.monotonic_s), memory_readings(counts))
+            t, readings = self._reader.wall(counts.monotonic_s), memory_readings(counts)
+            self._writer.sample(t, readings)
+            self._observers.add_readings(t, readings)
             return
         self._counts.append(counts)
         while now_s - self._counts[0].monotonic_s > _COUNTS_KEPT_S:
@@ -284,6 +279,7 @@ class Recording:
         self._reader.accept()
         self._reader.note_end()
         self._context.done()
+        self._observers.end(row)
 
 
 def _shown(health: MonitorHealth) -> str:

@@ -16,12 +16,14 @@ class RecordSpec:
         launch: the launch as its row.
         hang_after_s: how long without a step is a hang at least; None: hangs are not looked for.
         secrets: of the configuration, masked in all texts.
+        notify: addresses that alerts are sent to.
     """
 
     path: str
     launch: LaunchRow
     hang_after_s: float | None
     secrets: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
 
 
 class Context(Protocol):

@@ -11,7 +11,6 @@ from pylon.recorder import Recorder
 from pylon.recorder.channel import Channel, ChannelError, Sender
 from pylon.runners.config import to_json
 from pylon.runners.errors import RunStopped
-from pylon.runners.launch.repositories import commit_of_pylon
 from pylon.runners.training.context import RunContext
 
 logger = logging.getLogger(__name__)
@@ -52,6 +51,8 @@ def _recorder(context: RunContext, monitor: SystemMonitor) -> Recorder:
     world, directory = context.world, context.directory
     # Each machine has a record of its own: a file has one writer.
     path = directory.record if world.rank == 0 else directory.record_of_rank(world.rank)
+    launches = directory.launches() if world.rank == 0 else []
+    git = {name: launches[-1].get(name) for name in ("git", "configuration_git")} if launches else None
     return Recorder(
         path,
         kind="runner",
@@ -60,7 +61,7 @@ def _recorder(context: RunContext, monitor: SystemMonitor) -> Recorder:
         monitor=monitor,
         rank=world.rank if world.size > 1 else None,
         ranks=world.size if world.size > 1 else None,
-        git=commit_of_pylon(),
+        git=git,
         uncaught=False,
     )
 
