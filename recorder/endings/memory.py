@@ -4,7 +4,6 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pylon.monitor import Absence, MemoryGroup, memory_group
 
@@ -12,6 +11,7 @@ from pylon.monitor import Absence, MemoryGroup, memory_group
 _UNLIMITED = 2**62
 _MOST_BYTES = 65536
 _MOST_LOG_BYTES = 4 * 2**20
+_HOST_KILLS = re.compile(r"^oom_kill (\d+)$", re.M)
 _KILLED = re.compile(rb"Killed process (\d+) \(")
 # The first namespace of process ids, in whose numbers the kernel's log is written.
 _FIRST_NAMESPACE = "pid:[4026531836]"
@@ -85,20 +85,22 @@ class MemoryCounter:
         self._proc_root = proc_root
         self._cgroup_root = cgroup_root
         self._group: MemoryGroup | None = None
+        self._limits: dict[str, int | None] = {}
 
     def find(self) -> MemoryGroup | None:
-        """Where the process is now; if it has ended, where it was. A process can be moved."""
+        """Where the process is now; if it has ended, where it was. It can be moved, and a limit changed."""
         found = memory_group(self._pid, self._proc_root, self._cgroup_root)
         if not isinstance(found, Absence):
             self._group = found
-        return self._group
+        group = self._group
+        self._limits = {} if group is None else {one: _limit(group, one) for one in group.levels}
+        return group
 
     def use(self) -> MemoryCounts:
         """How close it is to a limit, and nothing else: two or three small files."""
         group = self._group
         closest: tuple[int, int] | None = None
-        for folder in () if group is None else group.levels:
-            limit = _limit(group, folder)
+        for folder, limit in self._limits.items():
             used = None if limit is None else _number(f"{folder}/{_named(group, 'current')}")
             if limit is None or used is None:
                 continue
@@ -117,12 +119,13 @@ class MemoryCounter:
     def read(self) -> MemoryCounts:
         """All counts."""
         group, use = self._group, self.use()
-        levels = () if group is None else tuple(_level(group, folder) for folder in group.levels)
-        host_kills = _pairs(f"{self._proc_root}/vmstat").get("oom_kill")
+        limits = self._limits.items()
+        levels = () if group is None else tuple(_level(group, folder, limit) for folder, limit in limits)
+        host_kills = _HOST_KILLS.search(_text(f"{self._proc_root}/vmstat"))
         return MemoryCounts(
             use.monotonic_s,
             levels,
-            host_kills,
+            None if host_kills is None else int(host_kills[1]),
             use.used_bytes,
             use.limit_bytes,
             use.available_bytes,
@@ -184,10 +187,10 @@ def killed_in_log(since_monotonic_s: float, path: str = "/dev/kmsg") -> list[tup
     return found
 
 
-def _level(group: MemoryGroup, folder: str) -> Level:
+def _level(group: MemoryGroup, folder: str, limit: int | None) -> Level:
     if group.version == 1:
         counts = _pairs(f"{folder}/memory.oom_control")
-        return Level(folder, counts.get("oom_kill"), None, None, _limit(group, folder))
+        return Level(folder, counts.get("oom_kill"), None, None, limit)
     local = _pairs(f"{folder}/memory.events.local")
     # Before Linux 5.2 there is no local file: with groups below it, the count may be theirs.
     counts = local or _pairs(f"{folder}/memory.events")
@@ -196,7 +199,7 @@ def _level(group: MemoryGroup, folder: str) -> Level:
         counts.get("oom_kill"),
         counts.get("oom_group_kill"),
         counts.get("oom") if local else None,
-        _limit(group, folder),
+        limit,
     )
 
 
@@ -212,7 +215,7 @@ def _limit(group: MemoryGroup | None, folder: str) -> int | None:
 
 def _host_memory(path: str) -> tuple[int | None, int | None]:
     available = total = None
-    for line in _text(path).splitlines()[:5]:
+    for line in _text(path).split("\n", 5)[:5]:
         name, _, rest = line.partition(":")
         words = rest.split()
         if words and words[0].isdigit():
@@ -234,8 +237,14 @@ def _pairs(path: str) -> dict[str, int]:
 
 
 def _text(path: str) -> str:
+    """A file's text; empty if it cannot be read. Path.open would take three times as long, each second."""
     try:
-        with Path(path).open("rb", buffering=0) as file:
-            return (file.read(_MOST_BYTES) or b"").decode("ascii", "replace")
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        return os.read(descriptor, _MOST_BYTES).decode("ascii", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)

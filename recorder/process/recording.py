@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pylon.monitor import MonitorHealth, ReportsGoneError
-from pylon.recorder.channel import ChannelReader, MarkRecord, Memory, start_ticks
+from pylon.recorder.channel import ChannelReader, MarkRecord, Memory, Writer, start_ticks
 from pylon.recorder.endings import MemoryCounter, MemoryCounts
 from pylon.recorder.history import HistoryWriter, MarkRow
 from pylon.recorder.process.ending import Ended, ending_row
@@ -37,7 +37,7 @@ from pylon.recorder.process.watched import Watched
 _SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 0.2, 2.0
 # Without a descriptor that shows the run's end, it is looked for.
 _LOOK_EVERY_S = 0.2
-_COUNTS_KEPT_S = 60.0
+_COUNTS_EVERY_S, _COUNTS_KEPT_S = 5.0, 60.0
 _TAKE_OVER_WITHIN_S = 2.0
 
 logger = logging.getLogger(__name__)
@@ -153,8 +153,9 @@ class Recording:
 
     def _tick(self, now_s: float) -> None:
         self._context.alive()
+        writers = self._reader.writers()
         self._look_at_memory(now_s)
-        self._take_channel(now_s)
+        self._take_channel(now_s, writers)
         if not self._rate.is_fast(now_s):
             self._take_samples(now_s)
             self._take_health(now_s)
@@ -162,18 +163,18 @@ class Recording:
                 self._mark(now_s, "clock", jump)
             if (readings := self._disk.readings(now_s)) is not None:
                 self._memory.find()
+                self._reader.free_ended()
                 self._writer.sample(self._reader.wall(now_s), readings)
                 self._observers.add_readings(self._reader.wall(now_s), readings)
-            self._reader.free_ended()
         hang = self._steps.hang(now_s)
         self._ended.hang = hang
-        for kind, detail in self._hangs.look(hang, self._reader.writers(), now_s):
+        for kind, detail in self._hangs.look(hang, writers, now_s):
             self._mark(now_s, kind, detail)
         self._observers.look(self._reader.wall(now_s), lambda kind, detail: self._mark(now_s, kind, detail))
         if self._writer.commit():
             self._reader.accept()
 
-    def _take_channel(self, now_s: float) -> None:
+    def _take_channel(self, now_s: float, writers: list[Writer]) -> None:
         new = self._reader.collect()
         self._steps.note(new.marks)
         if self._step_writer is None and new.steps:
@@ -186,7 +187,7 @@ class Recording:
         if window is not None:
             self._writer.window(window)
             self._observers.add_window(window)
-        lost = new.overwritten + sum(one.lost for one in self._reader.writers())
+        lost = new.overwritten + sum(one.lost for one in writers)
         if lost > self._lost:
             self._mark(now_s, "lost", {"calls": lost - self._lost})
             self._lost = lost
@@ -223,7 +224,8 @@ class Recording:
 
     def _look_at_memory(self, now_s: float) -> None:
         fast = self._rate.is_fast(now_s)
-        counts = self._memory.use() if fast else self._memory.read()
+        full = not fast and now_s - self._counts[-1].monotonic_s >= _COUNTS_EVERY_S
+        counts = self._memory.read() if full else self._memory.use()
         self._rate.note(counts, self._memory.pressure())
         self._ended.last = counts
         if fast:
@@ -231,10 +233,12 @@ class Recording:
             self._writer.sample(t, readings)
             self._observers.add_readings(t, readings)
             return
+        self._ended.look_at_shared_memory(now_s)
+        if not full:
+            return
         self._counts.append(counts)
         while now_s - self._counts[0].monotonic_s > _COUNTS_KEPT_S:
             self._counts.popleft()
-        self._ended.look_at_shared_memory(now_s)
 
     def _read_reports(self) -> None:
         """A thread: a call to the Manager may wait without a limit, and nothing else here may."""
@@ -252,7 +256,7 @@ class Recording:
     def _end(self, *, running: bool) -> None:
         now_s = time.monotonic()
         self._context.alive()
-        self._take_channel(now_s)
+        self._take_channel(now_s, self._reader.writers())
         self._take_samples(now_s)
         words = self._reader.words()
         row = ending_row(
