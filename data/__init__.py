@@ -19,6 +19,7 @@ from pylon.data.loader import DataLoader
 from pylon.data.map_dataset import MapDataset, why_not_map_style
 from pylon.data.nested import is_namedtuple, map_tensors, tensors_of
 from pylon.data.seeding import SeededIndex
+from pylon.data.stream import StreamDataset, digest_of
 from pylon.data.worker_failure import WorkerTraceback
 
 __all__ = [
@@ -35,9 +36,11 @@ __all__ = [
     "MapDataset",
     "SeededIndex",
     "SharedImageCache",
+    "StreamDataset",
     "TransformError",
     "WorkerTraceback",
     "collate",
+    "digest_of",
     "is_namedtuple",
     "map_tensors",
     "refuse_empty",

@@ -1,6 +1,7 @@
 """Batches whose order and augmentation follow from one seed per epoch, for any number of workers.
 
 EpochSampler ── SeededIndex(index, epoch seed) ──> worker: dataset ── datapoint ──> collate ──> batch
+StreamTurns ── Turn(epoch seed) ──> worker: IterableDataset ──┘
 """
 
 import functools
@@ -19,8 +20,9 @@ from pylon.data.dataset import BaseDataset
 from pylon.data.errors import LoaderWorkerError
 from pylon.data.hand_over import HandOver, advice
 from pylon.data.map_dataset import MapDataset
-from pylon.data.order import check_order, order_of
+from pylon.data.order import EpochOrder, check_order, check_stream_order, order_of
 from pylon.data.sampler import EpochBatchSampler, EpochSampler
+from pylon.data.stream import EndAwareCollate, StreamDataset, StreamTurns, is_stream
 from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure, WorkerTraceback
 from pylon.data.worker_files import share_temporary_folder
 from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
@@ -35,7 +37,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     """torch's loader with an epoch seed, which also reaches persistent workers.
 
     Args:
-        dataset: what to load: a BaseDataset or any map-style dataset; given by the runner.
+        dataset: what to load: a BaseDataset, any map-style dataset, or an IterableDataset, whose epoch is
+            what it gives when it is opened; given by the runner.
         batch_size: datapoints per batch, at least 1; None only with a `batch_sampler`.
         shuffle: draw the order from the epoch's seed.
         sampler: gives the order in place of `shuffle`: a sampler with a length, or a function that gets the
@@ -54,10 +57,10 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     Raises:
         ValueError: an argument is out of range, or contradicts another one.
-        TypeError: the dataset is not map-style.
+        TypeError: the dataset is of no such kind.
     """
 
-    dataset: BaseDataset | MapDataset
+    dataset: BaseDataset | MapDataset | StreamDataset
 
     def __init__(
         self,
@@ -78,26 +81,33 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     ) -> None:
         if timeout_s is not None and not (timeout_s > 0 and math.isfinite(timeout_s)):
             raise ValueError(f"timeout_s: {timeout_s}, expected more than 0 s, or None")
+        orders = {"shuffle": shuffle, "sampler": sampler, "batch_sampler": batch_sampler}
+        if is_stream(dataset):
+            check_stream_order(orders)
         check_order(batch_size, sampler, batch_sampler, shuffle=shuffle, drop_last=drop_last)
         self.timeout_s = timeout_s
-        self.takes_each_once = sampler is None and batch_sampler is None and not drop_last
         self._asked: Callable[[], bool] = lambda: False
         self._end: Callable[[], None] = lambda: None
         self._newest: Callable[[], Any] = lambda: None
-        loaded: BaseDataset | MapDataset = (
-            dataset if isinstance(dataset, BaseDataset) else MapDataset(dataset)
-        )
-        self._name = loaded.name if isinstance(loaded, MapDataset) else type(loaded).__name__
-        self._epoch_sampler = EpochSampler(
-            len(loaded), shuffle=shuffle, order=order_of("sampler", sampler, dataset)
-        )
-        batches = order_of("batch_sampler", batch_sampler, dataset)
-        self._epoch_batches = None if batches is None else EpochBatchSampler(len(loaded), batches)
+        loaded = _readable(dataset, num_workers)
+        self._name = type(loaded).__name__ if isinstance(loaded, BaseDataset) else loaded.name
+        collates: Any = FailureAwareCollate(BatchCollate(collate_fn))
+        self._order: EpochOrder
+        if isinstance(loaded, StreamDataset):
+            self._order = StreamTurns(loaded, batch_size or 1, drop_last=drop_last)
+            collates = EndAwareCollate(collates)
+        elif (batches := order_of("batch_sampler", batch_sampler, dataset)) is not None:
+            self._order = EpochBatchSampler(len(loaded), batches)
+        else:
+            order = order_of("sampler", sampler, dataset)
+            self._order = EpochSampler(len(loaded), shuffle=shuffle, order=order)
         how: dict[str, Any] = (
-            {"batch_size": batch_size, "sampler": self._epoch_sampler, "drop_last": drop_last}
-            if self._epoch_batches is None
-            else {"batch_sampler": self._epoch_batches}
+            {"batch_size": batch_size, "sampler": self._order, "drop_last": drop_last}
+            if isinstance(self._order, EpochSampler)
+            else {"batch_sampler": self._order}
         )
+        # Whether an epoch has each datapoint of a known number once.
+        self.takes_each_once = isinstance(self._order, EpochSampler) and sampler is None and not drop_last
         self._processes = WorkerProcesses()
         self._hand_over = HandOver() if num_workers > 0 else None
         super().__init__(
@@ -109,7 +119,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             prefetch_factor=prefetch_factor,
             multiprocessing_context=multiprocessing_context,
             timeout=min(POLL_S, timeout_s or POLL_S) if num_workers > 0 else 0,
-            collate_fn=FailureAwareCollate(BatchCollate(collate_fn)),
+            collate_fn=collates,
             worker_init_fn=None
             if self._hand_over is None
             else functools.partial(initialise_worker, self._hand_over.sender),
@@ -130,26 +140,34 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             ValueError: `seed` is outside 0..2**63 - 1, or `batches` are not ascending numbers of batches.
         """
         if batches is None:
-            self._epoch_sampler.set_epoch_seed(seed)
-            if self._epoch_batches is not None:
-                self._epoch_batches.set_epoch_seed(seed)
+            self._order.set_epoch_seed(seed)
             return
         if any(later <= former for former, later in itertools.pairwise(batches)):
             raise ValueError(f"batches: {list(batches)[:10]}, expected ascending numbers.")
+        if isinstance(self._order, StreamTurns):
+            self._order.set_epoch_seed(seed, batches)
+            return
         if batches and not 0 <= batches[0] <= batches[-1] < len(self):
             raise ValueError(f"batches: {batches[0]} to {batches[-1]}, expected 0 to {len(self) - 1}.")
-        if self._epoch_batches is not None:
-            self._epoch_batches.set_epoch_seed(seed, batches)
+        if isinstance(self._order, EpochBatchSampler):
+            self._order.set_epoch_seed(seed, batches)
             return
         # Only the epoch's last batch can be short, and ascending it stays the last one: so torch, which
         # cuts the datapoints it gets into batches, finds these batches again.
-        size, count = self.batch_size or 1, len(self._epoch_sampler)
-        self._epoch_sampler.set_epoch_seed(
+        size, count = self.batch_size or 1, len(self._order)
+        self._order.set_epoch_seed(
             seed, [range(number * size, min((number + 1) * size, count)) for number in batches]
         )
 
+    @property
+    def stream(self) -> StreamTurns | None:
+        """What is known of an epoch of an IterableDataset; None for any other dataset."""
+        return self._order if isinstance(self._order, StreamTurns) else None
+
     def read_again(self, seed: int, batches: Sequence[int]) -> Iterator[Any]:
-        """The datapoints of some batches of an epoch, read in this process, each as a batch of one.
+        """The datapoints of some batches of an epoch, each as a batch of one, read in this process.
+
+        Those of an IterableDataset come in their batches, by the workers.
 
         Args:
             seed, batches: see `set_epoch_seed`, which the next iteration needs again.
@@ -158,9 +176,11 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             DataError: a datapoint cannot be read.
         """
         self.set_epoch_seed(seed, batches)
-        batched = self._epoch_batches
-        indices = self._epoch_sampler if batched is None else itertools.chain.from_iterable(batched)
-        return (self.collate_fn([self.dataset[index]]) for index in indices)
+        dataset, order = self.dataset, self._order
+        if isinstance(dataset, StreamDataset) or isinstance(order, StreamTurns):
+            return iter(self)
+        indices = order if isinstance(order, EpochSampler) else itertools.chain.from_iterable(order)
+        return (self.collate_fn([dataset[index]]) for index in indices)
 
     def end_when(self, asked: Callable[[], bool], end: Callable[[], None]) -> None:
         """Stop waiting for a worker's batch as soon as the end is requested.
@@ -184,10 +204,15 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         """The epoch's batches.
 
         Raises:
-            DataError: a datapoint cannot be read; its type and text are those of the worker's error.
+            DataError: a datapoint cannot be read (its type and text are those of the worker's error), or an
+                IterableDataset gives more than its length.
             LoaderWorkerError: a worker died, or a batch took longer than `timeout_s`.
             Exception: whatever the `end` of `end_when` raises.
         """
+        received = self._received_batches()
+        return received if self.stream is None else self.stream.wanted_batches(received)
+
+    def _received_batches(self) -> Iterator[Any]:
         if self.num_workers > 0:
             share_temporary_folder()
         with child_signals_kept(), warnings.catch_warnings():
@@ -264,3 +289,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             f"received ({why}). A worker may have been killed for lack of memory: try fewer num_workers or a "
             "smaller batch_size."
         )
+
+
+def _readable(dataset: Any, num_workers: int) -> BaseDataset | MapDataset | StreamDataset:  # noqa: ANN401
+    if isinstance(dataset, BaseDataset):
+        return dataset
+    return StreamDataset(dataset, num_workers) if is_stream(dataset) else MapDataset(dataset)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from pylon.data.batch import Item
 from pylon.data.errors import DataError
@@ -66,13 +66,7 @@ class MapDataset(Dataset[Item]):
 
 def why_not_map_style(cls: type) -> str:
     """What was expected in place of a class that is no map-style dataset; '' if it is one."""
-    if issubclass(cls, IterableDataset):
-        return (
-            "expected a map-style dataset, with __getitem__ and __len__: an IterableDataset cannot begin in "
-            "the middle of an epoch, so that a run could not be resumed, and ranks would read the same. List "
-            "the datapoints (files, offsets, rows) and read one by its index"
-        )
     # torch's Dataset has a __getitem__ that raises NotImplementedError.
     if getattr(cls, "__getitem__", None) in {None, Dataset.__getitem__} or not hasattr(cls, "__len__"):
-        return "expected a dataset with __getitem__(index) and __len__()"
+        return "expected a dataset with __getitem__(index) and __len__(), or torch's IterableDataset"
     return ""

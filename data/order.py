@@ -1,10 +1,14 @@
 """The arguments of a loader that decide which datapoints a batch has."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch.utils.data.distributed import DistributedSampler
 
-from pylon.data.sampler import SeededOrder
+from pylon.data.sampler import EpochBatchSampler, EpochSampler, SeededOrder
+from pylon.data.stream import StreamTurns
+
+EpochOrder = EpochSampler | EpochBatchSampler | StreamTurns
 
 
 def check_order(
@@ -26,6 +30,16 @@ def check_order(
     for name, value in contradicting.items():
         if value:
             raise ValueError(f"{name}: {value!r}, expected nothing: the batch_sampler gives whole batches")
+
+
+def check_stream_order(orders: Mapping[str, object]) -> None:
+    """Refuse arguments that would order what an IterableDataset gives. Raises ValueError."""
+    for name, value in orders.items():
+        if value:
+            raise ValueError(
+                f"{name}: {value!r}, expected nothing: an IterableDataset gives its own order. Shuffle in "
+                "its __iter__, with torch's, NumPy's or Python's global generator, which the loader seeds"
+            )
 
 
 def order_of(name: str, given: Any, dataset: object) -> SeededOrder | None:  # noqa: ANN401 - any sampler or function

@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Any
 
 import torch
+from torch.utils.data import IterableDataset
 
 from pylon.data import DataLoader, why_not_map_style
 from pylon.metrics import BaseMetric, is_of_torchmetrics
@@ -92,7 +93,7 @@ def _base_problems(value: Any, key: str) -> Iterator[ConfigProblem]:  # noqa: AN
 def unfit(cls: type, key: str) -> str:
     """What the runner expects of a top-level entry in place of `cls`; '' if it can use it."""
     if key in _DATASETS:
-        return why_not_map_style(cls)
+        return "" if issubclass(cls, IterableDataset) else why_not_map_style(cls)
     base = _BASES.get(key)
     if base is None or issubclass(cls, base) or (key == "metric" and is_of_torchmetrics(cls)):
         return ""

@@ -6,6 +6,7 @@ from torch.optim import lr_scheduler
 
 from pylon.runners.config.node import is_node
 from pylon.runners.config.signatures import defaults_of
+from pylon.runners.errors import ConfigError
 
 # Schedules that end, the argument that holds their steps, and what they do after them.
 _ENDING = (
@@ -34,6 +35,25 @@ def end_of(node: dict[str, Any]) -> tuple[int, str] | None:
             steps = arguments[argument]
             return steps, f"{cls.__name__} with {argument}={steps} {what}"
     return None
+
+
+def refuse_unknown_length(node: dict[str, Any] | None, steps: int | None) -> None:
+    """Refuse a schedule that ends, if it advances with each step and how many an epoch has is unknown.
+
+    Args:
+        node: of the schedule, None without one.
+        steps: of an epoch, None if unknown.
+
+    Raises:
+        ConfigError: it ends, perhaps before the run does.
+    """
+    if steps is not None or node is None or not isinstance(node["class"], type) or end_of(node) is None:
+        return
+    expected = (
+        "'epoch': the schedule ends, and the number of steps in an epoch is unknown. To keep 'step', give "
+        "the IterableDataset a __len__, or the run runner.args.max_batches_per_epoch"
+    )
+    raise ConfigError.single("runner.args.scheduler_interval", "step", expected, "configuration")
 
 
 def _is_warm_up(cls: type, arguments: dict[str, Any]) -> bool:

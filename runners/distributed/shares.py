@@ -16,21 +16,21 @@ class TrainingShare:
     """The batches of an epoch that one rank takes, step by step.
 
     Args:
-        batches: of the epoch, at least 1.
+        batches: of the epoch, at least 1; None: not known, as of a stream.
         accumulate: of each rank in a step, at least 1.
         rank: this one's number, 0 <= rank < ranks.
         ranks: how many there are.
     """
 
-    batches: int
+    batches: int | None
     accumulate: int
     rank: int
     ranks: int
 
     @property
-    def steps(self) -> int:
-        """Steps of the epoch; the last one may have fewer batches than the others."""
-        return math.ceil(self.batches / (self.accumulate * self.ranks))
+    def steps(self) -> int | None:
+        """Steps of the epoch, None if not known; the last one may have fewer batches than the others."""
+        return None if self.batches is None else math.ceil(self.batches / (self.accumulate * self.ranks))
 
     def of_step(self, step: int) -> range:
         """The numbers of this rank's batches in a step, ascending, at least one.
@@ -47,12 +47,13 @@ class TrainingShare:
         return 1 / len(group) if self.rank < len(group) else 0.0
 
     def numbers(self, first_step: int) -> list[int]:
-        """The numbers of all this rank's batches from a step on, ascending."""
-        return [number for step in range(first_step, self.steps) for number in self.of_step(step)]
+        """The numbers of all this rank's batches from a step on, ascending; their number must be known."""
+        return [number for step in range(first_step, self.steps or 0) for number in self.of_step(step)]
 
     def _group(self, step: int) -> range:
         size = self.accumulate * self.ranks
-        return range(step * size, min((step + 1) * size, self.batches))
+        end = (step + 1) * size
+        return range(step * size, end if self.batches is None else min(end, self.batches))
 
 
 def evaluation_share(batches: int, rank: int, ranks: int) -> range:

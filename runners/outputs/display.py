@@ -30,7 +30,7 @@ class Status:
     Attributes:
         phase: 'train', 'validate' or 'test'.
         epoch, epochs: the running epoch, counted from 0, and how many there are.
-        step, steps: steps done in this phase, and how many there are.
+        step, steps: steps done in this phase, and how many there are, None if unknown.
         loss: newest loss known, None if there is none.
         learning_rate: of the first parameter group, None outside training.
         step_time_s: wall time of the newest step.
@@ -41,7 +41,7 @@ class Status:
     epoch: int
     epochs: int
     step: int
-    steps: int
+    steps: int | None
     loss: float | None = None
     learning_rate: float | None = None
     step_time_s: float | None = None
@@ -50,8 +50,16 @@ class Status:
     @property
     def done_share(self) -> float:
         """Share of the whole run that is done, 0..1, counting training steps."""
-        within = self.step / max(self.steps, 1) if self.phase == "train" else 1.0
+        if self.phase != "train":
+            within = 1.0
+        else:
+            within = 0.0 if self.steps is None else self.step / max(self.steps, 1)
         return min((self.epoch + within) / max(self.epochs, 1), 1.0)
+
+    @property
+    def done(self) -> str:
+        """The steps done, of how many if that is known."""
+        return str(self.step) if self.steps is None else f"{self.step}/{self.steps}"
 
 
 class Display(Protocol):
@@ -78,12 +86,11 @@ class PlainDisplay:
         """See Display."""
         self._next_s = time.monotonic() + _LINE_EVERY_S
         logger.info(
-            "epoch %d/%d %s %d/%d%s",
+            "epoch %d/%d %s %s%s",
             status.epoch + 1,
             status.epochs,
             status.phase,
-            status.step,
-            status.steps,
+            status.done,
             "".join(f"  {name} {text}" for name, text in _fields(status).items() if text),
         )
 
@@ -117,7 +124,7 @@ class TerminalDisplay:
             self._phase,
             completed=status.step,
             total=status.steps,
-            description=f"{status.phase} {status.step}/{status.steps}",
+            description=f"{status.phase} {status.done}",
             text=training,
         )
         self._progress.refresh()

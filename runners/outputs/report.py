@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pylon.data import DataLoader
+from pylon.data import DataLoader, StreamDataset
 from pylon.metrics.directions import Direction, is_better
 
 logger = logging.getLogger(__name__)
@@ -21,23 +21,29 @@ def report_start(
 ) -> None:
     """Log what is trained, and on how much."""
     logger.info(
-        "%s with %s parameters on %s; %d training and %d validation datapoints",
+        "%s with %s parameters on %s; %s training and %s validation datapoints",
         type(model).__name__,
         f"{sum(parameter.numel() for parameter in model.parameters()):,}",
         device,
-        len(train_loader.dataset),
-        len(val_loader.dataset),
+        *(
+            "an unknown number of" if one is None else one
+            for one in map(_datapoints, (train_loader, val_loader))
+        ),
     )
 
 
-def warn_of_idle_ranks(batches: int, ranks: int) -> None:
+def _datapoints(loader: DataLoader) -> int | None:
+    return loader.dataset.length if isinstance(loader.dataset, StreamDataset) else len(loader.dataset)
+
+
+def warn_of_idle_ranks(batches: int | None, ranks: int) -> None:
     """Log that some processes of a run never have a batch of their own, if that is so.
 
     Args:
-        batches: of an epoch of training.
+        batches: of an epoch of training, None if unknown.
         ranks: processes that share them.
     """
-    if batches < ranks:
+    if batches is not None and batches < ranks:
         logger.warning(
             "train_dataset gives %d batches per epoch, for %d processes: %d of them only repeat a batch of "
             "another one, which does not count. Use fewer processes (torchrun --nproc-per-node) or a smaller "

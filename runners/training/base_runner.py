@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
+from torch.utils.data import IterableDataset
 
 from pylon.data import DataLoader, refuse_empty
 from pylon.metrics import BaseMetric, as_metric
@@ -16,7 +17,7 @@ from pylon.runners.outputs.report import report_scores
 from pylon.runners.randomness import seed_all
 from pylon.runners.run_directory.plain import recorded
 from pylon.runners.training.context import RunContext
-from pylon.runners.training.evaluation import Task
+from pylon.runners.training.evaluation import Task, count_batches
 from pylon.runners.training.passes import EvaluationPass, run_pass
 from pylon.runners.training.same_on_ranks import refuse_other_datapoints
 from pylon.runners.training.watch import Watch, watched
@@ -94,9 +95,10 @@ class BaseRunner(ABC):
         dataset = self.build(f"{split}_dataset")
         if dataset is None:
             return None
-        refuse_empty(dataset, f"{split}_dataset")
+        if not isinstance(dataset, IterableDataset):
+            refuse_empty(dataset, f"{split}_dataset")
         loader: DataLoader = self.build(f"{split}_dataloader", dataset=dataset)
-        if len(loader) == 0:
+        if count_batches(loader, None) == 0:
             raise ConfigError.single(
                 f"{split}_dataloader.args.batch_size",
                 loader.batch_size,

@@ -10,6 +10,7 @@ import torch
 
 from pylon.metrics.directions import Direction
 from pylon.runners.config import HandedOn
+from pylon.runners.config.schedule_ends import refuse_unknown_length
 from pylon.runners.config.schedules import mode_of, takes_score
 from pylon.runners.distributed import OtherMachines
 from pylon.runners.keys import OPTIONAL_TRAINER_KEYS, TRAINER_KEYS
@@ -36,6 +37,7 @@ from pylon.runners.training.optimizing import build_optimizer, report_groups
 from pylon.runners.training.parts import TrainingParts, build_loaders, build_parts
 from pylon.runners.training.rehearsal import rehearse_training
 from pylon.runners.training.step_options import Stepping
+from pylon.runners.training.streams import report_stream
 from pylon.runners.training.training import Training
 
 
@@ -150,7 +152,11 @@ class BaseTrainer(BaseRunner):
             stack.callback(loader.close)
         report_start(parts.model, device, loaders.train, loaders.val)
         report_groups(parts.model, self.parameter_groups)
-        warn_of_idle_ranks(count_batches(loaders.train, self.max_batches), world.size)
+        report_stream(loaders.train, world.size)
+        batches = count_batches(loaders.train, self.max_batches)
+        warn_of_idle_ranks(batches, world.size)
+        if self.scheduler_interval == "step":
+            refuse_unknown_length(context.config.get("scheduler"), batches)
         data = loaders.fingerprints()
         resumed = resume(context.directory, world, parts.of_a_checkpoint(), data, lambda: self._begin(parts))
         progress = Progress(ranks=world.size, data=data) if resumed is None else resumed.progress

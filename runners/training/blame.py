@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pylon.data import LoaderWorkerError, MapDataset
+from pylon.data import LoaderWorkerError, MapDataset, StreamDataset
 from pylon.data.errors import DataError, DatasetDamagedError
 from pylon.masking import masked_text
 from pylon.metrics import TorchMetrics
@@ -104,7 +104,7 @@ class Blame:
 
 def _class_name(part: object) -> str:
     """The configured class of a part, not that of what Pylon has put around it."""
-    return part.name if isinstance(part, MapDataset | TorchMetrics) else type(part).__name__
+    return part.name if isinstance(part, MapDataset | StreamDataset | TorchMetrics) else type(part).__name__
 
 
 def described(batch: object) -> str:

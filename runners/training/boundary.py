@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from pylon.data import LoaderWorkerError
-from pylon.runners.training.evaluation import Batch
+from pylon.runners.training.groups import Group
 from pylon.runners.training.training import Training
 
 logger = logging.getLogger(__name__)
@@ -30,10 +30,10 @@ def stop_if_signalled(training: Training) -> None:
     _stop_if_agreed(training)
 
 
-def guarded(training: Training, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The batches; if a loader worker ends them, the steps before it are saved."""
+def guarded(training: Training, groups: Iterator[Group]) -> Iterator[Group]:
+    """The steps' batches; if a loader worker ends them, the steps before it are saved."""
     try:
-        yield from batches
+        yield from groups
     except LoaderWorkerError:
         save_last(training)
         raise

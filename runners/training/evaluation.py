@@ -1,6 +1,6 @@
 """One pass over a dataset without gradients: predict and score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, Protocol
 
 import torch
@@ -8,7 +8,8 @@ import torch
 from pylon.data import DataLoader
 from pylon.metrics import BaseMetric
 from pylon.metrics.base_metric import Part
-from pylon.runners.distributed import AgreedStop, World, evaluation_share
+from pylon.runners.distributed import AgreedStop, World
+from pylon.runners.training.groups import evaluation_rounds
 
 Batch = dict[str, Any]
 OnBatch = Callable[[int, Batch, Any], None]
@@ -65,28 +66,29 @@ def evaluate(
     metric.reset()
     total = count_batches(loader, max_batches)
     whole = loader.takes_each_once and total == len(loader)
-    if whole:
+    if whole and isinstance(loader.dataset, Sized):
         metric.expect(range(len(loader.dataset)))
-    loader.set_epoch_seed(seed, evaluation_share(total, world.rank, world.size))
-    batches = iter(loader)
+    at_most = total if loader.stream is None else max_batches
+    rounds = evaluation_rounds(loader, seed, at_most, world, stop)
     try:
         with torch.inference_mode():
-            for first in range(0, total, world.size):
-                stop.raise_if_signalled()
-                batch = next(batches, None)
+            for number, batch in enumerate(rounds, start=1):
                 if batch is None:
                     break  # the last round has no batch for this rank, and no meeting follows it
                 if not whole:
                     metric.expect(batch["meta_info"]["idx"])
                 outputs = task.predict(batch)
                 task.score(metric, outputs, batch)
-                on_batch(min(first + world.size, total), batch, outputs)
+                done = number * world.size
+                on_batch(done if total is None else min(done, total), batch, outputs)
     finally:
         model.train(was_training)
     if world.size > 1:
         metric.merge([Part(**one) for one in world.gather(vars(metric.part()))])
 
 
-def count_batches(loader: DataLoader, max_batches: int | None) -> int:
-    """How many batches a pass over `loader` has."""
-    return len(loader) if max_batches is None else min(len(loader), max_batches)
+def count_batches(loader: DataLoader, max_batches: int | None) -> int | None:
+    """How many batches a pass over `loader` has; of a stream, how many at most, None if unknown."""
+    count = len(loader) if loader.stream is None else loader.stream.most
+    known = [one for one in (count, max_batches) if one is not None]
+    return min(known, default=None)

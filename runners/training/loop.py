@@ -4,7 +4,6 @@ train ── train_epoch ── train_step ──> boundary.end_step: save, stop
      └── finish_epoch ── validate ──> checkpoint, history
 """
 
-import itertools
 import logging
 import time
 from dataclasses import dataclass
@@ -64,26 +63,25 @@ def train(training: Training) -> None:
 
 def train_epoch(training: Training) -> None:
     """Take the rest of the running epoch's steps."""
-    progress, parts, share = training.progress, training.parts, training.share
-    batches = boundary.guarded(training, training.batches_left())
+    progress, parts, steps = training.progress, training.parts, training.share.steps
+    groups = boundary.guarded(training, training.groups_left())
     parts.model.train()
     training.mark("epoch", epoch=progress.epoch, epochs=training.epochs, step=progress.step)
     training.mark("learning_rate", value=parts.optimizer.param_groups[0]["lr"])
-    started = time.perf_counter()
-    for number in range(progress.step, share.steps):
-        asked = time.perf_counter()
-        group = list(itertools.islice(batches, len(share.of_step(number))))
+    asked = started = time.perf_counter()
+    for number, group in enumerate(groups, start=progress.step):
         wait_s = time.perf_counter() - asked
         rate = parts.optimizer.param_groups[0]["lr"]
-        loss, skipped = train_step(training, group, share.weight(number))
+        loss, skipped = train_step(training, group.batches, group.weight)
         ended = time.perf_counter()
         step_time_s, started = ended - started, ended
         step = Step(progress.epoch, number, progress.global_step, loss, rate, step_time_s, skipped)
-        training.note(step, share.steps, wait_s)
-        progress.count_step(step_time_s, last=number + 1 == share.steps, skipped=skipped)
+        training.note(step, steps, wait_s)
+        progress.count_step(step_time_s, last=group.last, skipped=skipped)
         if progress.trained:
             training.advance_scheduler("epoch")
         boundary.end_step(training)
+        asked = time.perf_counter()
 
 
 def train_step(training: Training, batches: list[Batch], weight: float) -> tuple[torch.Tensor, bool]:

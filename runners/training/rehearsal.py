@@ -10,7 +10,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from pylon.runners.training.evaluation import Batch, Task, count_batches
 from pylon.runners.training.parts import NoCriterion, TrainingParts, build_parts
 from pylon.runners.training.passes import EvaluationPass
 from pylon.runners.training.stepping import NonFiniteError
+from pylon.runners.training.streams import rehearsed_batches
 from pylon.runners.training.training import Training
 
 _NOTED_FROM_S = 3.0
@@ -178,20 +179,32 @@ def _copies(modules: dict[str, torch.nn.Module], build: Build, device: torch.dev
     return copies
 
 
-def _batches(split: str, loader: DataLoader, seed: int, at_most: int | None, blame: Blame) -> list[Batch]:
+def _batches(
+    split: str, loader: DataLoader, seed: int, *, at_most: int | None, blame: Blame, world: World
+) -> list[Batch]:
     """The first batch of a pass, and its last one if that has fewer datapoints than the first."""
-    total = count_batches(loader, at_most)
-    short = not loader.drop_last and len(loader.dataset) % (loader.batch_size or 1) != 0
-    numbers = [0, total - 1] if short and 1 < total == len(loader) else [0]
     former = loader.generator.get_state()
-    loader.set_epoch_seed(seed, numbers)
     try:
         with blame.of_reading(split, loader.dataset):
+            if loader.stream is not None:
+                return rehearsed_batches(split, loader, seed, world)
+            loader.set_epoch_seed(seed, _rehearsed(loader, at_most))
             return list(loader)
     finally:
         loader.generator.set_state(former)
         if split != "train" or not loader.persistent_workers:
             loader.close()
+
+
+def _rehearsed(loader: DataLoader, at_most: int | None) -> list[int]:
+    """Which batches are tried of data that are read by their index."""
+    total = count_batches(loader, at_most) or 0
+    short = not loader.drop_last and _size(loader) % (loader.batch_size or 1) != 0
+    return [0, total - 1] if short and 1 < total == len(loader) else [0]
+
+
+def _size(loader: DataLoader) -> int:
+    return len(loader.dataset) if isinstance(loader.dataset, Sized) else 0
 
 
 def _rehearse_pass(
@@ -208,7 +221,9 @@ def _rehearse_pass(
     if context.stop.may_end_wait():
         context.stop.raise_if_signalled()
     blame.parts["metric"] = metric
-    batches = _batches(split, plan.loader, plan.seed, plan.max_batches, blame)
+    batches = _batches(
+        split, plan.loader, plan.seed, at_most=plan.max_batches, blame=blame, world=context.world
+    )
     seed_all(plan.seed)
     model.eval()
     doing = f"in a rehearsal of {'validation' if split == 'val' else 'the test'}"
@@ -233,14 +248,16 @@ def _rehearse_pass(
 
 def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> None:
     loader, seed = training.loaders.train, training.context.seeds.train[training.progress.epoch]
-    batches = _batches("train", loader, seed, training.max_batches, blame)
+    batches = _batches(
+        "train", loader, seed, at_most=training.max_batches, blame=blame, world=training.context.world
+    )
     seed_all(seed)
     parts.model.train()
     blame.parts["runner"] = parts.stepper.task
     for number, batch in enumerate(batches):
         doing, advice = "in a rehearsal of a training step", ""
         if number:
-            count, size = len(loader.dataset), loader.batch_size or 1
+            count, size = _size(loader), loader.batch_size or 1
             doing += f" with the last batch of an epoch, which has {count % size} of {count} datapoints"
             advice = "Give train_dataloader.args.drop_last=True or another batch_size."
         # What a non-finite loss means is decided where it occurs.
@@ -250,8 +267,8 @@ def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> N
 
 def _rehearse_schedule(training: Training, scheduler: Any, blame: Blame) -> None:  # noqa: ANN401 - own ones too
     """Let the schedule take every step that the run will ask of it, or the first ones of very many."""
-    steps = {"epoch": training.epochs, "step": training.epochs * training.share.steps}
-    total = steps.get(training.scheduler_interval)
+    per_epoch = {"epoch": 1, "step": training.share.steps}.get(training.scheduler_interval)
+    total = None if per_epoch is None else training.epochs * per_epoch
     if scheduler is None or total is None:
         return
     advice = f"Let it last for {total} steps, or change epochs or runner.args.scheduler_interval."

@@ -21,7 +21,8 @@ from pylon.runners.run_directory.saving import Saver
 from pylon.runners.run_directory.snapshots import Results, Snapshot, capture
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.early_stopping import EarlyStopping
-from pylon.runners.training.evaluation import Batch, count_batches
+from pylon.runners.training.evaluation import count_batches
+from pylon.runners.training.groups import Group, groups_left
 from pylon.runners.training.non_finite import advice_of_data
 from pylon.runners.training.parts import Loaders, TrainingParts
 from pylon.runners.training.passes import EvaluationPass
@@ -91,14 +92,14 @@ class Training:
         batches, world = count_batches(self.loaders.train, self.max_batches), self.context.world
         return TrainingShare(batches, self.stepping.accumulate_batches, world.rank, world.size)
 
-    def batches_left(self) -> Iterator[Batch]:
-        """This rank's batches of the running epoch, from the first one that no step has taken."""
+    def groups_left(self) -> Iterator[Group]:
+        """This rank's batches of the running epoch, from the first step that has not been taken."""
         seed, step = self.context.seeds.train[self.progress.epoch], self.progress.step
         if step == 0:
             # Within an epoch, the generators' states came with the checkpoint.
             seed_all(rank_seed(seed, self.context.world.rank))
-        self.loaders.train.set_epoch_seed(seed, self.share.numbers(step))
-        return iter(self.loaders.train)
+        world, at_most = self.context.world, self.max_batches
+        return groups_left(self.loaders.train, seed, self.share, step, world=world, at_most=at_most)
 
     def advice(self, step: Step) -> str:
         """What to do about the non-finite loss of a step that was taken before; every rank must ask."""
@@ -123,8 +124,8 @@ class Training:
             # An undefined score is no improvement, as in early stopping: NaN is never better in a comparison.
             scheduler.step(math.nan if score is None else score)
 
-    def note(self, step: Step, steps: int, wait_s: float) -> None:
-        """Log, record and show a step of the epoch's `steps`, which has waited `wait_s` for its data."""
+    def note(self, step: Step, steps: int | None, wait_s: float) -> None:
+        """Log, record and show a step of the epoch's `steps` (None if unknown), which has waited `wait_s`."""
         monitor, display = self.watch.monitor, self.watch.display
         self.watch.sender.step(step.global_step, step.step_time_s, wait_s, None, step.epoch)
         self.step_log.add(step, None if monitor is None else monitor.latest())

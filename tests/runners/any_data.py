@@ -2,20 +2,28 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Dataset, Subset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    Dataset,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+    get_worker_info,
+)
 from torchmetrics import MeanSquaredError
 
 from pylon.data import DataLoader
 from pylon.metrics import BaseMetric
 from pylon.runners import Checkpointing, Stepping, SupervisedSingleTaskTrainer
 
-__all__ = ["MSE", "Rows", "SupervisedSingleTaskTrainer", "any_config", "torch"]
+__all__ = ["MSE", "Rows", "SizedStream", "Stream", "SupervisedSingleTaskTrainer", "any_config", "torch"]
 
 
 class Rows(Dataset[Any]):
@@ -44,6 +52,34 @@ class Rows(Dataset[Any]):
         if self.form == "sequence":
             return row[: 1 + index % 3], label
         return row, label
+
+
+class Stream(IterableDataset[Any]):
+    """The same as a stream: in an order that is shuffled when it is opened, shared out to workers.
+
+    Args:
+        count: of rows.
+        noise: its standard deviation.
+        shared: each worker gives a part, not all.
+    """
+
+    def __init__(self, count: int, noise: float = 0.1, *, shared: bool = True) -> None:
+        self.rows = Rows(count, noise=noise)
+        self.shared = shared
+
+    def __iter__(self) -> Iterator[Any]:
+        order = torch.randperm(len(self.rows)).tolist()
+        worker = get_worker_info()
+        if worker is not None and self.shared:
+            order = order[worker.id :: worker.num_workers]
+        yield from (self.rows[index] for index in order)
+
+
+class SizedStream(Stream):
+    """One that has a length."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 def tensor_rows(count: int) -> Subset[Any]:
@@ -117,6 +153,7 @@ LOADERS: dict[str, dict[str, Any]] = {
     "sequence": {"batch_size": 4, "shuffle": True, "collate_fn": padded},
     "sampler": {"batch_size": 4, "sampler": first_rows},
     "function": {"batch_size": 4, "shuffle": True},
+    "stream": {"batch_size": 4},
 }
 
 
@@ -128,6 +165,8 @@ def any_config(
     def dataset(count: int) -> dict[str, Any]:
         if kind == "function":
             return {"class": tensor_rows, "args": {"count": count}}
+        if kind == "stream":
+            return {"class": Stream, "args": {"count": count}}
         form = kind if kind in {"dict", "sequence"} else "tuple"
         return {"class": Rows, "args": {"count": count, "form": form}}
 

@@ -3,7 +3,7 @@
 Small trainings with loader workers and augmentation, saved every third step, are each run once as a whole.
 Then they are run again and again in turn, and killed at random moments by SIGKILL (one in `--sigterm` by
 SIGTERM, which must end them with 75 within `--stop-within` seconds); the same command resumes each time.
-The trainings are a segmentation made for it, and the examples that `pylon new` copies.
+The trainings are a segmentation and a stream of rows made for it, and the examples that `pylon new` copies.
 Each run that gets to its end is compared with the whole one: losses, scores, weights, optimizer and
 generator states, step lines, history, test results, pictures, and which files there are. Equal means
 to the bit.
@@ -36,9 +36,12 @@ from tests.shutdown.launches import Launch, ManyRanks, OneProcess
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_WITHIN_S = 120.0
 # What tests/shutdown/resume_subjects.py has a training of.
-SUBJECTS = ("segmentation", *KINDS)
+SUBJECTS = ("segmentation", "stream", *KINDS)
 # Of a whole run's time, how late the latest kill comes: most runs are then killed several times.
 _REACH = 0.5
+# After each kill in a row that came before training, so much later: the start may take most of a short run.
+_LATER = 0.25
+_EARLY = "before training"
 
 
 @dataclass
@@ -123,6 +126,7 @@ class Attack:
         self._subjects = subjects
         self._changes = "".join(f", {name}={value}" for name, value in changes.items())
         self._tally = Tally()
+        self._before_training = 0
 
     def run(self, kills: int, minutes: float | None) -> Tally:
         begun_s = time.monotonic()
@@ -159,13 +163,15 @@ class Attack:
             signal.SIGTERM if self._sigterm and self._random.randrange(self._sigterm) == 0 else signal.SIGKILL
         )
         # A machine under load can need longer to begin than the latest kill leaves it.
-        delay_s = self._random.uniform(0, _REACH * length_s * (1 + 0.05 * in_a_row))
+        longer = 1 + 0.05 * in_a_row + _LATER * self._before_training
+        delay_s = self._random.uniform(0, _REACH * length_s * longer)
         launch = self._launch(subject, work_dir)
         codes = launch.join(delay_s)
         if codes is not None:
             self._expect(codes, {0}, "ended by itself")
             return True
         place = self._place(work_dir)
+        self._before_training = self._before_training + 1 if place == _EARLY else 0
         sent_s = time.monotonic()
         launch.strike(number)
         codes = self._ended(launch)
@@ -213,7 +219,7 @@ class Attack:
         if (work_dir / "test").exists():
             return "at the end"
         epochs = len(list(work_dir.glob("epoch_*/training_losses.pt")))
-        return f"in epoch {epochs}" if (work_dir / "metrics.jsonl").exists() else "before training"
+        return f"in epoch {epochs}" if (work_dir / "metrics.jsonl").exists() else _EARLY
 
     def _out_of_time(self, begun_s: float, minutes: float | None) -> bool:
         return minutes is not None and time.monotonic() - begun_s > 60 * minutes

@@ -1,4 +1,4 @@
-"""What `tests.shutdown.resume` kills, by name: a segmentation made for it, and each example in short."""
+"""What `tests.shutdown.resume` kills, by name: two trainings made for it, and each example in short."""
 
 import importlib
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from pylon.runners import Checkpointing
 from pylon.runners.launch.new import KINDS
+from tests.runners.any_data import any_config
 from tests.shutdown.resume_run import resume_config
 
 
@@ -15,6 +16,8 @@ def subject_config(
     """The configuration of a subject; `changes` are arguments of the runner."""
     if name == "segmentation":
         return resume_config(work_dir, asynchronous_checkpoints=asynchronous_checkpoints, **changes)
+    if name == "stream":
+        return stream_config(work_dir, asynchronous_checkpoints=asynchronous_checkpoints, **changes)
     config = importlib.import_module(f"pylon.configs.examples.{KINDS[name]}").config
     saving = {"every_steps": 3, "asynchronous": asynchronous_checkpoints}
     added = {"log_every_steps": 3, "checkpointing": {"class": Checkpointing, "args": saving}, **changes}
@@ -36,3 +39,14 @@ def subject_config(
         "train_dataloader": with_workers("train", 2),
         "val_dataloader": with_workers("val", 1),
     }
+
+
+def stream_config(
+    work_dir: str | Path, *, asynchronous_checkpoints: bool = False, **changes: Any
+) -> dict[str, Any]:
+    """Rows of an IterableDataset that is shuffled at each epoch and shared out by two workers."""
+    config = any_config(work_dir, "stream", num_workers=2)
+    saving = {"every_steps": 3, "asynchronous": asynchronous_checkpoints}
+    config["runner"]["args"] |= {"checkpointing": {"class": Checkpointing, "args": saving}, **changes}
+    config["train_dataset"]["args"]["count"] = 203
+    return config

@@ -38,7 +38,7 @@ def test_a_run_killed_six_times_at_random_ends_with_the_bits_of_a_whole_one(rank
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("subject", KINDS)
+@pytest.mark.parametrize("subject", ["stream", *KINDS])
 def test_each_kind_of_example_killed_at_random_ends_with_the_bits_of_a_whole_run(subject: str) -> None:
     ended = attack(
         *("--kills", "2", "--seed", "1", "--stop-within", "60", "--minutes", "1", "--subject", subject)

@@ -21,7 +21,7 @@ def trained(lab: Lab, name: str, ranks: int, kind: str, changes: str) -> Ended:
     return Ranks(ranks, path, lab.folder).end()
 
 
-@pytest.mark.parametrize("kind", ["tuple", "sampler"])
+@pytest.mark.parametrize("kind", ["tuple", "sampler", "stream"])
 def test_two_ranks_train_a_regression_as_one_process(lab: Lab, kind: str) -> None:
     together = trained(lab, "together", 2, kind, "")
     assert together.codes == [0, 0], together.said

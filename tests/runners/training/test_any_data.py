@@ -66,10 +66,6 @@ def test_config_json_runs_it_again(make_toy: Callable[[str], Toy], kind: str) ->
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        (
-            "train_dataset={'class': torch.utils.data.ChainDataset, 'args': {'datasets': []}}",
-            "train_dataset.class: 'ChainDataset'|could not be resumed",
-        ),
         ("train_dataset={'class': torch.nn.Identity, 'args': {}}", "__getitem__"),
         ("train_dataset={'class': lambda: [1], 'args': {}}", "is a lambda"),
         ("metric={'class': torch.nn.Linear, 'args': {'in_features': 1, 'out_features': 1}}", "BaseMetric"),
