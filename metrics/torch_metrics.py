@@ -17,6 +17,13 @@ from pylon.metrics.base_metric import BaseMetric, Part, Scores, Summary
 from pylon.metrics.directions import Direction
 
 _PACKAGE = "torchmetrics"
+# What they give depends on earlier passes, or on how a pass is cut into batches: no resume and no other
+# number of ranks would give the same.
+_NOT_OF_A_PASS = {
+    "MetricTracker": "history.jsonl has the scores of each epoch",
+    "MinMaxMetric": "history.jsonl has the scores of each epoch",
+    "Running": "a pass is scored as a whole",
+}
 
 
 class TorchMetrics(BaseMetric):
@@ -30,6 +37,9 @@ class TorchMetrics(BaseMetric):
         directions: 'higher' or 'lower' for each score that a run may be judged by; None: what the metrics
             themselves declare (`higher_is_better`).
         per_datapoint: score each datapoint by itself too, which takes an update of the metric each.
+
+    Raises:
+        ValueError: it is none of torchmetrics, or keeps more than one pass.
     """
 
     def __init__(
@@ -43,12 +53,12 @@ class TorchMetrics(BaseMetric):
         self.name = type(metric).__name__
         if not is_of_torchmetrics(type(metric)):
             raise ValueError(f"metric: {type(metric).__name__}, expected one of torchmetrics")
-        self._metrics: dict[str, Any] = (
-            dict(metric.items()) if hasattr(metric, "items") else {type(metric).__name__: metric}
-        )
+        # A MetricCollection is one, and a MultitaskWrapper, which has items too, is a single metric.
+        collected = isinstance(metric, torch.nn.ModuleDict)
+        self._metrics: dict[str, Any] = dict(metric.items()) if collected else {type(metric).__name__: metric}
         for one in self._metrics.values():
-            # The run's ranks exchange the states (`part`, `merge`): torchmetrics must not do so itself.
-            one.distributed_available_fn = lambda: False
+            _refuse_more_than_a_pass(one)
+            _let_alone(one)
         self._single = {name: one.clone() for name, one in self._metrics.items()} if per_datapoint else {}
         self._directions = dict(directions) if directions is not None else dict(_declared(self._metrics))
 
@@ -65,15 +75,14 @@ class TorchMetrics(BaseMetric):
                 _on_device_of(metric, outputs).update(outputs, target)
 
     def part(self) -> Part:
-        """See BaseMetric. Raises ValueError if a metric holds others, whose states it does not give."""
-        states = {}
-        for name, metric in self._metrics.items():
-            if any(is_of_torchmetrics(type(one)) for one in metric.modules() if one is not metric):
-                raise ValueError(
-                    f"metric: {type(metric).__name__} holds other metrics, expected one that can be merged "
-                    "from several processes. Use the metrics inside it, in a MetricCollection."
-                )
-            states[name] = {key: _on_cpu(value) for key, value in metric.metric_state.items()}
+        """See BaseMetric."""
+        states = {
+            name: {
+                place: {key: _on_cpu(value) for key, value in one.metric_state.items()}
+                for place, one in _with_states(metric).items()
+            }
+            for name, metric in self._metrics.items()
+        }
         return dataclasses.replace(super().part(), states=states if len(self._buffer) else None)
 
     def merge(self, parts: Sequence[Part]) -> None:
@@ -82,14 +91,18 @@ class TorchMetrics(BaseMetric):
         given = [part.states for part in parts if part.states is not None]
         for name, metric in self._metrics.items():
             metric.reset()
-            _take_in(metric, [states[name] for states in given])
+            inside = _with_states(metric)
+            for one in inside.values():
+                one.reset()  # all before the first takes something in: one may reset others
+            for place, one in inside.items():
+                _take_in(one, [states[name][place] for states in given])
 
     def reset(self) -> None:
         """See BaseMetric."""
         super().reset()
         for metric in self._metrics.values():
             metric.reset()
-            metric.distributed_available_fn = lambda: False
+            _let_alone(metric)
 
     def summarize(
         self, buffer: Mapping[int, torch.Tensor] | None = None, output_path: Path | None = None
@@ -151,6 +164,38 @@ def as_metric(given: Any) -> Any:  # noqa: ANN401 - whatever a configuration's m
 def is_of_torchmetrics(cls: type) -> bool:
     """Whether a class is one of torchmetrics, or inherits from one."""
     return any(base.__module__.partition(".")[0] == _PACKAGE for base in cls.__mro__)
+
+
+def _with_states(metric: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The metric and those inside it that have states, by their place in it."""
+    found: dict[str, Any] = {}
+    # From the inside: a ClasswiseWrapper shows the states of the metric inside it as its own.
+    for place, one in reversed(list(metric.named_modules())):
+        if not _is_metric(one) or not one._defaults:
+            continue
+        if not any(one._defaults is other._defaults for other in found.values()):
+            found[place] = one
+    return found
+
+
+def _let_alone(metric: Any) -> None:  # noqa: ANN401
+    """Keep torchmetrics from exchanging states: the run's ranks do so themselves (`part`, `merge`)."""
+    for one in filter(_is_metric, metric.modules()):
+        one.distributed_available_fn = lambda: False
+
+
+def _refuse_more_than_a_pass(metric: Any) -> None:  # noqa: ANN401
+    for one in metric.modules():
+        for base in type(one).__mro__:
+            if base.__name__ in _NOT_OF_A_PASS and is_of_torchmetrics(base):
+                raise ValueError(
+                    f"metric: {type(one).__name__}, expected the metric inside it: it keeps values of "
+                    f"several passes or of some batches, and {_NOT_OF_A_PASS[base.__name__]}"
+                )
+
+
+def _is_metric(module: Any) -> bool:  # noqa: ANN401
+    return is_of_torchmetrics(type(module)) and hasattr(module, "_defaults")
 
 
 def _declared(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Direction]]:

@@ -12,7 +12,16 @@ from torchmetrics.classification import (
     MulticlassConfusionMatrix,
     MulticlassF1Score,
 )
-from torchmetrics.wrappers import MinMaxMetric
+from torchmetrics.wrappers import (
+    BootStrapper,
+    ClasswiseWrapper,
+    MetricInputTransformer,
+    MetricTracker,
+    MinMaxMetric,
+    MultioutputWrapper,
+    MultitaskWrapper,
+    Running,
+)
 
 from pylon.metrics import MetricBufferError, TorchMetrics
 
@@ -21,6 +30,32 @@ LABELS = torch.arange(11) % 3
 ROWS = torch.randn(11, 1, generator=torch.Generator().manual_seed(1))
 TARGETS = ROWS + torch.randn(11, 1, generator=torch.Generator().manual_seed(2))
 SCORES, POSITIVE = torch.sigmoid(ROWS[:, 0]), (TARGETS[:, 0] > 0).long()
+
+
+PAIRS = torch.randn(11, 2, generator=torch.Generator().manual_seed(3))
+
+
+def scored_as_it_is(metric: Any) -> TorchMetrics:
+    return TorchMetrics(metric, directions={})
+
+
+class Both(MulticlassAccuracy):
+    """A user's metric with states of its own and another metric inside it."""
+
+    def __init__(self) -> None:
+        super().__init__(num_classes=3, average=None)
+        self.inner = MulticlassF1Score(3)
+
+    def update(self, preds: Any, target: Any) -> None:
+        super().update(preds, target)
+        self.inner.update(preds, target)
+
+    def compute(self) -> Any:
+        return super().compute() + self.inner.compute()
+
+    def reset(self) -> None:
+        super().reset()
+        self.inner.reset()
 
 
 def filled(metric: TorchMetrics, outputs: torch.Tensor, target: torch.Tensor, batches: Any) -> TorchMetrics:
@@ -72,6 +107,11 @@ def test_metric_that_needs_several_datapoints_has_no_score_of_one() -> None:
         (MeanSquaredError, ROWS, TARGETS),
         (BinaryAUROC, SCORES, POSITIVE),
         (PearsonCorrCoef, ROWS[:, 0], TARGETS[:, 0]),
+        (lambda: scored_as_it_is(ClasswiseWrapper(MulticlassAccuracy(3, average=None))), LOGITS, LABELS),
+        (lambda: scored_as_it_is(MultioutputWrapper(R2Score(), num_outputs=2)), PAIRS, PAIRS.flip(0)),
+        (lambda: scored_as_it_is(MetricInputTransformer(MeanSquaredError())), ROWS, TARGETS),
+        (lambda: scored_as_it_is(MeanSquaredError() + PearsonCorrCoef()), ROWS[:, 0], TARGETS[:, 0]),
+        (lambda: scored_as_it_is(ClasswiseWrapper(Both())), LOGITS, LABELS),
     ],
 )
 @pytest.mark.parametrize("ranks", [2, 4])
@@ -79,8 +119,13 @@ def test_parts_of_several_processes_make_the_scores_of_one(
     make: Any, outputs: torch.Tensor, target: torch.Tensor, ranks: int
 ) -> None:
     """With four, the last has no batch."""
-    alone = filled(TorchMetrics(make()), outputs, target, BATCHES).summarize()
-    metrics = [filled(TorchMetrics(make()), outputs, target, BATCHES[rank::ranks]) for rank in range(ranks)]
+
+    def made() -> TorchMetrics:
+        metric = make()
+        return metric if isinstance(metric, TorchMetrics) else TorchMetrics(metric)
+
+    alone = filled(made(), outputs, target, BATCHES).summarize()
+    metrics = [filled(made(), outputs, target, BATCHES[rank::ranks]) for rank in range(ranks)]
     parts = pickle.loads(pickle.dumps([metric.part() for metric in metrics]))
     for metric in metrics:
         metric.merge(parts)
@@ -110,10 +155,41 @@ def test_metric_without_a_direction_has_none_until_it_is_given() -> None:
     assert summary["aggregated"]["MulticlassConfusionMatrix_0_0"] is not None
 
 
-def test_metric_that_holds_others_is_refused_by_several_processes() -> None:
-    metric = filled(
-        TorchMetrics(MinMaxMetric(MeanSquaredError()), directions={}, per_datapoint=False),
-        ROWS, TARGETS, BATCHES,
-    )  # fmt: skip
-    with pytest.raises(ValueError, match="MinMaxMetric holds other metrics"):
-        metric.part()
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MinMaxMetric(MeanSquaredError()),
+        lambda: Running(MeanSquaredError(), window=2),
+        lambda: MetricTracker(MeanSquaredError()),
+        lambda: MetricCollection({"error": Running(MeanSquaredError())}),
+    ],
+)
+def test_metric_that_keeps_more_than_a_pass_is_refused_when_it_is_built(make: Any) -> None:
+    with pytest.raises(ValueError, match=r"metric: \w+, expected the metric inside it"):
+        TorchMetrics(make())
+
+
+def test_resamples_of_several_processes_are_those_of_all_datapoints() -> None:
+    def made() -> TorchMetrics:
+        torch.manual_seed(0)
+        return scored_as_it_is(BootStrapper(MeanSquaredError(), num_bootstraps=200))
+
+    metrics = [filled(made(), ROWS, TARGETS, BATCHES[rank::2]) for rank in range(2)]
+    parts = [metric.part() for metric in metrics]
+    metrics[0].merge(parts)
+    scores = metrics[0].summarize()["aggregated"]
+    assert scores["BootStrapper_mean"] == pytest.approx(float((ROWS - TARGETS).square().mean()), rel=0.2)
+
+
+def test_metrics_of_several_tasks_are_one_metric_of_dicts() -> None:
+    made = MultitaskWrapper({"rows": MeanSquaredError(), "again": MeanSquaredError()})
+    metric = TorchMetrics(made, directions={"MultitaskWrapper_rows": "lower"})
+    given = {"rows": ROWS, "again": ROWS + 1}, {"rows": TARGETS, "again": TARGETS + 1}
+    metric.update(*given, list(range(11)))
+    parts = [metric.part()]
+    metric.merge(parts)
+    scores = metric.summarize()["aggregated"]
+    expected = float((ROWS - TARGETS).square().mean())
+    assert scores == {
+        "MultitaskWrapper_rows": pytest.approx(expected), "MultitaskWrapper_again": pytest.approx(expected)
+    }  # fmt: skip
