@@ -69,6 +69,11 @@ def at_least_one(text: str) -> int:
     return _number(text, int, lambda value: value >= 1, "a whole number from 1 on")
 
 
+def whole_from_zero(text: str) -> int:
+    """A whole number from 0 on, for argparse."""
+    return _number(text, int, lambda value: value >= 0, "a whole number from 0 on")
+
+
 def _number(
     text: str, read: Callable[[str], Number], valid: Callable[[Number], bool], expected: str
 ) -> Number:

@@ -6,7 +6,7 @@ import sys
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from pylon.monitor.cli.commands import NONE_FREE, above_zero, added_parser, at_least_one, from_zero
+from pylon.monitor.cli.commands import NONE_FREE, above_zero, added_parser, from_zero, whole_from_zero
 from pylon.monitor.cli.options import ServerChoice, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import gpus_have_answered, wait_for_all
@@ -38,7 +38,13 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Add the command."""
     example = "pylon free --servers-file fleet.toml --gpus 2 --memory-gb 24"
     parser = added_parser(subparsers, "free", free, "name the GPUs that a job can take now", example)
-    parser.add_argument("--gpus", type=at_least_one, default=1, metavar="N", help="on one server (1)")
+    parser.add_argument(
+        "--gpus",
+        type=whole_from_zero,
+        default=1,
+        metavar="N",
+        help="on one server (1); 0: servers that answer",
+    )
     parser.add_argument("--memory-gb", type=from_zero, default=0.0, metavar="G", help="GiB free on each (0)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--cuda", action="store_true", help="the best server and its CUDA_VISIBLE_DEVICES")
@@ -57,7 +63,8 @@ def free(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) ->
     }
     monitor = chosen.monitor(**settings, gpu=True)
     with monitor:
-        wait_for_all(monitor, list(chosen.servers), timeout_s, _gpus_are_known, signals)
+        answered = _gpus_are_known if options.gpus else _answers
+        wait_for_all(monitor, list(chosen.servers), timeout_s, answered, signals)
         snapshot, health = monitor.latest(), monitor.health()
         wanted = (options.gpus, round(Fraction(options.memory_gb) * _GIB))
         found = find_free_gpus(snapshot, *wanted)
@@ -70,8 +77,12 @@ def free(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) ->
     troubles = trouble_lines(snapshot, health, unknown)
     troubled = {server for server in unknown if trouble_lines(snapshot, health, [server])}
     # If a job has a place, only what is in trouble is of interest.
-    few = [] if found else find_free_gpus(snapshot, 1, wanted[1])
-    reasons = [] if found else _reason_lines([one for one in others if one.server not in troubled or one.gpu])
+    few = [] if found or not options.gpus else find_free_gpus(snapshot, 1, wanted[1])
+    reasons = (
+        []
+        if found or not options.gpus
+        else _reason_lines([one for one in others if one.server not in troubled or one.gpu])
+    )
     for line in [*troubles, *reasons, *(few_line(one, options.gpus) for one in few)]:
         sys.stderr.write(line + "\n")
     return 0 if found else NONE_FREE
@@ -86,6 +97,11 @@ def _gpus_are_known(snapshot: SystemSnapshot, server: str) -> bool:
     return status.trouble is None and not any(
         gpu.absent.get("processes") in _MAY_CHANGE for gpu in status.gpus
     )
+
+
+def _answers(snapshot: SystemSnapshot, server: str) -> bool:
+    seen = snapshot.cpu.get(server)
+    return seen is not None and seen.current is not None
 
 
 def _shown(
@@ -146,4 +162,4 @@ def _text_line(one: FreeGPUs) -> str:
     gpus = ", ".join(
         f"{gpu.index} ({printable(gpu.name or gpu.uuid)}, {gib(free_bytes(gpu))} GiB)" for gpu in one.gpus
     )
-    return f"{printable(one.server)}: {gpus}\n"
+    return f"{printable(one.server)}: {gpus or 'no free GPU'}\n"

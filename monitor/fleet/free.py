@@ -71,7 +71,7 @@ def find_free_gpus(snapshot: SystemSnapshot, gpus: int = 1, memory_bytes: int = 
 
     Args:
         snapshot: of SystemMonitor.
-        gpus: how many the job needs on one server, at least 1.
+        gpus: how many the job needs on one server; 0: every server that answers has a place for it.
         memory_bytes: how much memory it needs on each.
 
     Returns:
@@ -80,13 +80,23 @@ def find_free_gpus(snapshot: SystemSnapshot, gpus: int = 1, memory_bytes: int = 
     Raises:
         MonitorSettingError: an argument is out of range.
     """
-    if gpus < 1:
-        raise MonitorSettingError(f"gpus: {gpus!r}, expected at least 1.")
+    if gpus < 0:
+        raise MonitorSettingError(f"gpus: {gpus!r}, expected a number from 0 on.")
     if memory_bytes < 0:
         raise MonitorSettingError(f"memory_bytes: {memory_bytes!r}, expected a number from 0 on.")
     found = [_free_on(server, seen, memory_bytes) for server, seen in snapshot.gpu.items()]
-    enough = [one for one in found if len(one.gpus) >= gpus]
+    enough = [one for one in found if len(one.gpus) >= gpus] if gpus else _answering(snapshot, found)
     return sorted(enough, key=lambda one: (len(one.gpus), one.server))
+
+
+def _answering(snapshot: SystemSnapshot, found: list[FreeGPUs]) -> list[FreeGPUs]:
+    """The servers whose figures are current, each with its free GPUs, which the job leaves to others."""
+    gpus = {one.server: one.gpus for one in found}
+    return [
+        FreeGPUs(server, gpus.get(server, ()), seen.age_s)
+        for server, seen in snapshot.cpu.items()
+        if seen.current is not None and seen.age_s is not None
+    ]
 
 
 def why_not_free(gpu: GPUSample, memory_bytes: int = 0) -> str | None:
@@ -175,7 +185,10 @@ def free_bytes(gpu: GPUSample) -> int | None:
 def unknown_servers(
     snapshot: SystemSnapshot, servers: Mapping[str, str], gpus: int = 1, memory_bytes: int = 0
 ) -> list[str]:
-    """Servers of which it is not known now whether they have `gpus` free GPUs."""
+    """Servers of which it is not known now whether they have `gpus` free GPUs, or answer if that is 0."""
+    if gpus == 0:
+        answers = {one.server for one in _answering(snapshot, [])}
+        return [server for server in servers if server not in answers]
     found: list[str] = []
     for server in servers:
         seen = snapshot.gpu.get(server)

@@ -1,15 +1,24 @@
 """From a host's name to a TCP connection, within a time."""
 
+import errno
 import ipaddress
 import socket
 import threading
 from typing import Any
 
 from pylon.monitor.ssh.deadline import Deadline
-from pylon.monitor.ssh.errors import DeadlineError, NoAddressError, UnreachableError
+from pylon.monitor.ssh.errors import (
+    DeadlineError,
+    NoAddressError,
+    NoNameServerError,
+    RefusedError,
+    UnreachableError,
+)
 
 # Answers; others, as EAI_AGAIN, mean that there is none now.
 _NO_ADDRESS = (socket.EAI_NONAME, socket.EAI_NODATA)
+# Answers too, from the server's machine, a router or this machine.
+_REFUSED = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 _Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
@@ -36,13 +45,16 @@ def connect(
 
     Raises:
         NoAddressError: the name has none.
-        UnreachableError: none answers, or the name cannot be looked up now.
+        NoNameServerError: the name cannot be looked up now.
+        RefusedError: each of them refuses the connection.
+        UnreachableError: none answers.
         DeadlineError: the time is over.
     """
     addresses = [
         one for one in _addresses(server, host, port, deadline) if family is None or one[0] == family
     ]
-    failures = []
+    failures: list[str] = []
+    refusals = 0
     for number, (kind, address) in enumerate(addresses):
         share_s = deadline.left_s / (len(addresses) - number)
         limit_s = share_s if timeout_s is None else min(share_s, timeout_s)
@@ -63,11 +75,14 @@ def connect(
         except OSError as error:
             end.close()
             failures.append(f"{address[0]}: {error.strerror or error}")
+            refusals += error.errno in _REFUSED
         else:
             return end
     why = "; ".join(failures) or "no address of the AddressFamily that ssh_config sets"
     text = f"{server}: no connection to port {port}: {why}."
-    raise DeadlineError(text) if deadline.passed else UnreachableError(text)
+    if deadline.passed:
+        raise DeadlineError(text)
+    raise RefusedError(text) if 0 < refusals == len(addresses) else UnreachableError(text)
 
 
 class _Lookup:
@@ -108,7 +123,7 @@ def _addresses(server: str, host: str, port: int, deadline: Deadline) -> list[_A
     if not lookup.done.wait(deadline.left_s):
         raise DeadlineError(f"{server}: the name {host!r} was not resolved within {deadline.seconds:g} s.")
     if lookup.error is not None:
-        kind = NoAddressError if lookup.error.errno in _NO_ADDRESS else UnreachableError
+        kind = NoAddressError if lookup.error.errno in _NO_ADDRESS else NoNameServerError
         raise kind(f"{server}: the name {host!r} has no address: {lookup.error.strerror or lookup.error}.")
     return lookup.answer
 

@@ -2,7 +2,9 @@
 
 SSHError
 ├── UnreachableError        no answer there, no way to it
-│   └── NoAddressError    + the name has no address
+│   ├── NoAddressError    + the name has no address
+│   ├── NoNameServerError + who knows the name's address does not answer
+│   └── RefusedError      + each address refuses the connection, or no way leads there
 ├── DeadlineError           it took longer than it may
 ├── HostKeyUnknownError   * the server's key is not among the known ones
 ├── HostKeyChangedError   * the server shows another key than the known one, or a revoked one
@@ -40,6 +42,18 @@ class UnreachableError(SSHError):
 
 class NoAddressError(UnreachableError):
     """The name has no address, as those answer who must know it."""
+
+    lasting = True
+
+
+class NoNameServerError(UnreachableError):
+    """The name cannot be looked up now: no DNS server answers, or it has failed."""
+
+    lasting = True
+
+
+class RefusedError(UnreachableError):
+    """Each address of the server refuses the connection, or there is no way to it: an answer, and at once."""
 
     lasting = True
 

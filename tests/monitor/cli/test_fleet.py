@@ -149,7 +149,7 @@ def test_free_names_the_servers_that_a_job_fits_on(fleet: Sshd) -> None:
         (("once", "--server", "no host"), "servers: 'no host', expected"),
         (("watch", "--servers-file", "nowhere.toml"), "nowhere.toml: 1 problem"),
         (("free", "--tag", "a100"), "expected --servers-file"),
-        (("free", "--gpus", "0"), "argument --gpus: '0', expected a whole number from 1 on"),
+        (("free", "--gpus", "-1"), "argument --gpus: '-1', expected a whole number from 0 on"),
         (("free", "--memory-gb", "nan"), "argument --memory-gb: 'nan', expected a number from 0 on"),
         (("free", "--memory-gb", "1e999"), "argument --memory-gb: '1e999', expected a number from 0 on"),
         (("watch", "--count", "0"), "argument --count: '0', expected a whole number from 1 on"),

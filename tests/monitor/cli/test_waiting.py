@@ -37,6 +37,8 @@ def test_gpus_that_have_not_answered_yet_are_waited_for(status, answered) -> Non
         ("HostKeyChangedError", False),
         ("MonitorSettingError", False),
         ("NoAddressError", False),
+        ("NoNameServerError", False),
+        ("RefusedError", False),
         ("NoAlgorithmError", False),
         ("ProtocolError", True),
         ("UnreachableError", True),

@@ -8,7 +8,7 @@ import pytest
 from pylon.monitor import Absence, MonitorSettingError, find_free_gpus
 from pylon.monitor.cli.free import few_line
 from pylon.monitor.fleet.free import gpus_not_free, unknown_servers, why_not_free
-from tests.monitor.statuses import GIB, gpu, gpus, process, seen, snapshot
+from tests.monitor.statuses import GIB, cpu, gpu, gpus, process, seen, snapshot
 
 
 def test_idle_gpu_is_free() -> None:
@@ -38,6 +38,17 @@ def test_gpu_is_not_free(fields: dict[str, Any], reason: str) -> None:
     sample = dataclasses.replace(gpu(), **fields)
     assert reason in str(why_not_free(sample, 24 * GIB))
     assert find_free_gpus(snapshot(one=gpus(sample)), memory_bytes=24 * GIB) == []
+
+
+def test_job_without_gpus_has_a_place_on_every_server_that_answers() -> None:
+    now = snapshot(busy=gpus(gpu(processes=(process(),))), idle=gpus(gpu()), none=gpus())
+    cpus = {**now.cpu, "gone": seen(None), "late": seen(cpu(), age_s=100)}
+    now = dataclasses.replace(now, cpu=cpus)
+    found = find_free_gpus(now, gpus=0)
+    assert [one.server for one in found] == ["busy", "none", "idle"], "free GPUs are left to others"
+    assert found[0].visible_devices(0) == ""
+    asked = dict.fromkeys(("busy", "gone", "late", "new"), "")
+    assert unknown_servers(now, asked, gpus=0) == ["gone", "late", "new"]
 
 
 @pytest.mark.parametrize("of_whom", [process(of_run=True), process(compute=False)])
@@ -135,7 +146,7 @@ def test_gpu_without_a_name_that_cuda_takes_is_named_by_its_number() -> None:
     assert found.visible_devices(2) == "GPU-0,1"
 
 
-@pytest.mark.parametrize("wrong", [{"gpus": 0}, {"memory_bytes": -1}])
+@pytest.mark.parametrize("wrong", [{"gpus": -1}, {"memory_bytes": -1}])
 def test_arguments_out_of_range(wrong: dict[str, int]) -> None:
     with pytest.raises(MonitorSettingError):
         find_free_gpus(snapshot(one=gpus(gpu())), **wrong)

@@ -13,7 +13,9 @@ from pylon.monitor.ssh import (
     HostKeyPolicy,
     LoginRefusedError,
     NoAddressError,
+    NoNameServerError,
     ProtocolError,
+    RefusedError,
     UnreachableError,
     open_channel,
 )
@@ -146,11 +148,10 @@ def test_end_of_the_command_is_named_with_its_last_words(client_key, tmp_path) -
 
 
 def test_nobody_listens(client_key, tmp_path) -> None:
-    error = failure(
-        plain_settings(free_port(), client_key, tmp_path / "known"), UnreachableError, within_s=0.5
-    )
+    error = failure(plain_settings(free_port(), client_key, tmp_path / "known"), RefusedError, within_s=0.5)
     assert "refused" in str(error)
     assert not error.permanent
+    assert error.lasting, "an answer, for which no command waits"
 
 
 def test_address_never_answers(client_key, tmp_path) -> None:
@@ -170,8 +171,8 @@ def test_connect_timeout_ends_before_the_deadline(client_key, tmp_path) -> None:
     [
         (socket.EAI_NONAME, NoAddressError),
         (socket.EAI_NODATA, NoAddressError),
-        (socket.EAI_AGAIN, UnreachableError),
-        (socket.EAI_FAIL, UnreachableError),
+        (socket.EAI_AGAIN, NoNameServerError),
+        (socket.EAI_FAIL, NoNameServerError),
     ],
 )
 def test_unknown_name(client_key, tmp_path, monkeypatch, number, kind) -> None:
