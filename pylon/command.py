@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pylon import __version__
@@ -52,6 +53,9 @@ COMMANDS = {
     "free": Command("pylon.monitor.cli.free", "add_parser", "name the GPUs that a job can take now"),
 }
 SHELLS = ("bash", "zsh", "fish")
+# Commands whose files and libraries need a working folder: torch ends the process without one.
+_IN_FOLDER = ("new", "train")
+_PROC = Path("/proc/self/stat")
 # What the completion scripts call; not for people.
 COMPLETE = "__complete"
 
@@ -101,6 +105,9 @@ def _run(words: list[str]) -> int:
     if not name:
         parser.print_help(sys.stderr)
         return 2
+    missing = _missing(name)
+    if missing is not None:
+        return _refused(f"pylon {name}: {missing}")
     code: int = options.run(options)
     return code
 
@@ -124,6 +131,24 @@ def _parser(chosen: str) -> tuple[argparse.ArgumentParser, "Subparsers"]:
         else:
             subparsers.add_parser(name, help=command.summary)
     return parser, subparsers
+
+
+def _missing(name: str) -> str | None:
+    """What a command needs of the system and does not find, with the fix; None if all is there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        if name in _IN_FOLDER:
+            return (
+                "the working folder no longer exists, expected one: it was removed or replaced. Go to a "
+                'folder that exists (cd "$PWD" if it was made again) and repeat the command.'
+            )
+    if name == "new" or sys.platform != "linux" or _PROC.exists():
+        return None
+    return (
+        "/proc is not there, expected the kernel's view of the processes: the figures of this machine and "
+        "of a run are read from it. Mount it (mount -t proc proc /proc), or let the container show it."
+    )
 
 
 def _nearest(name: str) -> str:

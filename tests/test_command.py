@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pylon import command as commands
 from pylon.command import COMMANDS
 from pylon.extras import TRAIN_MODULES
 
@@ -126,3 +127,25 @@ def test_runners_give_out_every_public_name_and_no_other() -> None:
     assert all(getattr(pylon.runners, name) is getattr(public, name) for name in public.__all__)
     with pytest.raises(AttributeError, match=r"module 'pylon\.runners' has no attribute 'Trainer'"):
         _ = pylon.runners.Trainer
+
+
+def test_removed_working_folder_is_named(tmp_path: Path) -> None:
+    """torch itself ends a process there, with a message about a library."""
+    gone = tmp_path / "gone"
+    code = "import os, sys; from pylon.command import main; os.mkdir(sys.argv[1]); os.chdir(sys.argv[1])"
+    code += "; os.rmdir(sys.argv[1]); sys.exit(main(['train', '--config-filepath', 'run.py']))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(gone)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("pylon train: the working folder no longer exists")
+
+
+@pytest.mark.parametrize("name", ["train", "once"])
+def test_absent_proc_is_named_with_its_fix(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(commands, "_PROC", tmp_path / "self/stat")
+    arguments = ["--config-filepath", "run.py"] if name == "train" else []
+    assert commands.main([name, *arguments]) == 2
+    assert "/proc is not there" in capsys.readouterr().err

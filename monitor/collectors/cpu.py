@@ -20,6 +20,7 @@ from pylon.monitor.status.cpu import CPUSample, ProcessTreeSample, TopProcess
 from pylon.monitor.status.values import Absence, Side
 
 _NEW_MEMBERS_EVERY_S = 5.0
+_FIRST = 1
 
 
 class CPUCollector:
@@ -57,6 +58,7 @@ class CPUCollector:
         self._swap: Swap | Absence = Absence.STARTING
         self._top_processes: tuple[TopProcess, ...] | Absence = Absence.STARTING
         self._top_s: float | None = None
+        self._others_hidden = False
 
     def collect(self) -> CPUSample:
         """One reading. What cannot be read is absent with a reason."""
@@ -77,6 +79,7 @@ class CPUCollector:
             cgroup=self._cgroup.read(now, self._host.core_count, slow=slow),
             run=run,
             top_processes=self._top_processes,
+            others_hidden=self._others_hidden,
         )
         return host_sample(readings, Side.LOCAL, (now, self._wall_clock()), self._slow_s, self._top_s)
 
@@ -91,6 +94,8 @@ class CPUCollector:
         if self._all_pace.due(now):
             stats = self._tree.find_all()
             self._top_processes = self._top.rank(now, stats, self._tree.pids) if stats else Absence.DENIED
+            # With /proc's hidepid, a user cannot even read the first process; each namespace has one.
+            self._others_hidden = bool(stats) and _FIRST not in stats
             self._top_s = now
             self._all_pace.took(now, time.thread_time() - before_s)
             self._new_pace.took(now, 0.0)

@@ -193,7 +193,10 @@ def busiest(
 
 @dataclass(frozen=True, slots=True)
 class HostReadings:
-    """What was read of a host at one time; a reason in place of each part that could not be read."""
+    """What was read of a host at one time; a reason in place of each part that could not be read.
+
+    `others_hidden`: the list of processes lacks those of other users.
+    """
 
     utilisation: Utilisation | Absence
     load: tuple[float, float, float] | Absence
@@ -204,6 +207,7 @@ class HostReadings:
     cgroup: CgroupSample | Absence
     run: ProcessTreeSample | Absence
     top_processes: tuple[TopProcess, ...] | Absence
+    others_hidden: bool = False
 
 
 def host_sample(
@@ -250,6 +254,7 @@ def host_sample(
         cgroup=value_or_none(absent, readings.cgroup, "cgroup"),
         run=value_or_none(absent, readings.run, "run"),
         top_processes=value_or_none(absent, readings.top_processes, "top_processes"),
+        others_hidden=readings.others_hidden,
         top_monotonic_s=top_monotonic_s,
         absent=absent,
         side=side,

@@ -158,6 +158,7 @@ class CPUSample:
         cgroup: limits and use of the run's control group.
         run: the run's process tree.
         top_processes: of the host, those that used most CPU and those that hold most memory.
+        others_hidden: the system hides other users' processes (hidepid): that list lacks them.
         top_monotonic_s: when that list was made.
         absent: per field name why it is None.
         side: where it was taken.
@@ -183,6 +184,7 @@ class CPUSample:
     cgroup: CgroupSample | None = None
     run: ProcessTreeSample | None = None
     top_processes: tuple[TopProcess, ...] | None = measured(_HOST, "/proc/PID/stat", default=None)
+    others_hidden: bool = False
     top_monotonic_s: float | None = None
     absent: dict[str, Absence] = field(default_factory=dict)
     side: Side = Side.LOCAL

@@ -94,6 +94,23 @@ def report_scores(
     return not unbeaten
 
 
+def report_skipped(skipped: int, steps: int) -> None:
+    """Log how many of a run's steps were left out, if any: of a run that left out all, nothing was learnt."""
+    if not skipped:
+        return
+    level = logging.WARNING if skipped == steps else logging.INFO
+    logger.log(
+        level,
+        "%d of %d steps were left out, as a number was NaN or infinite%s",
+        skipped,
+        steps,
+        ": the weights are those that the run began with. Use stepping.args.precision='bfloat16' or "
+        "'float32', shrink the loss, or look at the data."
+        if skipped == steps
+        else "",
+    )
+
+
 def report_epoch(
     record: dict[str, Any], epochs: int, score: str, *, is_best: bool, left: str | None = None
 ) -> None:

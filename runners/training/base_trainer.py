@@ -16,7 +16,7 @@ from pylon.runners.distributed import OtherMachines
 from pylon.runners.keys import OPTIONAL_TRAINER_KEYS, TRAINER_KEYS
 from pylon.runners.outputs.curve_drawing import CurveDrawing
 from pylon.runners.outputs.losses import EpochLosses
-from pylon.runners.outputs.report import report_scores, report_start, warn_of_idle_ranks
+from pylon.runners.outputs.report import report_scores, report_skipped, report_start, warn_of_idle_ranks
 from pylon.runners.outputs.step_log import StepLog
 from pylon.runners.randomness import deterministic_kernels, generators_kept, seed_all
 from pylon.runners.run_directory import checkpoint
@@ -196,6 +196,7 @@ class BaseTrainer(BaseRunner):
             epochs=context.config["epochs"],
             max_batches=self.max_batches,
             stepping=self.stepping,
+            data=self._data,
             scheduler_interval=self._steps_of(parts.scheduler),
         )
         loaders.train.end_when(context.stop.may_end_wait, lambda: stop_if_signalled(training))
@@ -216,10 +217,16 @@ class BaseTrainer(BaseRunner):
 
     def _builders(self, direction: Direction) -> dict[str, Any]:
         return {
+            "data": self._data,
             "first_batch": self._first_batch,
             "build_optimizer": self._build_optimizer,
             "build_scheduler": lambda optimizer: self._build_scheduler(optimizer, direction),
         }
+
+    @property
+    def _data(self) -> str:
+        """What is trained on, for an error."""
+        return f"train_dataset ({self.context.config['train_dataset']['class'].__name__})"
 
     def _first_batch(self) -> Batch:
         """The first batch of the training, from a loader of its own: the run's is built later."""
@@ -266,15 +273,21 @@ class BaseTrainer(BaseRunner):
         better = report_scores(
             "validation", self.score, record["validation"], record.get("baselines", {}), training.direction
         )
+        skipped = self.context.world.on_writer(self._skipped_steps)
+        report_skipped(skipped, progress.global_step)
         watch, loader = training.watch, training.loaders.test
         results = self.test(parts.evaluated, parts.task, metric, watch, loader, checkpoint=f"epoch_{best}")
         return {
             "epochs": progress.epoch,
             "best_epoch": best,
+            "skipped_steps": skipped,
             "validation": {self.score: progress.best_score},
             "validation_better_than_baselines": better,
             **self.result_of_test(results),
         }
+
+    def _skipped_steps(self) -> int:
+        return sum(record.get("skipped_steps", 0) for record in read_records(self.context.directory.history))
 
     def _best_record(self, epoch: int | None) -> dict[str, Any]:
         """What the history holds of the best epoch; if its line is lost, the scores in the epoch's folder."""

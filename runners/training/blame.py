@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pylon.data import LoaderWorkerError, MapDataset, StreamDataset
+from pylon.data import LoaderWorkerError, MapDataset, StreamDataset, tensors_of
 from pylon.data.errors import DataError, DatasetDamagedError
 from pylon.masking import masked_text
 from pylon.metrics import TorchMetrics
@@ -109,7 +109,7 @@ def _class_name(part: object) -> str:
 
 def described(batch: object) -> str:
     """The datapoints of a batch and the shapes in it, as far as they can be known."""
-    whole: dict[Any, Any] = batch if isinstance(batch, dict) else {"": batch}
+    whole: dict[Any, Any] = batch if isinstance(batch, dict) else {"the batch": batch}
     meta_info = whole.get("meta_info")
     known: dict[str, Any] = meta_info if isinstance(meta_info, dict) else {}
     named = [
@@ -125,20 +125,9 @@ def _shapes(value: object, name: str) -> list[str]:
     """Name, shape and type of each tensor in a value; what it is if it holds none."""
     shapes = [
         f"{place} {tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
-        for place, tensor in _tensors(value, name)
+        for place, tensor in tensors_of(value, name)
     ]
     return shapes or [f"{name} None" if value is None else f"{name} a {type(value).__name__} without tensors"]
-
-
-def _tensors(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
-    if isinstance(value, torch.Tensor):
-        yield name, value
-    elif isinstance(value, Mapping):
-        for key, element in value.items():
-            yield from _tensors(element, f"{name}.{key}".lstrip("."))
-    elif isinstance(value, list | tuple):
-        for number, element in enumerate(value):
-            yield from _tensors(element, f"{name}.{number}".lstrip("."))
 
 
 def _is_layer(owner: object, part: object) -> bool:

@@ -86,6 +86,7 @@ def build_parts(
     build_scheduler: Callable[[torch.optim.Optimizer], Any],
     stepping: Stepping,
     early_stopping: EarlyStopping | None,
+    data: str,
     device: torch.device,
     world: World,
     deterministic: bool,
@@ -100,6 +101,7 @@ def build_parts(
         build_scheduler: builds the scheduler of an optimizer; None if none is configured.
         stepping: how steps are taken.
         early_stopping: judges each epoch.
+        data: what is trained on, for an error, as in 'train_dataset (Rows)'.
         device: where the model goes.
         world: the ranks that train it.
         deterministic: whether a resumed run must give the bits of one that was not interrupted.
@@ -147,6 +149,7 @@ def build_parts(
         learnt=learnt,
         average=average,
         optimizer=optimizer,
+        data=data,
         random=random,
         device=device,
         world=world,

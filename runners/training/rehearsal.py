@@ -20,6 +20,7 @@ from pylon.masking import secret_values
 from pylon.metrics import BaseMetric, as_metric
 from pylon.runners.config.contracts import checked_scores
 from pylon.runners.distributed import World
+from pylon.runners.errors import TrainingError
 from pylon.runners.memory import is_out_of_memory
 from pylon.runners.outputs.pictures import pictures_of
 from pylon.runners.randomness import generators_kept, seed_all
@@ -27,6 +28,7 @@ from pylon.runners.run_directory.plain import recorded
 from pylon.runners.training.blame import Blame
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.evaluation import Batch, Task, count_batches
+from pylon.runners.training.non_finite import advice, non_finite_inputs
 from pylon.runners.training.parts import NoCriterion, TrainingParts, build_parts
 from pylon.runners.training.passes import EvaluationPass
 from pylon.runners.training.stepping import NonFiniteError
@@ -255,14 +257,19 @@ def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> N
     parts.model.train()
     blame.parts["runner"] = parts.stepper.task
     for number, batch in enumerate(batches):
-        doing, advice = "in a rehearsal of a training step", ""
+        doing, what_to_do, is_finite = "in a rehearsal of a training step", "", False
         if number:
             count, size = _size(loader), loader.batch_size or 1
             doing += f" with the last batch of an epoch, which has {count % size} of {count} datapoints"
-            advice = "Give train_dataloader.args.drop_last=True or another batch_size."
+            what_to_do = "Give train_dataloader.args.drop_last=True or another batch_size."
         # What a non-finite loss means is decided where it occurs.
-        with blame.of("model", doing, batch, advice), contextlib.suppress(NonFiniteError):
-            parts.stepper.step([batch], 1.0, lambda _: "", "the rehearsal")
+        with blame.of("model", doing, batch, what_to_do), contextlib.suppress(NonFiniteError):
+            loss, _ = parts.stepper.step([batch], 1.0, lambda _, __: "", "the rehearsal")
+            is_finite = bool(torch.isfinite(loss))
+        # Masked values may be NaN: it is the loss that counts.
+        if not is_finite and training.stepping.non_finite != "skip" and (found := non_finite_inputs([batch])):
+            why = advice(found, training.data)
+            raise TrainingError(f"found before the first step: the loss is not finite. {why}")
 
 
 def _rehearse_schedule(training: Training, scheduler: Any, blame: Blame) -> None:  # noqa: ANN401 - own ones too
@@ -271,11 +278,11 @@ def _rehearse_schedule(training: Training, scheduler: Any, blame: Blame) -> None
     total = None if per_epoch is None else training.epochs * per_epoch
     if scheduler is None or total is None:
         return
-    advice = f"Let it last for {total} steps, or change epochs or runner.args.scheduler_interval."
+    longer = f"Let it last for {total} steps, or change epochs or runner.args.scheduler_interval."
     with warnings.catch_warnings(action="ignore"):  # no optimizer takes a step here
         for number in _tried_of(total, scheduler):
             doing = f"at its step {number} of {total} ({training.epochs} epochs)"
-            with blame.of("scheduler", doing, advice=advice if number > 1 else ""):
+            with blame.of("scheduler", doing, advice=longer if number > 1 else ""):
                 if number > _TRIED_STEPS:
                     scheduler.last_epoch = total - 1
                 scheduler.step()

@@ -25,8 +25,8 @@ from pylon.runners.training.step_options import Stepping
 
 logger = logging.getLogger(__name__)
 
-# Writes what reproduces a step; returns which step, and the file.
-Dump = Callable[[dict[str, Any]], str]
+# Writes what reproduces a step, if it must or there are few of them; returns which step, and the file.
+Dump = Callable[[dict[str, Any], bool], str]
 
 
 class NonFiniteError(TrainingError):
@@ -47,6 +47,7 @@ class Stepper:
         learnt: parameters that are trained besides the model's.
         optimizer: of the model's parameters and of these.
         average: takes in the weights after each step; None: no average.
+        data: what the batches are of, for an error, as in 'train_dataset (Rows)'.
         random: the generators, noted before each step if a dump may need them.
         device: of the model.
         world: the ranks that take the steps together.
@@ -62,6 +63,7 @@ class Stepper:
         learnt: Sequence[torch.nn.Parameter] = (),
         optimizer: torch.optim.Optimizer,
         average: WeightAverage | None,
+        data: str = "train_dataset",
         random: RandomState,
         device: torch.device,
         world: World,
@@ -74,6 +76,7 @@ class Stepper:
         self._trained = [*modules[0].parameters(), *learnt]
         self._optimizer = optimizer
         self._average = average
+        self._data = data
         self._random = random
         self._device = device
         self._world = world
@@ -195,7 +198,7 @@ class Stepper:
         if not bool(torch.isfinite(loss)):
             # No scale makes it finite. Without a policy, the step was not looked at before.
             found = [name for names in self._world.gather(non_finite_inputs(batches)) for name in names]
-            raise NonFiniteError(f"{place}: the loss is {float(loss)}. {advice(found)}")
+            raise NonFiniteError(f"{place}: the loss is {float(loss)}. {advice(found, self._data)}")
         if self._skipped_in_a_row < self._options.skip_in_a_row:
             self._skipped_in_a_row += 1
             return
@@ -244,19 +247,21 @@ class Stepper:
         seen: list[dict[str, Any]] = self._world.gather(
             {"batches": batches, "weight": weight, "random": generators}, others_as_text=True
         )
-        place = dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]})
+        leaves_out = self._options.non_finite == "skip"
+        ends = not leaves_out or self._skipped_in_a_row >= self._options.skip_in_a_row
+        place = dump({"ranks": seen, "modules": [one.state_dict() for one in self._modules]}, ends)
         found = non_finite_inputs(batch for rank in seen for batch in rank["batches"])
         if self._world.writes:
-            cause = f". {advice(found)}" if found else ""
+            cause = f". {advice(found, self._data)}" if found else ""
             logger.warning("a loss or gradient is NaN or infinite; what reproduces it: %s%s", place, cause)
         self._skipped_in_a_row += 1
-        if self._options.non_finite == "skip" and self._skipped_in_a_row <= self._options.skip_in_a_row:
+        if not ends:
             return
-        if self._options.non_finite != "skip":
+        if not leaves_out:
             self._random.load_state_dict(generators)
             self._skipped_in_a_row -= 1
         what = "a gradient is NaN or infinite" if bool(torch.isfinite(loss)) else f"the loss is {float(loss)}"
-        raise NonFiniteError(f"{place} reproduces a step in which {what}. {advice(found)}")
+        raise NonFiniteError(f"{place} reproduces a step in which {what}. {advice(found, self._data)}")
 
 
 def replay(

@@ -31,6 +31,8 @@ from pylon.runners.training.watch import Watch
 from pylon.storage import atomic_path
 
 _EPOCHS_OF_MEAN = 5
+# Of steps that are left out: each holds a step's batches.
+_MOST_DUMPS = 10
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Training:
         epochs: how many the run has.
         max_batches: of all ranks in a pass, None for all.
         stepping: how a step is taken.
+        data: what is trained on, for an error, as in 'train_dataset (Rows)'.
         scheduler_interval: what one step of the scheduler is: an 'epoch', a 'step' of the training, or a
             'score', the validation score of an epoch, which it is given.
         epoch_times_s: how long the last epochs of this launch took.
@@ -71,6 +74,7 @@ class Training:
     epochs: int
     max_batches: int | None
     stepping: Stepping
+    data: str
     scheduler_interval: Literal["epoch", "step", "score"]
     epoch_times_s: deque[float] = field(default_factory=lambda: deque(maxlen=_EPOCHS_OF_MEAN))
 
@@ -104,7 +108,9 @@ class Training:
     def advice(self, step: Step) -> str:
         """What to do about the non-finite loss of a step that was taken before; every rank must ask."""
         loader, seed = self.loaders.train, self.context.seeds.train[step.epoch]
-        return advice_of_data(self.context.world, loader, seed, list(self.share.of_step(step.step)))
+        return advice_of_data(
+            self.context.world, loader, seed, list(self.share.of_step(step.step)), self.data
+        )
 
     def validation(self) -> EvaluationPass:
         """The validation of the running epoch."""
@@ -156,10 +162,12 @@ class Training:
         """The running step, for a message."""
         return f"epoch {self.progress.epoch}, step {self.progress.step}"
 
-    def dump(self, content: dict[str, Any]) -> str:
-        """Write what reproduces the running step; return which step it is, and the file."""
+    def dump(self, content: dict[str, Any], must: bool) -> str:
+        """Write what reproduces the running step, if it `must` or there are few; which step, and the file."""
         epoch, step = self.progress.epoch, self.progress.step
         path = self.context.directory.non_finite(epoch, step)
+        if not must and len(list(path.parent.glob("*.pt"))) >= _MOST_DUMPS:
+            return f"{self.place}: not written, as {path.parent} holds {_MOST_DUMPS} others"
         place = {"epoch": epoch, "step": step, "epoch_seed": self.context.seeds.train[epoch]}
         if self.context.world.writes:
             with atomic_path(path) as temporary:

@@ -23,7 +23,16 @@ from pylon.data import DataLoader
 from pylon.metrics import BaseMetric
 from pylon.runners import Checkpointing, Stepping, SupervisedSingleTaskTrainer
 
-__all__ = ["MSE", "Rows", "SizedStream", "Stream", "SupervisedSingleTaskTrainer", "any_config", "torch"]
+__all__ = [
+    "MSE",
+    "Named",
+    "Rows",
+    "SizedStream",
+    "Stream",
+    "SupervisedSingleTaskTrainer",
+    "any_config",
+    "torch",
+]
 
 
 class Rows(Dataset[Any]):
@@ -52,6 +61,14 @@ class Rows(Dataset[Any]):
         if self.form == "sequence":
             return row[: 1 + index % 3], label
         return row, label
+
+
+class Named(Rows):
+    """Rows that are called something."""
+
+    def __getitem__(self, index: int) -> Any:
+        row, label = super().__getitem__(index)
+        return {"inputs": row, "labels": label, "meta_info": {"name": f"row_{index}"}}
 
 
 class Stream(IterableDataset[Any]):
@@ -177,6 +194,7 @@ def any_config(
             "class": SupervisedSingleTaskTrainer,
             "args": {
                 "score": changes.pop("score", "error"),
+                "rehearsal": changes.pop("rehearsal", True),
                 "tile_size": changes.pop("tile_size", None),
                 "checkpointing": {"class": Checkpointing, "args": {"every_steps": 1}},
                 "stepping": {"class": Stepping, "args": changes.pop("stepping", {})},

@@ -37,6 +37,7 @@ class RemoteHost:
         self._cgroup = RemoteCgroup()
         self._slow_s: float | None = None
         self._top: tuple[TopProcess, ...] | Absence = Absence.STARTING
+        self._top_hidden = False
         self._top_lines: Lines | None = None
         self._top_s: float | None = None
 
@@ -68,6 +69,7 @@ class RemoteHost:
             # There is no run of ours there: its fields are not that machine's.
             run=Absence.UNSUPPORTED,
             top_processes=self._top,
+            others_hidden=self._top_hidden,
         )
         return host_sample(readings, Side.REMOTE, (received_s, wall_time_s), self._slow_s, self._top_s)
 
@@ -94,6 +96,6 @@ class RemoteHost:
         if isinstance(found, Absence):
             self._top, self._top_s = found, None
             return
-        made_s, self._top = found
+        made_s, self._top, self._top_hidden = found
         age_s = 0.0 if now_s is None or made_s is None else max(0.0, now_s - made_s)
         self._top_s = received_s - age_s

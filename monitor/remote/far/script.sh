@@ -420,7 +420,8 @@ least_of() {
     fi
 }
 
-# 'tl pid uid user pages ticks name' each, then 'te time', 'time of the list before' and bytes of a page.
+# 'tl pid uid user pages ticks name' each, then 'te time', 'time of the list before', bytes of a page, and
+# 'hides' if not even the first process can be seen.
 top_half() {
     former_pids=
     former=-
@@ -489,7 +490,8 @@ top_half() {
         for pid in $pids; do
             unset "figures_$pid"
         done
-        printf 'te %s %s %s\n' "$began" "$former" "$page"
+        case "$pids " in *' 1 '*) hides= ;; *) hides=' hides' ;; esac
+        printf 'te %s %s %s%s\n' "$began" "$former" "$page" "$hides"
         former_pids=$pids
         # A five-hundredth of a core at most; but the first list has something to be compared with soon.
         share=$TOP_SHARE

@@ -134,10 +134,10 @@ def system(lines: Lines) -> dict[str, str]:
     }
 
 
-def top_processes(lines: Lines) -> tuple[float | None, tuple[TopProcess, ...]]:
-    """When the list was made (uptime), and those that used most CPU, then those that hold most memory."""
+def top_processes(lines: Lines) -> tuple[float | None, tuple[TopProcess, ...], bool]:
+    """When the list was made (uptime), the busiest by CPU, then by memory, and whether others are hidden."""
     head = lines[0].split() if lines else []
-    if len(head) != 4 or head[0] != "at":
+    if len(head) not in {4, 5} or head[0] != "at" or head[4:] not in ([], ["hides"]):
         raise MalformedError("top")
     now, former = (None if word == "-" else decimal(word) for word in head[1:3])
     page_bytes = whole(head[3])
@@ -146,7 +146,7 @@ def top_processes(lines: Lines) -> tuple[float | None, tuple[TopProcess, ...]]:
     elapsed_s = None if now is None or former is None or former >= now else now - former
     rows = [_process(line, page_bytes, elapsed_s) for line in lines[1:]]
     named = busiest(rows, lambda one: one.cpu_percent or 0.0, lambda one: one.rss_bytes, MOST_PROCESSES)
-    return now, tuple(named)
+    return now, tuple(named), len(head) == 5
 
 
 def _process(line: str, page_bytes: int, elapsed_s: float | None) -> TopProcess:

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import time
+from typing import Any
 
 import psutil
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from pylon.monitor import CPUMonitor
 from pylon.monitor.collectors import cpu
 from pylon.monitor.collectors.cpu import CPUCollector
+from pylon.monitor.collectors.proc import process_stat
 from pylon.monitor.errors import MonitorSettingError
 from pylon.monitor.status import (
     Absence,
@@ -144,6 +146,22 @@ def test_monitors_own_process_is_left_out(clock) -> None:
     assert with_all.processes == (without.processes or 0) + 2
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_processes_of_others_that_the_system_hides_are_reported(
+    monkeypatch: pytest.MonkeyPatch, clock: Any, hidden: bool
+) -> None:
+    """With /proc's hidepid, not even the first process can be read."""
+    collector = CPUCollector(os.getpid(), clock=clock)
+    find_all = collector._tree.find_all
+    seen = {1: process_stat("/proc", os.getpid())}
+    monkeypatch.setattr(
+        collector._tree,
+        "find_all",
+        lambda: {pid: stat for pid, stat in (seen | find_all()).items() if not (hidden and pid == 1)},
+    )
+    assert collector.collect().others_hidden is hidden
+
+
 def test_missing_proc_and_cgroup_trees(tmp_path, clock) -> None:
     collector = CPUCollector(os.getpid(), proc_root=tmp_path / "no", cgroup_root=tmp_path / "no", clock=clock)
     sample = collector.collect()
@@ -181,6 +199,7 @@ def test_every_measured_field_has_its_origin() -> None:
         "cgroup",
         "run",
         "processes_denied",
+        "others_hidden",
         "side",
     }
     for kind, scopes in (

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from pylon.data import DataLoader
+from pylon.runners.distributed import World
 from pylon.runners.errors import ConfigError, RunStopped, TrainingError
+from pylon.runners.training.non_finite import advice_of_data
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import let_it_go_on, numbers
 
@@ -116,6 +119,28 @@ def test_tiles_of_what_is_no_dict_of_images_are_refused(toy: Toy) -> None:
         run(toy, "tuple", "tile_size=8")
 
 
-def test_non_finite_inputs_of_rows_are_named(toy: Toy) -> None:
-    with pytest.raises(TrainingError, match=r"inputs of datapoint idx="):
-        run(toy, "tuple", "train_dataset={'class': Rows, 'args': {'count': 10, 'noise': float('1e39')}}")
+def test_non_finite_datapoints_are_named_before_the_first_step(toy: Toy) -> None:
+    """Their class, index and name."""
+    broken = "train_dataset={'class': Named, 'args': {'count': 10, 'noise': float('1e39')}}"
+    named = (
+        r"found before the first step: .*train_dataset \(Named\) has .*inputs of datapoint idx=\d \(name=row_"
+    )
+    with pytest.raises(TrainingError, match=named):
+        run(toy, "tuple", broken)
+    assert not (toy.work_dir / "metrics.jsonl").read_text()
+
+
+def test_non_finite_datapoints_are_named_when_their_step_comes(toy: Toy) -> None:
+    broken = "train_dataset={'class': Named, 'args': {'count': 10, 'noise': float('1e39')}}"
+    with pytest.raises(TrainingError, match=r"epoch 0, step 0: .*Named\) has .*\(name=row_\d\)"):
+        run(toy, "tuple", f"{broken}, rehearsal=False")
+
+
+def test_data_that_cannot_be_read_again_are_not_called_finite() -> None:
+    class Gone(DataLoader):
+        def read_again(self, *_: object) -> Any:
+            raise OSError("gone")
+
+    loader = Gone([(1.0, 2.0)], batch_size=1)
+    said = advice_of_data(World(), loader, 0, [0], "train_dataset (Rows)")
+    assert said == "Whether the data are finite is not known: train_dataset (Rows) could not be read again."

@@ -132,11 +132,11 @@ FAULTS = {
         "def forward(self, img_1, img_2):\n"
         "        logits = super().forward(img_1, img_2)\n"
         "        return logits if self.training else logits[..., ::2]",
-        ["metric is", "outputs (4, 2, 8, 4) float32", "labels.change_map (4, 8, 8) int64"],
+        ["metric is", "outputs (4, 2, 8, 4) float32", "labels['change_map'] (4, 8, 8) int64"],
     ),
     "a layer that does not fit": (
         "ToyModel", "model", "def __init__(self): super().__init__(); self.layers[4] = nn.Conv2d(7, 2, 1)",
-        ["model is Own", "in the module model.layers.4 (Conv2d)", "inputs.img_1 (4, 3, 8, 8) float32"],
+        ["model is Own", "in the module model.layers.4 (Conv2d)", "inputs['img_1'] (4, 3, 8, 8) float32"],
     ),
     "a criterion that reduces nothing": (
         "ToyCriterion", "criterion", "def forward(self, logits, target): return logits",

@@ -12,6 +12,7 @@ from pylon.runners import Stepping
 from pylon.runners.errors import RunStopped, TrainingError
 from pylon.runners.memory import is_out_of_memory, out_of_memory
 from pylon.runners.randomness import RandomState
+from pylon.runners.training import training
 from pylon.runners.training.stepping import NonFiniteError, replay
 from pylon.runners.training.supervised import SupervisedSingleTask
 from tests.runners.conftest import Toy
@@ -98,7 +99,7 @@ def test_accumulated_gradient_is_the_mean_of_the_batches_gradients() -> None:
         Stepper(
             Stepping(), task=Mean(), modules=[model], replica=model, optimizer=optimizer, average=None,
             random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
-        ).step(batches, weight=1 / len(batches), dump=lambda content: "", place="")  # fmt: skip
+        ).step(batches, weight=1 / len(batches), dump=lambda content, must: "", place="")  # fmt: skip
         assert model.weight.grad is not None
         return model.weight.grad
 
@@ -124,7 +125,7 @@ def test_clip_value_limits_each_value_of_a_gradient_before_its_length() -> None:
         Stepper(
             Stepping(**options), task=Task(), modules=[model], replica=model, optimizer=optimizer,  # type: ignore[arg-type]
             average=None, random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
-        ).step([{}], weight=1.0, dump=lambda content: "", place="")  # fmt: skip
+        ).step([{}], weight=1.0, dump=lambda content, must: "", place="")  # fmt: skip
         return [round(value, 4) for value in model.weight.flatten().tolist()]
 
     assert moved() == [3.0, -0.5]
@@ -253,7 +254,10 @@ def test_step_whose_float16_gradients_overflow_is_no_step_of_schedule_and_averag
 def test_average_does_not_move_while_float16_steps_are_left_out(toy: Toy) -> None:
     path = overflowing(toy, 1e30, "'ema_decay': 0.5, 'skip_in_a_row': 20")
     path.write_text(path.read_text() + "config['epochs'] = 1\n")
-    run_again(path)
+    result = run_again(path).result
+    assert result["skipped_steps"] == 3
+    said = "3 of 3 steps were left out, as a number was NaN or infinite: the weights are those that the run"
+    assert said in (toy.work_dir / "train.log").read_text()
     saved = parts(toy)
     assert saved["stepping"]["skipped_in_a_row"] == 3
     assert saved["optimizer"]["state"] == {}
@@ -272,7 +276,10 @@ def test_float16_loss_that_is_not_finite_ends_the_run_and_is_no_overflow(toy: To
         run_again(overflowing(toy, 1e39, ""))
 
 
-def test_too_many_skipped_in_a_row_end_the_run(toy: Toy) -> None:
+def test_too_many_skipped_in_a_row_end_the_run_and_few_dumps_are_written(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_MOST_DUMPS", 1)
     path = configured(toy, "{'non_finite': 'skip', 'skip_in_a_row': 2}")
     path.write_text(
         path.read_text()
@@ -283,6 +290,9 @@ def test_too_many_skipped_in_a_row_end_the_run(toy: Toy) -> None:
     )
     with pytest.raises(NonFiniteError, match="epoch 0, step 2"):
         run_again(path)
+    dumps = sorted(one.name for one in (toy.work_dir / "non_finite").iterdir())
+    assert dumps == ["epoch_0_step_0.pt", "epoch_0_step_2.pt"], "the first, and that of the end"
+    assert "epoch 0, step 1: not written, as" in (toy.work_dir / "train.log").read_text()
 
 
 def test_non_finite_gradient_is_seen_behind_a_finite_loss(toy: Toy) -> None:
@@ -321,7 +331,7 @@ def test_non_finite_input_is_named_with_its_datapoint(toy: Toy, stepping: str) -
     with pytest.raises(TrainingError, match="epoch 0, step") as caught:
         run_again(path)
     assert "the loss is nan" in str(caught.value)
-    assert "inputs['img_2'] of datapoint idx=7. Repair" in str(caught.value)
+    assert "inputs['img_2'] of datapoint idx=7 (name=" in str(caught.value)
     assert "learning rate" not in str(caught.value)
 
 

@@ -223,6 +223,14 @@ def test_the_busiest_processes_stay_until_there_is_a_newer_list() -> None:
     assert sample.top_monotonic_s == 48.0
 
 
+@pytest.mark.parametrize(("word", "hidden"), [("", False), (" hides", True)])
+def test_hidden_processes_of_others_are_reported_with_those_that_are_seen(word: str, hidden: bool) -> None:
+    top = (f"at 98.00 88.00 4096{word}", "4\t0\troot\t4\t100\tname")
+    sample = RemoteStatuses(3).build(frame(100.0, top=top), 50.0).cpu.sample
+    assert len(sample.top_processes) == 1
+    assert sample.others_hidden is hidden
+
+
 def test_a_gpu_that_goes_stays_in_view_as_lost() -> None:
     statuses = RemoteStatuses(3)
     statuses.build(gpu_frame(100.0, FIELDS, line(99.9), line(99.9, OTHER, 1)), 0.0)
