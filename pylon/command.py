@@ -48,6 +48,7 @@ class Command:
 COMMANDS = {
     "new": Command("pylon.runners.launch.new", "add_parser", "write a configuration to start from"),
     "train": Command("pylon.runners.launch.command_line", "add_parser", "train and test by configuration"),
+    "run": Command("pylon.recorder.cli.run", "add_parser", "run any command and record what happens to it"),
     "once": Command("pylon.monitor.cli.once", "add_parser", "show the servers once"),
     "watch": Command("pylon.monitor.cli.watch", "add_parser", "show the servers again and again"),
     "free": Command("pylon.monitor.cli.free", "add_parser", "name the GPUs that a job can take now"),

@@ -100,7 +100,7 @@ def parts_of(package: str) -> set[str]:
 
 RECORDER_LAYERS = (
     {"history", "channel"},
-    {"verdict", "endings"},
+    {"verdict", "endings", "node"},
     {"alerts"},
     {"process"},
     {"wrapper", "callbacks", "report"},

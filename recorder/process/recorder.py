@@ -45,8 +45,9 @@ class Recorder:
         command: of the launch; None: this program's own.
         git: the state of the code.
         hang_after_s: the least time without a step that is a hang; None: hangs are not looked for.
-        uncaught: note the exception that ends this program.
         notify: addresses that alerts are sent to.
+        uncaught: note the exception that ends this program, and offer its stacks.
+        channel: made before, by a program that needs its address before the recorder is started.
 
     Attributes:
         sender: for steps, losses and marks.
@@ -68,6 +69,7 @@ class Recorder:
         hang_after_s: float | None = HANG_AFTER_S,
         uncaught: bool = True,
         notify: Sequence[str] = (),
+        channel: Channel | None = None,
     ) -> None:
         self.path = Path(path).absolute()
         self.joined = False
@@ -85,7 +87,8 @@ class Recorder:
             tuple(secret_values(configuration)),
             tuple(notify),
         )
-        self._channel = Channel.unread()
+        self._channel = channel or Channel.unread()
+        self._has_channel = channel is not None
         self._stacks: OfferedStacks | None = None
         self._former_hook: Any = None
         self._pid: int | None = None
@@ -185,21 +188,22 @@ class Recorder:
         self.stop()
 
     def _begin(self) -> None:
-        joined = Channel.of_process_tree(os.environ, self._rank)
+        joined = None if self._has_channel else Channel.of_process_tree(os.environ, self._rank)
         if joined is not None:
             self._channel, self.joined = joined, True
             self.sender.mark("joined", kind=self._kind, name=self._name, pid=os.getpid(), rank=self._rank)
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._channel = Channel.create(self._rank)
+            if not self._has_channel:
+                self._channel = Channel.create(self._rank)
             if self._monitor is None:
                 self._monitor = SystemMonitor()
             self._monitor.accompany(
                 Companion("recorder", record, self._spec, self._channel.memory.descriptor)
             )
             os.environ[VARIABLE] = self._channel.address
-        self._stacks = OfferedStacks(self.sender)
         if self._uncaught:
+            self._stacks = OfferedStacks(self.sender)
             self._former_hook, sys.excepthook = sys.excepthook, self._on_uncaught
         if self._owns_monitor and self._monitor is not None:
             self._monitor.start()

@@ -1,0 +1,38 @@
+"""`pylon run`: start a command, wait for it, record it, and end as it has ended."""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from pylon.recorder.wrapper.command import start
+from pylon.recorder.wrapper.ending import end_as
+from pylon.recorder.wrapper.inheritance import hold_standard_descriptors, inherited, let_go_of_descriptors
+from pylon.recorder.wrapper.kernel import adopt_orphans
+from pylon.recorder.wrapper.recording import Recording
+from pylon.recorder.wrapper.waiting import reap_orphans, take_signals, wait_for
+from pylon.recorder.wrapper.witness import Witness
+
+
+def run(words: Sequence[str], recording: Recording) -> NoReturn:
+    """Run a command in the place of this process.
+
+    Raises:
+        CommandError: it cannot be executed; nothing is recorded.
+    """
+    hold_standard_descriptors()
+    inheritance = inherited()
+    take_signals()
+    adopt_orphans()
+    witness = Witness()
+    try:
+        pid = start(words, inheritance.with_environment(recording.environment()))
+    except BaseException:
+        witness.end()
+        recording.cancel()
+        raise
+    let_go_of_descriptors({2})
+    recording.begin(pid)
+    ended = wait_for(pid, witness, recording.note_signal)
+    witness.end()
+    reap_orphans(pid)
+    recording.end(ended)
+    end_as(ended)
