@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from pylon import require_namespace as _require_namespace
 
 if TYPE_CHECKING:
+    from pylon.recorder.callbacks.watch import watch
     from pylon.recorder.process.recorder import Recorder
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "watch"]
 
 _require_namespace(__name__)
 
@@ -31,4 +32,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - what it is depends on the n
         from pylon.recorder.process import recorder  # noqa: PLC0415
 
         return recorder.Recorder
+    if name == "watch":
+        from pylon.recorder.callbacks import watch  # noqa: PLC0415
+
+        return watch.watch
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

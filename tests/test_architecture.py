@@ -13,7 +13,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "storage": set(),
     "monitor": {"masking", "psutil", "pynvml", "paramiko", "cryptography"},
-    "recorder": {"storage", "monitor", "masking", "psutil"},
+    "recorder": {
+        *("storage", "monitor", "masking", "psutil"),
+        *("lightning", "pytorch_lightning", "transformers", "accelerate"),
+    },
     "data": {"storage", "numpy", "torch", "PIL"},
     "models": {"torch"},
     "criteria": {"torch"},

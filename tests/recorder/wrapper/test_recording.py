@@ -79,6 +79,39 @@ def test_record_has_the_command_its_end_and_the_last_lines_of_an_error_file(tmp_
     assert (kind, name, json.loads(command)[:2]) == ("wrapper", "sh", ["sh", "-c"])
 
 
+LOOP = """
+import time
+from pylon.recorder import watch
+for number in watch.batches(range(30)):
+    time.sleep(0.05)
+    watch.step(loss=1.0 / (number + 1))
+    if number == 28:
+        raise ValueError("my own")
+"""
+
+
+@pytest.mark.slow
+def test_loop_of_a_recorded_command_is_in_its_record_with_the_exception_that_ended_it(tmp_path: Path) -> None:
+    (tmp_path / "loop.py").write_text(LOOP)
+    script = f"'{sys.executable}' -m pylon run --record mine -- '{sys.executable}' loop.py 2>log"
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "HOME": str(tmp_path)}
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, timeout=WITHIN_S, check=False)
+    assert done.returncode == 1
+    history = tmp_path / "mine/history.sqlite"
+    ((state, cause, source, trace),) = rows(history, "SELECT state, cause, source, traceback FROM ending")
+    assert (state, cause, source) == ("failed", "exception", "parent")
+    assert trace.endswith("ValueError: my own")
+    ((steps, waits, least, most),) = rows(
+        history, "SELECT sum(n), min(wait_mean), min(step_min), max(loss_max) FROM step_window"
+    )
+    assert (steps, most) == (29, 1.0)
+    assert waits is not None
+    assert least >= 0.05
+    kinds = [kind for (kind,) in rows(history, "SELECT kind FROM mark ORDER BY t")]
+    assert "joined" in kinds
+    assert len(rows(history, "SELECT 1 FROM launch")) == 1
+
+
 @pytest.mark.slow
 def test_two_launches_in_one_folder_and_a_death_by_a_signal(tmp_path: Path) -> None:
     for script in ("exit 0", "kill -9 $$"):

@@ -1,0 +1,82 @@
+"""To which recorder a callback reports: the one of its process tree, a sibling rank's, or its own."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pylon.recorder.channel import VARIABLE, Channel, Sender
+from pylon.recorder.node import announce, join_sibling, ranks_of
+from pylon.recorder.process.recorder import Recorder
+from pylon.storage import refuse_planted
+
+# A sibling that is started at the same time has to import its libraries first.
+_SIBLING_WITHIN_S = 5.0
+HISTORY = "history.sqlite"
+
+
+@dataclass
+class Opened:
+    """Where to report.
+
+    Attributes:
+        sender: takes steps and marks.
+        channel: of another process's recorder; None if `recorder` has it.
+        recorder: this process's own, or joined by it.
+    """
+
+    sender: Sender
+    channel: Channel | None = None
+    recorder: Recorder | None = None
+
+    def close(self, failure: Mapping[str, object] | None) -> None:
+        """Report the end, and end what this process has started.
+
+        Args:
+            failure: what the last word says of a failure; None if there is none.
+        """
+        if self.recorder is not None and not self.recorder.joined:
+            self.sender.last_word(**(failure or {"state": "finished"}))
+        elif failure is not None:
+            # Who joins does not decide how the whole ends: the program may go on after this.
+            words = {name: one for name, one in failure.items() if name not in {"state", "traceback"}}
+            self.sender.last_word(**words, last_lines=failure.get("traceback"))
+        if self.recorder is not None:
+            self.recorder.stop()
+        if self.channel is not None:
+            self.sender.mark("left", pid=os.getpid())
+            self.channel.close()
+
+
+def joined(kind: str) -> Opened | None:
+    """The recorder above this process, or in it; None if there is none."""
+    return _joined(Channel.of_process_tree(os.environ, ranks_of(os.environ).rank), kind)
+
+
+def opened(folder: Path, kind: str, name: str | None) -> Opened:
+    """The recorder of this process tree, else that of the launcher's first process here, else a new one.
+
+    Raises:
+        PlantedError: another user may have put the folder there.
+        OSError: there is no such recorder, or no new one can be started.
+    """
+    ranks = ranks_of(os.environ)
+    if ranks.local and VARIABLE not in os.environ:
+        found = _joined(join_sibling(folder, ranks.rank, _SIBLING_WITHIN_S), kind)
+        if found is None:
+            raise TimeoutError(f"{folder}: no recorder of local rank 0 within {_SIBLING_WITHIN_S:g} s")
+        return found
+    refuse_planted(folder)
+    recorder = Recorder(
+        folder / HISTORY, kind=kind, name=name or folder.name, rank=ranks.rank, ranks=ranks.ranks
+    ).start()
+    if not recorder.joined and recorder.address is not None:
+        announce(folder, recorder.address)
+    return Opened(recorder.sender, recorder=recorder)
+
+
+def _joined(channel: Channel | None, kind: str) -> Opened | None:
+    if channel is None:
+        return None
+    channel.sender.mark("joined", kind=kind, pid=os.getpid(), rank=ranks_of(os.environ).rank)
+    return Opened(channel.sender, channel=channel)
