@@ -49,6 +49,7 @@ from pylon.monitor.status.record import record_text
 from pylon.monitor.status.remote import RemoteStatus
 from pylon.monitor.status.states import MonitorState
 from pylon.monitor.system import SystemMonitor, SystemSnapshot
+from pylon.monitor.text import printable
 
 __all__ = [
     "Absence",
@@ -92,6 +93,7 @@ __all__ = [
     "memory_group",
     "oom_count_in",
     "own_oom_count",
+    "printable",
     "record_text",
 ]
 

@@ -49,6 +49,7 @@ COMMANDS = {
     "new": Command("pylon.runners.launch.new", "add_parser", "write a configuration to start from"),
     "train": Command("pylon.runners.launch.command_line", "add_parser", "train and test by configuration"),
     "run": Command("pylon.recorder.cli.run", "add_parser", "run any command and record what happens to it"),
+    "report": Command("pylon.recorder.cli.report", "add_parser", "what happened to a run, and why it ended"),
     "once": Command("pylon.monitor.cli.once", "add_parser", "show the servers once"),
     "watch": Command("pylon.monitor.cli.watch", "add_parser", "show the servers again and again"),
     "free": Command("pylon.monitor.cli.free", "add_parser", "name the GPUs that a job can take now"),

@@ -14,7 +14,7 @@ ALLOWED = {
     "storage": set(),
     "monitor": {"masking", "psutil", "pynvml", "paramiko", "cryptography"},
     "recorder": {
-        *("storage", "monitor", "masking", "psutil"),
+        *("storage", "monitor", "masking", "psutil", "matplotlib"),
         *("lightning", "pytorch_lightning", "transformers", "accelerate"),
     },
     "data": {"storage", "numpy", "torch", "PIL"},
@@ -151,7 +151,9 @@ def test_each_foreign_system_has_one_door(door: tuple[str, str]) -> None:
     assert all(place in user for user in users), users
 
 
-@pytest.mark.parametrize("heavy", ["torch", "numpy", "pylon.runners", "paramiko", "cryptography"])
+@pytest.mark.parametrize(
+    "heavy", ["torch", "numpy", "matplotlib", "pylon.runners", "paramiko", "cryptography"]
+)
 @pytest.mark.parametrize("package", ["monitor", "recorder"])
 def test_monitor_and_recorder_load_nothing_heavy(package: str, heavy: str) -> None:
     code = f"import sys, pylon.{package}, pylon.{package}.cli; sys.exit({heavy!r} in sys.modules)"

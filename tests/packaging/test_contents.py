@@ -25,7 +25,7 @@ def modules() -> set[str]:
         f"{folder.name}/{path.relative_to(folder.resolve())}"
         for folder in linked
         for path in folder.resolve().rglob("*")
-        if path.suffix in {".py", ".sh"}
+        if path.suffix in {".py", ".sh", ".css", ".js"}
     }
     return {f"pylon/{name}" for name in own | files}
 
@@ -34,7 +34,11 @@ def test_wheel_holds_pylon_and_its_metadata_and_nothing_else(distributions: Dist
     names = set(contents(distributions.wheel))
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"pylon", "pylon_runner"}
     assert {name for name in names if name.startswith("pylon/")} == modules()
-    assert {"pylon/py.typed", "pylon/monitor/remote/far/script.sh"} <= names
+    assert {
+        "pylon/py.typed",
+        "pylon/monitor/remote/far/script.sh",
+        "pylon/recorder/report/page/draw.js",
+    } <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -1,0 +1,1 @@
+"""Several runs next to each other: what differs, their curves, their hardware."""

@@ -1,0 +1,38 @@
+"""The report as JSON, for programs."""
+
+import dataclasses
+import json
+from typing import Any
+
+from pylon.recorder.report.story import Story
+
+
+def story_record(story: Story) -> dict[str, Any]:
+    """Everything that the text shows; times are Unix times, what is unknown is null."""
+    launch = dataclasses.asdict(story.launch)
+    for name in ("command", "cgroup", "configuration", "git", "hardware"):
+        launch[name] = _parsed(launch[name])
+    ending = None if story.ending is None else dataclasses.asdict(story.ending)
+    if ending is not None:
+        ending["evidence"] = _parsed(ending["evidence"])
+    return {
+        "path": str(story.path),
+        "state": story.state,
+        "cause": story.cause,
+        "advice": story.advice,
+        "launch": launch,
+        "launches": story.launches,
+        "ending": ending,
+        "last_seen": story.last_seen,
+        "last_step": story.last_step,
+        "figures": [figure.as_record() for figure in story.figures],
+        "verdict": None if story.verdict is None else dataclasses.asdict(story.verdict),
+        "alerts": [dataclasses.asdict(alert) for alert in story.alerts],
+    }
+
+
+def _parsed(text: str | None) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text

@@ -1,0 +1,222 @@
+"""What a report has to say of one launch, gathered from its record before any form of it is made."""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylon.recorder.history import AlertRow, EndingRow, History, LaunchRow, VerdictRow
+from pylon.recorder.report.errors import ReportError
+from pylon.recorder.report.figures import Figure, hardware_figures, training_figures
+from pylon.recorder.report.lost import SILENT_S, ending_of_lost
+from pylon.recorder.report.units import duration_text, time_text
+from pylon.recorder.report.words import ADVICE, cause_line, verdict_title
+
+_NO_VERDICT = "not_enough_data"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What held a launch back, over its whole time.
+
+    Attributes:
+        title: in words.
+        share: of the time with a verdict, how much had this one.
+        evidence: sentences.
+        runner_up: in words; empty: none.
+        step_s_if_cured: step time without it; None: not known.
+    """
+
+    title: str
+    share: float
+    evidence: tuple[str, ...] = ()
+    runner_up: str = ""
+    step_s_if_cured: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One launch, as a report shows it.
+
+    Attributes:
+        path: of the record.
+        launch: its row.
+        number, launches: of the record: the second of three.
+        ending: how it ended, as recorded or concluded now; None while it runs.
+        last_seen: time of the newest entry.
+        cause, advice: the first two lines.
+        evidence: sentences.
+        figures: of the last minutes.
+        verdict: None if there is none.
+        alerts: from the oldest on.
+        last_step: None: not known.
+    """
+
+    path: Path
+    launch: LaunchRow
+    number: int
+    launches: int
+    ending: EndingRow | None
+    last_seen: float
+    cause: str
+    advice: str
+    evidence: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    verdict: Verdict | None
+    alerts: tuple[AlertRow, ...]
+    last_step: int | None
+
+    @property
+    def state(self) -> str:
+        """Of the ending, or 'running'."""
+        return "running" if self.ending is None else self.ending.state
+
+    @property
+    def end(self) -> float:
+        """When it ended, or was last seen."""
+        return self.last_seen if self.ending is None else max(self.ending.at, self.launch.began_at)
+
+    @property
+    def title(self) -> str:
+        """A name for headings."""
+        return self.launch.name or self.path.parent.name
+
+
+def read_story(history: History, path: Path, chosen: int | None = None) -> Story:
+    """Gather what is known of a launch.
+
+    Args:
+        history: the record.
+        path: where it is.
+        chosen: number of the launch from 1; None: the newest.
+
+    Raises:
+        ReportError: there is no such launch.
+        HistoryError: the record cannot be read.
+    """
+    launches = history.launches()
+    number = len(launches) if chosen is None else chosen
+    if not launches:
+        raise ReportError(
+            f"{path}: no launch is recorded in it yet. Repeat this once the program has started"
+        )
+    if not 1 <= number <= len(launches):
+        raise ReportError(f"{path}: --launch {number}, expected 1 to {len(launches)}")
+    launch = launches[number - 1]
+    identity = launch.id or 0
+    last_seen = last_seen_of(history, launch, launches[number:])
+    ending = history.ending(identity) or ending_of_lost(launch, last_seen)
+    end = last_seen if ending is None else max(ending.at, launch.began_at)
+    windows = history.windows(identity, buckets=1)
+    figures = training_figures(lambda since, until: history.windows(identity, since, until, buckets=60), end)
+    cause, advice = _first_lines(ending, last_seen, windows[-1].last_step if windows else None)
+    return Story(
+        path=path,
+        launch=launch,
+        number=number,
+        launches=len(launches),
+        ending=ending,
+        last_seen=last_seen,
+        cause=cause,
+        advice=advice,
+        evidence=tuple(evidence_of(ending.evidence) if ending else ()),
+        figures=(*figures, *hardware_figures(history, end)),
+        verdict=summed_verdict(history.verdicts(identity)),
+        alerts=tuple(history.alerts(identity)),
+        last_step=windows[-1].last_step if windows else None,
+    )
+
+
+def last_seen_of(history: History, launch: LaunchRow, later: Sequence[LaunchRow]) -> float:
+    """The time of a launch's newest entry: its samples are older than the next launch."""
+    until = later[0].began_at if later else math.inf
+    sampled = history.last_sample_at(launch.began_at, until)
+    marks = history.marks(launch.id)
+    windows = history.windows(launch.id or 0, buckets=1)
+    stepped = windows[-1].t + windows[-1].width if windows else 0.0
+    return max(launch.began_at, sampled or 0.0, marks[-1].t if marks else 0.0, stepped)
+
+
+def _first_lines(ending: EndingRow | None, last_seen: float, step: int | None) -> tuple[str, str]:
+    if ending is None:
+        at = "" if step is None else f", step {step:,}"
+        silent_s = time.time() - last_seen
+        if silent_s > SILENT_S:
+            line = f"Running{at}; nothing was recorded for {duration_text(silent_s)}."
+            return line, "The recorder may have ended, or its disk may be full: see the run's log."
+        return f"Running{at}, last recorded {time_text(last_seen)}.", "Repeat this command for newer figures."
+    line = cause_line(ending.cause, ending.certainty, ending.exit_code, ending.signal)
+    return line, ending.advice or ADVICE.get(ending.cause, "")
+
+
+def evidence_of(text: str | None) -> list[str]:
+    """The sentences of a JSON list of sentences, or of objects with `text`; the text itself if it is none."""
+    try:
+        found: Any = json.loads(text) if text else []
+    except ValueError:
+        return [text] if text else []
+    if not isinstance(found, list):
+        return [str(found)]
+    return [str(one.get("text", one)) if isinstance(one, dict) else str(one) for one in found]
+
+
+def summed_verdict(rows: Sequence[VerdictRow]) -> Verdict | None:
+    """The verdict that held for most of the time, with the evidence of its newest row."""
+    if not rows:
+        return None
+    judged = [row for row in rows if row.name != _NO_VERDICT] or list(rows)
+    times: dict[str, float] = {}
+    for row in judged:
+        times[row.name] = times.get(row.name, 0.0) + max(row.width, 1.0)
+    name = max(times, key=lambda one: times[one])
+    newest = [row for row in judged if row.name == name][-1]
+    return Verdict(
+        title=verdict_title(name),
+        share=times[name] / sum(times.values()),
+        evidence=tuple(evidence_of(newest.evidence)),
+        runner_up=verdict_title(newest.runner_up) if newest.runner_up else "",
+        step_s_if_cured=newest.step_s_if_cured,
+    )
+
+
+def facts(story: Story) -> list[tuple[str, str]]:
+    """What identifies a launch, by name."""
+    launch = story.launch
+    ended = "running" if story.ending is None else time_text(story.end)
+    found = [
+        ("record", str(story.path)),
+        ("launch", f"{story.number} of {story.launches}" if story.launches > 1 else ""),
+        ("began", time_text(launch.began_at)),
+        ("ended", ended),
+        ("lasted", duration_text(max(0.0, story.end - launch.began_at))),
+        ("last step", "" if story.last_step is None else f"{story.last_step:,}"),
+        ("host", launch.host or ""),
+        ("rank", "" if not launch.ranks or launch.ranks < 2 else f"{launch.rank} of {launch.ranks}"),
+        ("command", command_text(launch.command)),
+        ("folder", launch.working_directory or ""),
+        ("git", _git_text(launch.git)),
+    ]
+    return [(name, text) for name, text in found if text]
+
+
+def command_text(command: str | None) -> str:
+    """The command line of a JSON list."""
+    try:
+        words = json.loads(command) if command else []
+    except ValueError:
+        return command or ""
+    return " ".join(map(str, words)) if isinstance(words, list) else str(words)
+
+
+def _git_text(text: str | None) -> str:
+    try:
+        git = json.loads(text) if text else None
+    except ValueError:
+        return ""
+    if not isinstance(git, dict):
+        return ""
+    commit = str(git.get("commit") or "")[:12]
+    return f"{commit} (with changes)" if commit and git.get("dirty") else commit

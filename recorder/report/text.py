@@ -1,0 +1,109 @@
+"""The report as plain text: cause, advice, evidence, the last minutes, the verdict, alerts."""
+
+from collections.abc import Iterable, Sequence
+
+from pylon.monitor import printable
+from pylon.recorder.history import AlertRow
+from pylon.recorder.report.figures import Figure
+from pylon.recorder.report.story import Story, Verdict, facts
+from pylon.recorder.report.units import clock_text, duration_text, range_text, time_text, value_text
+from pylon.recorder.report.words import SOURCES
+
+_MOST_ALERTS = 12
+_MOST_LINES = 30
+
+
+def report_lines(story: Story) -> list[str]:
+    """All lines; none holds a character that could control a terminal."""
+    lines = [story.cause, story.advice, ""]
+    lines += [f"{name:<10} {text}" for name, text in facts(story)]
+    lines += _evidence(story)
+    lines += _last_minutes(story)
+    lines += verdict_lines(story.verdict)
+    lines += _alerts(story)
+    if story.ending is not None:
+        lines += _quoted("Traceback", story.ending.traceback)
+        lines += _quoted("Last lines of standard error", story.ending.last_lines)
+    return [printable(line.expandtabs()) for line in lines]
+
+
+def _evidence(story: Story) -> list[str]:
+    if story.ending is None:
+        return []
+    source = SOURCES.get(story.ending.source, story.ending.source)
+    return ["", f"Evidence ({source})", *_points(story.evidence or ("none was recorded",))]
+
+
+def _points(texts: Iterable[str]) -> list[str]:
+    return [f"  - {' '.join(text.split())}" for text in texts]
+
+
+def _last_minutes(story: Story) -> list[str]:
+    if not story.figures:
+        return ["", "No figure of the last minutes was recorded."]
+    what = "Last minutes" if story.ending is None else f"Last minutes before {clock_text(story.end)}"
+    return ["", *figure_lines(what, story.figures)]
+
+
+def figure_lines(title: str, figures: Sequence[Figure]) -> list[str]:
+    """A table: a line for each figure."""
+    heads = (title, "10 min before", "last minute (least to greatest)", "newest")
+    rows = [heads, *(_cells(figure) for figure in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:>{widths[3]}}".rstrip()
+        for row in rows
+    ]
+
+
+def _cells(figure: Figure) -> tuple[str, str, str, str]:
+    unit = figure.unit
+    name = f"  {figure.name}"
+    before = value_text(figure.before, unit)
+    if figure.last is None:
+        return (name, before, figure.reason, "")
+    newest = figure.reason if figure.newest is None else value_text(figure.newest, unit)
+    return (name, before, range_text(figure.last, unit), newest)
+
+
+def verdict_lines(verdict: Verdict | None) -> list[str]:
+    """What held the run back; a line says so if that is not known."""
+    if verdict is None:
+        return ["", "What held it back: no verdict was recorded."]
+    share = "" if verdict.share > 0.995 else f" for {verdict.share * 100:.0f} % of the time"
+    lines = ["", f"What held it back: {verdict.title}{share}"]
+    lines += _points(verdict.evidence)
+    if verdict.step_s_if_cured is not None:
+        lines.append(
+            f"  Without it a step would take about {value_text(verdict.step_s_if_cured, 'seconds')}."
+        )
+    if verdict.runner_up:
+        lines.append(f"  Next: {verdict.runner_up}")
+    return lines
+
+
+def _alerts(story: Story) -> list[str]:
+    if not story.alerts:
+        return []
+    shown = story.alerts[-_MOST_ALERTS:]
+    more = len(story.alerts) - len(shown)
+    lines = ["", "Alerts" + (f" (the last {len(shown)} of {len(story.alerts)})" if more else "")]
+    for alert in shown:
+        lasted = alert_duration(alert, running=story.ending is None)
+        lines.append(f"  {time_text(alert.since)[5:19]}  {alert.severity}: {alert.text} ({lasted})")
+    return lines
+
+
+def alert_duration(alert: AlertRow, *, running: bool) -> str:
+    """How long an alert lasted."""
+    if alert.until is None:
+        return "still so" if running else "until the end"
+    return duration_text(alert.until - alert.since)
+
+
+def _quoted(title: str, text: str | None) -> list[str]:
+    if not text or not text.strip():
+        return []
+    lines = text.rstrip().splitlines()
+    more = f" (the last {_MOST_LINES} of {len(lines)})" if len(lines) > _MOST_LINES else ""
+    return ["", title + more, *(f"  {line}" for line in lines[-_MOST_LINES:])]

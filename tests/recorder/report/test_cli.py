@@ -1,0 +1,138 @@
+"""`pylon report` with what users give it: no record, damage, many runs, runs that go on."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pylon.command import main
+from pylon.recorder.history import HistoryWriter
+from tests.recorder.synthetic import Run, write_history
+
+SHORT = Run(seconds=20)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    write_history(tmp_path / "run/history.sqlite", SHORT)
+    return tmp_path / "run"
+
+
+def failed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What a report prints that ends with 1; it has no traceback."""
+    assert main(["report", *map(str, arguments)]) == 1
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    return printed.err
+
+
+@pytest.mark.parametrize("given", ["", "history.sqlite"])
+def test_run_or_its_record(given: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run / given)]) == 0
+    assert capsys.readouterr().out.startswith("Killed by the kernel")
+
+
+def test_path_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nowhere: does not exist" in failed(capsys, tmp_path / "nowhere")
+
+
+def test_folder_without_a_record_names_what_writes_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no history.sqlite in it" in failed(capsys, tmp_path)
+
+
+def test_file_of_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "history.sqlite").write_bytes(b"no database at all" * 100)
+    assert "is damaged or no record" in failed(capsys, tmp_path)
+
+
+def test_record_that_is_cut(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = run / "history.sqlite"
+    record.write_bytes(record.read_bytes()[: record.stat().st_size // 3])
+    assert "is damaged or no record" in failed(capsys, run)
+
+
+def test_record_of_a_newer_version(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    connection = sqlite3.connect(run / "history.sqlite")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert "schema version 99" in failed(capsys, run)
+
+
+def test_record_without_a_launch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with HistoryWriter(tmp_path / "history.sqlite") as writer:
+        writer.commit()
+        writer.close()
+    assert "no launch is recorded in it yet" in failed(capsys, tmp_path)
+
+
+def test_launch_that_there_is_not(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--launch 2, expected 1 to 1" in failed(capsys, run, "--launch", 2)
+
+
+def test_page_that_cannot_be_written_comes_after_the_text(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "file").touch()
+    assert main(["report", str(run), "--html", str(run / "file/page.html")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith("Killed")
+    assert "--html" in printed.err
+    assert "cannot be written" in printed.err
+
+
+def test_damaged_record_costs_no_other(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_history(run.parent / "second/history.sqlite", SHORT)
+    (run.parent / "third").mkdir()
+    (run.parent / "third/history.sqlite").write_bytes(b"x" * 5000)
+    assert main(["report", str(run.parent)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("killed (cgroup_oom)") == 2
+    assert "third/history.sqlite" in printed.err
+
+
+def test_links_to_runs_count_and_each_record_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_history(run.parent / "second/history.sqlite", SHORT)
+    (run.parent / "chosen").mkdir()
+    (run.parent / "chosen/link").symlink_to(run.parent / "second")
+    (run.parent / "chosen/loop").symlink_to(run.parent)
+    assert main(["report", str(run.parent)]) == 0
+    assert capsys.readouterr().out.count("killed (cgroup_oom)") == 2
+
+
+def test_run_that_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+    run = Run(seconds=20, cause=None, process=(os.getpid(), ticks), host=os.uname().nodename)
+    write_history(tmp_path / "history.sqlite", run)
+    assert main(["report", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Running, step 65; nothing was recorded for ")
+    assert "memory runs out in 2 min (still so)" in printed
+
+
+def test_run_whose_recorder_died_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_history(tmp_path / "history.sqlite", Run(seconds=20, cause=None, host=os.uname().nodename))
+    assert main(["report", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Ended together with its recorder: the end was not seen.")
+    assert "Evidence (concluded now, from what was recorded)" in printed
+
+
+def test_record_that_is_being_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_history(tmp_path / "history.sqlite", SHORT)
+    with HistoryWriter(tmp_path / "history.sqlite") as writer:
+        writer.commit()
+        assert main(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("Killed")
+
+
+def test_reader_of_the_output_may_leave(run: Path) -> None:
+    command = f"{sys.executable} -m pylon report {run} | true"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,87 @@
+"""`pylon report RUN` as a person reads it: cause, advice, evidence, the last minutes, the verdict, alerts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pylon.command import main
+from tests.recorder.synthetic import EVIL, Run, write_history
+
+
+@pytest.fixture(scope="module")
+def printed(killed: Path) -> str:
+    from pylon.recorder.report.making import read_report
+
+    report = read_report([killed.parent])
+    lines = report.lines()
+    report.close()
+    return "\n".join(lines)
+
+
+def test_first_line_is_the_cause_and_the_second_the_advice(printed: str) -> None:
+    first, second = printed.splitlines()[:2]
+    assert first == "Killed by the kernel: the memory limit of its control group was reached (confirmed)."
+    assert second == "Ask for more memory."
+
+
+def test_evidence_names_its_source(printed: str) -> None:
+    assert "Evidence (concluded by the recorder)\n  - oom_kill of the run's control group rose" in printed
+
+
+def test_last_minutes_show_the_rise_and_the_limit(printed: str) -> None:
+    rows = {line.strip().partition("  ")[0]: line for line in printed.splitlines()}
+    assert rows["run: rss"].split()[2:4] != rows["run: rss"].split()[-2:], "before and newest differ"
+    assert "64 GiB" in rows["run: memory limit"]
+
+
+def test_missing_value_has_its_reason_and_is_never_zero(printed: str) -> None:
+    line = next(one for one in printed.splitlines() if "GPU 1 utilization" in one)
+    assert line.endswith("the device is gone (lost)")
+    swap = next(one for one in printed.splitlines() if "swap" in one)
+    assert "not provided by this machine (unsupported)" in swap
+    assert " 0 " not in swap
+
+
+def test_verdict_with_runner_up_and_cured_step_time(printed: str) -> None:
+    assert "What held it back: Input-bound: steps wait for data for 67 % of the time" in printed
+    assert "Without it a step would take about 201 ms." in printed
+    assert "Next: CPU-bound" in printed
+
+
+def test_alerts_have_time_and_duration(printed: str) -> None:
+    assert "critical: memory runs out in 2 min (until the end)" in printed
+
+
+def test_nothing_controls_the_terminal(printed: str) -> None:
+    assert "alert(1)" in printed, "the last lines of standard error are shown"
+    assert all(character.isprintable() or character == "\n" for character in printed)
+
+
+def test_json_has_the_same_for_programs(killed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--json", str(killed)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["state"], found["ending"]["cause"]) == ("killed", "cgroup_oom")
+    assert found["ending"]["last_lines"] == f"loading batch\n{EVIL}\n"
+    lost = next(one for one in found["figures"] if one["name"] == "GPU 1 utilization")
+    assert (lost["newest"], lost["last_minute"]) == (None, None)
+    assert found["launch"]["configuration"]["optimizer"]["args"]["lr"] == 0.001
+
+
+def test_many_gpus_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_history(tmp_path / "history.sqlite", Run(seconds=30, gpus=8))
+    assert main(["report", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "GPU utilization: mean of 7 of 8" in printed
+    assert "GPU 3" not in printed
+
+
+def test_value_from_before_a_gap_is_not_the_newest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_history(tmp_path / "history.sqlite", Run(seconds=30, gpus=2))
+    assert main(["report", "--json", str(tmp_path)]) == 0
+    figures = {one["name"]: one for one in json.loads(capsys.readouterr().out)["figures"]}
+    lost = figures["GPU 1 utilization"]
+    assert lost["last_minute"] is not None
+    assert (lost["newest"], lost["reason"]) == (None, "the device is gone (lost)")
