@@ -1,10 +1,12 @@
 # The two commands of README: make run, make test. PYTHON=... names the interpreter for .venv.
 #   make quick         the tests that are not marked slow, about a minute
-#   make test T=path   one file, folder or test; T=tests/packaging installs the wheel into fresh environments
+#   make test T=path   one file, folder or test; T=tests/packaging installs the wheel into fresh environments,
+#                      T=tests/browser needs chromium and the extra `browser`
 PYLON_DATASETS ?= datasets
 export PYLON_DATASETS
 # Most tests wait for processes, not for processors; the quick ones do not.
 TEST_PROCESSES ?= 3
+OF_CI = --ignore=tests/packaging --ignore=tests/browser
 IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile
 
 .PHONY: run test quick check
@@ -16,11 +18,11 @@ run:
 
 test:
 	@scripts/environment.sh test
-	.venv/bin/python -m pytest $(if $(T),$(T),$(IN_PARALLEL) -m "not ci" --ignore=tests/packaging)
+	.venv/bin/python -m pytest $(if $(T),$(T),$(IN_PARALLEL) -m "not ci" $(OF_CI))
 
 quick:
 	@scripts/environment.sh test
-	.venv/bin/python -m pytest -m "not slow and not ci" $(if $(T),$(T),-n 2 --dist loadfile)
+	.venv/bin/python -m pytest -m "not slow and not ci" $(if $(T),$(T),-n 2 --dist loadfile $(OF_CI))
 
 check:
 	@scripts/environment.sh test
