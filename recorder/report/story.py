@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pylon.recorder.endings import Here, advice, ending_by_reader
 from pylon.recorder.history import AlertRow, EndingRow, History, LaunchRow, VerdictRow
 from pylon.recorder.report.errors import ReportError
 from pylon.recorder.report.figures import Figure, hardware_figures, training_figures
-from pylon.recorder.report.lost import SILENT_S, ending_of_lost
 from pylon.recorder.report.units import duration_text, time_text
-from pylon.recorder.report.words import ADVICE, cause_line, verdict_title
+from pylon.recorder.report.words import cause_line, verdict_title
+from pylon.recorder.verdict import NOT_ENOUGH
 
-_NO_VERDICT = "not_enough_data"
+# A recorder that writes once a second has not been silent for so long.
+_SILENT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Verdict:
         title: in words.
         share: of the time with a verdict, how much had this one.
         evidence: sentences.
+        advice: what to do; empty: nothing.
         runner_up: in words; empty: none.
         step_s_if_cured: step time without it; None: not known.
     """
@@ -33,6 +36,7 @@ class Verdict:
     title: str
     share: float
     evidence: tuple[str, ...] = ()
+    advice: str = ""
     runner_up: str = ""
     step_s_if_cured: float | None = None
 
@@ -108,11 +112,11 @@ def read_story(history: History, path: Path, chosen: int | None = None) -> Story
     launch = launches[number - 1]
     identity = launch.id or 0
     last_seen = last_seen_of(history, launch, launches[number:])
-    ending = history.ending(identity) or ending_of_lost(launch, last_seen)
+    ending = history.ending(identity) or _concluded(launch, last_seen)
     end = last_seen if ending is None else max(ending.at, launch.began_at)
     windows = history.windows(identity, buckets=1)
     figures = training_figures(lambda since, until: history.windows(identity, since, until, buckets=60), end)
-    cause, advice = _first_lines(ending, last_seen, windows[-1].last_step if windows else None)
+    cause, next_step = _first_lines(launch, ending, last_seen, windows[-1].last_step if windows else None)
     return Story(
         path=path,
         launch=launch,
@@ -121,7 +125,7 @@ def read_story(history: History, path: Path, chosen: int | None = None) -> Story
         ending=ending,
         last_seen=last_seen,
         cause=cause,
-        advice=advice,
+        advice=next_step,
         evidence=tuple(evidence_of(ending.evidence) if ending else ()),
         figures=(*figures, *hardware_figures(history, end)),
         verdict=summed_verdict(history.verdicts(identity)),
@@ -140,26 +144,38 @@ def last_seen_of(history: History, launch: LaunchRow, later: Sequence[LaunchRow]
     return max(launch.began_at, sampled or 0.0, marks[-1].t if marks else 0.0, stepped)
 
 
-def _first_lines(ending: EndingRow | None, last_seen: float, step: int | None) -> tuple[str, str]:
+def _concluded(launch: LaunchRow, last_seen: float) -> EndingRow | None:
+    """What its reader knows of the end of a launch; None if it runs, here or on another machine."""
+    here = Here()
+    elsewhere = launch.host is not None and launch.host != here.host
+    if elsewhere and 0 <= time.time() - last_seen < _SILENT_S:
+        return None
+    return ending_by_reader(launch, last_seen, here)
+
+
+def _first_lines(
+    launch: LaunchRow, ending: EndingRow | None, last_seen: float, step: int | None
+) -> tuple[str, str]:
     if ending is None:
         at = "" if step is None else f", step {step:,}"
         silent_s = time.time() - last_seen
-        if silent_s > SILENT_S:
+        if silent_s > _SILENT_S:
             line = f"Running{at}; nothing was recorded for {duration_text(silent_s)}."
             return line, "The recorder may have ended, or its disk may be full: see the run's log."
         return f"Running{at}, last recorded {time_text(last_seen)}.", "Repeat this command for newer figures."
     line = cause_line(ending.cause, ending.certainty, ending.exit_code, ending.signal)
-    return line, ending.advice or ADVICE.get(ending.cause, "")
+    if ending.cause == "recorder_lost" and ending.certainty == "not_observable":
+        return line, f"Ask on {launch.host or 'its machine'}, or ask the scheduler, whether it still runs."
+    return line, ending.advice or advice(ending.cause)
 
 
 def evidence_of(text: str | None) -> list[str]:
     """The sentences of a JSON list of sentences, or of objects with `text`; the text itself if it is none."""
-    try:
-        found: Any = json.loads(text) if text else []
-    except ValueError:
-        return [text] if text else []
+    found = _parsed(text)
+    if isinstance(found, dict):
+        found = found.get("sentences", [])
     if not isinstance(found, list):
-        return [str(found)]
+        return [] if found is None else [str(found)]
     return [str(one.get("text", one)) if isinstance(one, dict) else str(one) for one in found]
 
 
@@ -167,19 +183,29 @@ def summed_verdict(rows: Sequence[VerdictRow]) -> Verdict | None:
     """The verdict that held for most of the time, with the evidence of its newest row."""
     if not rows:
         return None
-    judged = [row for row in rows if row.name != _NO_VERDICT] or list(rows)
+    judged = [row for row in rows if row.name != NOT_ENOUGH] or list(rows)
     times: dict[str, float] = {}
     for row in judged:
         times[row.name] = times.get(row.name, 0.0) + max(row.width, 1.0)
     name = max(times, key=lambda one: times[one])
     newest = [row for row in judged if row.name == name][-1]
+    detail = _parsed(newest.evidence)
     return Verdict(
         title=verdict_title(name),
         share=times[name] / sum(times.values()),
         evidence=tuple(evidence_of(newest.evidence)),
+        advice=str(detail.get("advice") or "") if isinstance(detail, dict) else "",
         runner_up=verdict_title(newest.runner_up) if newest.runner_up else "",
         step_s_if_cured=newest.step_s_if_cured,
     )
+
+
+def _parsed(text: str | None) -> Any:  # noqa: ANN401 - JSON
+    """A column of JSON; the text itself if it is none, None if it is empty."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text
 
 
 def facts(story: Story) -> list[tuple[str, str]]:
@@ -204,18 +230,12 @@ def facts(story: Story) -> list[tuple[str, str]]:
 
 def command_text(command: str | None) -> str:
     """The command line of a JSON list."""
-    try:
-        words = json.loads(command) if command else []
-    except ValueError:
-        return command or ""
-    return " ".join(map(str, words)) if isinstance(words, list) else str(words)
+    words = _parsed(command)
+    return " ".join(map(str, words)) if isinstance(words, list) else str(words or "")
 
 
 def _git_text(text: str | None) -> str:
-    try:
-        git = json.loads(text) if text else None
-    except ValueError:
-        return ""
+    git = _parsed(text)
     if not isinstance(git, dict):
         return ""
     commit = str(git.get("commit") or "")[:12]

@@ -73,6 +73,8 @@ def verdict_lines(verdict: Verdict | None) -> list[str]:
     share = "" if verdict.share > 0.995 else f" for {verdict.share * 100:.0f} % of the time"
     lines = ["", f"What held it back: {verdict.title}{share}"]
     lines += _points(verdict.evidence)
+    if verdict.advice:
+        lines.append(f"  {verdict.advice}.")
     if verdict.step_s_if_cured is not None:
         lines.append(
             f"  Without it a step would take about {value_text(verdict.step_s_if_cured, 'seconds')}."

@@ -10,6 +10,7 @@ CAUSES = {
     "sigterm": "Stopped by SIGTERM, as schedulers, time limits and `kill` send it",
     "sigint": "Stopped by Ctrl-C (SIGINT)",
     "sigkill": "Killed by SIGKILL; the sender is not known",
+    "signal": "Ended by a signal",
     "segfault": "Crashed: invalid memory access (SIGSEGV)",
     "abort": "Crashed: the program aborted itself (SIGABRT)",
     "bus_error": "Crashed: memory could not be provided (SIGBUS)",
@@ -21,28 +22,6 @@ CAUSES = {
     "reboot": "Ended by a reboot of the machine",
     "recorder_lost": "Ended together with its recorder: the end was not seen",
     "not_observable": "Ended; how is not observable",
-}
-ADVICE = {
-    "clean": "Nothing to do.",
-    "exception": "Read the traceback below; the last line names the error.",
-    "cuda_oom": "Lower the batch size, or use gradient accumulation or activation checkpointing.",
-    "cgroup_oom": "Ask for more memory, or lower the number of loader workers, prefetching or caching.",
-    "host_oom": "See who else used the memory; lower the number of loader workers, prefetching or caching.",
-    "own_stop": "Repeat the command to resume.",
-    "sigterm": "See the scheduler's log for its reason; repeat the command to resume.",
-    "sigint": "Repeat the command to resume.",
-    "sigkill": "Ask what ends processes here: a person, a scheduler, a memory monitor or a time limit.",
-    "segfault": "Read the stack below if there is one; suspect native extensions, the newest first.",
-    "abort": "Read the last lines of standard error: the library that aborted prints its reason there.",
-    "bus_error": "See if /dev/shm is full: give it more room, or use fewer loader workers.",
-    "exit_code": "Read the last lines of standard error; the program chose this exit code itself.",
-    "non_finite": "Lower the learning rate or clip gradients, and look at the batch of that step.",
-    "gpu_lost": "See the kernel log for Xid errors; the GPU may need a reset or a reboot.",
-    "disk_full": "Free disk space and repeat the command.",
-    "hang": "Read the stacks below: the last lines show what each thread waits for.",
-    "reboot": "See the machine's log for the reason; repeat the command to resume.",
-    "recorder_lost": "Suspect what ends whole jobs: the scheduler, a memory limit, a reboot.",
-    "not_observable": "Start it with `pylon run -- COMMAND` to learn the exit status.",
 }
 # What follows the cause in brackets; nothing is added where the words of the cause say it.
 CERTAINTIES = {"confirmed": "confirmed", "likely": "likely", "not_observable": "not observable"}
@@ -68,11 +47,11 @@ VERDICTS = {
     "throttled": "Throttled",
     "cpu_bound": "CPU-bound",
     "memory_pressure": "Memory pressure",
-    "gpu_bound": "GPU-bound: the GPU is busy",
     "gpu_busy": "GPU-bound: the GPU is busy",
     "gpu_idle": "The GPU is idle between steps",
     "validation_bound": "Validation-bound",
     "checkpoint_bound": "Checkpoint-bound",
+    "none_found": "Nothing in particular",
     "not_enough_data": "Not enough data for a verdict",
 }
 
@@ -81,9 +60,11 @@ def cause_line(cause: str, certainty: str, exit_code: int | None, signal: int | 
     """The first line: what ended the run, and how sure that is."""
     text = CAUSES.get(cause, f"Ended: {cause}")
     details = []
+    if cause == "recorder_lost" and certainty == "not_observable":
+        return "Nothing more was recorded; whether it still runs is not observable from here."
     if cause == "exit_code" and exit_code is not None:
         text = text.replace("an exit code other than 0", f"exit code {exit_code}")
-    elif cause == "not_observable" and signal is not None:
+    elif cause in {"not_observable", "signal"} and signal is not None:
         details.append(f"signal {signal}")
     if cause not in {"clean", "not_observable", "recorder_lost"}:
         details.append(CERTAINTIES.get(certainty, certainty))

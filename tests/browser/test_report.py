@@ -83,7 +83,7 @@ def test_keyboard_moves_zooms_and_is_announced(killed: Path, opened: Opener) -> 
     surface(page, "memory-run").focus()
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
-    live = page.locator("#live", has_text="memory limit 64 GiB")
+    live = page.locator("#live", has_text="limit of the control group 64 GiB")
     live.wait_for(state="attached")
     first = live.inner_text()
     page.keyboard.press("Shift+ArrowRight")

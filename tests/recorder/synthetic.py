@@ -118,26 +118,30 @@ def _readings(
             ("gpu_power", "watts"): 250 + 3 * wave + noise.gauss(0, 10),
             ("gpu_temperature", "celsius"): 55 + wave / 8 + noise.gauss(0, 1),
             ("gpu_sm_clock", "hertz"): 1.7e9 + noise.gauss(0, 3e7),
+            ("gpu_sm_clock_max", "hertz"): 1.98e9,
+            ("gpu_power_limit", "watts"): 700.0,
+            ("gpu_throttle_reasons", "bits"): 0.0,
         }
         for (name, unit), value in values.items():
             yield key(name, unit, "device", device), None if lost else value, lost
     used = (10 + 53 * share**2) * GIB
     yield key("cpu_utilization", "percent"), 35 + noise.gauss(0, 6), None
+    yield key("core_max_utilization", "percent"), 90 + noise.gauss(0, 3), None
     yield key("run_cpu", "percent", "process"), 800 + noise.gauss(0, 60), None
-    yield key("run_rss", "bytes", "process"), used, None
+    yield key("run_memory", "bytes", "process"), used, None
     yield key("cgroup_memory_used", "bytes", "cgroup"), used + GIB, None
     yield key("cgroup_memory_limit", "bytes", "cgroup"), LIMIT, None
     yield key("memory_used", "bytes"), used + 40 * GIB, None
     yield key("memory_total", "bytes"), 512 * GIB, None
     yield (
-        key("memory_pressure", "percent", "cgroup"),
+        key("cgroup_memory_pressure", "percent", "cgroup"),
         0.0 if share < 0.8 else 40 * share + noise.random(),
         None,
     )
     yield key("disk_read", "bytes_per_second"), 2e8 * noise.random(), None
     yield key("disk_write", "bytes_per_second"), 5e7 * noise.random(), None
-    yield key("network_received", "bytes_per_second"), 1e8 * noise.random(), None
-    yield key("network_sent", "bytes_per_second"), 2e6 * noise.random(), None
+    yield key("net_received", "bytes_per_second"), 1e8 * noise.random(), None
+    yield key("net_sent", "bytes_per_second"), 2e6 * noise.random(), None
     yield key("swap_used", "bytes"), None, "unsupported"
 
 
@@ -171,7 +175,8 @@ def _training(writer: HistoryWriter, launch: int, run: Run, t: float, noise: ran
     )  # fmt: skip
     if inside % 60 < run.every_s:
         name = "input_bound" if epoch % 3 else "gpu_busy"
-        evidence = json.dumps(["33 % of each step is spent waiting for data (limit 20 %)"])
+        sentences = ["A step waited 107.0 ms of 320.0 ms for its data: 33 %."]
+        evidence = json.dumps({"level": "high", "sentences": sentences, "advice": "Use more loader workers"})
         writer.verdict(VerdictRow(launch, t, 60.0, name, evidence, "cpu_bound", run.step_s * 0.67))
 
 

@@ -75,7 +75,8 @@ def _spans(marks: Iterable[MarkRow], kind: str, text: str, end: float) -> Iterab
                 yield Event(since, mark.t, kind, f"{text} without an end")
             since = mark.t
         elif mark.kind == f"{kind}_end" and since is not None:
-            yield Event(since, mark.t, kind, text)
+            split = detail_of(mark).get("split")
+            yield Event(since, mark.t, kind, split if isinstance(split, str) else text)
             since = None
     if since is not None:
         yield Event(since, end, kind, f"{text} without an end")

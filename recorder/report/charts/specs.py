@@ -6,7 +6,23 @@ from dataclasses import dataclass
 
 from pylon.recorder.history import SeriesKey
 
-_LIMIT = re.compile(r"(^|_)(limit|total|capacity|max)(_|$)(?!.*used)")
+_LIMIT = re.compile(r"(^|_)(limit|total|capacity|cpuset)(_|$)(?!.*used)|_max$")
+_NAMES = {
+    "core_max_utilization": "busiest core",
+    "run_memory": "resident",
+    "run_memory_pss": "resident, shared pages divided (PSS)",
+    "cgroup_memory_used": "control group",
+    "cgroup_memory_limit_used": "counts against the limit",
+    "cgroup_memory_working_set": "control group without page cache",
+    "cgroup_memory_limit": "limit of the control group",
+    "cgroup_cpu_utilization": "control group",
+    "cpu_utilization": "all cores",
+    "gpu_run_memory_used": "run",
+    "gpu_others_memory_used": "others",
+}
+_WORDS = re.compile(r"\b(gpu|cpu|oom|ecc|io)\b", re.IGNORECASE)
+# Sums of bits, whose means are none.
+_NOT_DRAWN = {"bits"}
 # What a chart's title and unit say already.
 _REDUNDANT = re.compile(r"^(gpu|cpu|cgroup|host|disk|net|network)_|_(percent|bytes|bytes_per_s|w|c|hz|s)$")
 
@@ -46,29 +62,44 @@ class ChartSpec:
 _BYTES, _PERCENT, _RATE = ("bytes",), ("percent",), ("bytes_per_second",)
 SPECS = (
     ChartSpec("gpu-use", "GPU utilization", "utilization", r"^gpu.*util", _PERCENT, device=True, top=100),
+    ChartSpec("gpu-busy", "GPU memory bus busy", "memory bus", r"^gpu.*busy", _PERCENT, device=True, top=100),
     ChartSpec(
-        "gpu-busy", "GPU memory bus busy", "memory bus", r"^gpu.*memory.*busy", _PERCENT, device=True, top=100
+        "gpu-memory-run",
+        "GPU memory by user",
+        "memory by user",
+        r"^gpu_(run|others)_mem",
+        _BYTES,
+        device=True,
     ),
     ChartSpec("gpu-memory", "GPU memory", "memory", r"^gpu.*memory", _BYTES, device=True),
     ChartSpec("gpu-power", "GPU power", "power", r"^gpu.*power", ("watts",), device=True),
     ChartSpec(
-        "gpu-temperature", "GPU temperature", "temperature", r"^gpu.*temperature", ("celsius",), device=True
+        "gpu-memory-temperature",
+        "GPU memory temperature",
+        "memory temperature",
+        r"^gpu_mem.*temp",
+        device=True,
+    ),
+    ChartSpec("gpu-temperature", "GPU temperature", "temperature", r"^gpu.*temp", ("celsius",), device=True),
+    ChartSpec(
+        "gpu-memory-clock", "GPU memory clocks", "memory clock", r"^gpu_mem.*clock", ("hertz",), device=True
     ),
     ChartSpec("gpu-clock", "GPU clocks", "clock", r"^gpu.*clock", ("hertz",), device=True),
-    ChartSpec("gpu-throttle", "GPU throttling", "throttling", r"^gpu.*throttl", device=True),
     ChartSpec("gpu-pcie", "GPU transfers over PCIe", "PCIe", r"^gpu.*(pcie|nvlink)", _RATE, device=True),
     ChartSpec("gpu-fan", "GPU fans", "fan", r"^gpu.*fan", _PERCENT, device=True, top=100),
-    ChartSpec("pressure", "Time lost to pressure (PSI)", "pressure", r"pressure|psi", _PERCENT),
-    ChartSpec("throttle", "CPU throttling of the control group", "throttling", r"throttl"),
+    ChartSpec("gpu-errors", "GPU memory errors (ECC)", "ECC errors", r"^gpu.*ecc", ("count",), device=True),
+    ChartSpec("pressure", "Time in which tasks waited (PSI)", "pressure", r"pressure|psi", _PERCENT),
+    ChartSpec("throttle", "CPU throttling of the control group", "throttling", r"throttl", _PERCENT),
     ChartSpec(
         "cpu-run",
         "CPU of the run's processes (100 % is one core)",
         "run's CPU",
-        r"cpu|thread",
+        r"cpu",
         _PERCENT,
         ("process",),
     ),
-    ChartSpec("cpu", "CPU", "CPU", r"cpu", _PERCENT, top=100),
+    ChartSpec("cpu", "CPU", "CPU", r"cpu|core", _PERCENT, top=100),
+    ChartSpec("cpu-cores", "CPU cores that the control group used", "cores", r"cpu", ("cores",)),
     ChartSpec("load", "Load", "load", r"load"),
     ChartSpec(
         "memory-run",
@@ -82,6 +113,7 @@ SPECS = (
     ChartSpec("disk", "Disk traffic", "disk", r"disk|read|write", _RATE),
     ChartSpec("disk-space", "Disk space", "disk space", r"disk|free|space", _BYTES),
     ChartSpec("network", "Network traffic", "network", r"net", _RATE),
+    ChartSpec("processes", "Processes, threads and open files of the run", "run", r"^run_", ("count",)),
 )
 
 
@@ -89,7 +121,7 @@ def assigned(keys: Iterable[SeriesKey]) -> list[tuple[ChartSpec, list[SeriesKey]
     """The charts with their figures; those that no chart takes have one for each name and unit."""
     by_spec: dict[ChartSpec, list[SeriesKey]] = {spec: [] for spec in SPECS}
     others: dict[tuple[str, str], list[SeriesKey]] = {}
-    for key in sorted(keys, key=_order):
+    for key in sorted((one for one in keys if one.unit not in _NOT_DRAWN), key=_order):
         spec = next((one for one in SPECS if one.takes(key)), None)
         if spec is not None:
             by_spec[spec].append(key)
@@ -97,7 +129,7 @@ def assigned(keys: Iterable[SeriesKey]) -> list[tuple[ChartSpec, list[SeriesKey]
             others.setdefault((key.name, key.unit), []).append(key)
     found = [(spec, list(members)) for spec, members in by_spec.items() if members]
     for number, ((name, _), members) in enumerate(others.items()):
-        title = name.replace("_", " ").capitalize()
+        title = _WORDS.sub(lambda word: word[0].upper(), name.replace("_", " ").capitalize())
         found.append((ChartSpec(f"other-{number}", title, title, re.escape(name)), members))
     return found
 
@@ -138,7 +170,7 @@ def device_names(keys: Iterable[SeriesKey]) -> dict[tuple[str, str], str]:
 
 
 def _plain(name: str) -> str:
-    shorter = name
+    shorter = _NAMES.get(name, name)
     while (cut := _REDUNDANT.sub("", shorter)) != shorter and cut:
         shorter = cut
     return shorter.replace("_", " ")

@@ -84,7 +84,7 @@ def point_lines(marks: Iterable[MarkRow]) -> list[Line]:
     """A line for each number in the details of marks."""
     by_name: dict[str, list[tuple[float, float]]] = {}
     for mark in marks:
-        for name, value in numbers_of(detail_of(mark)).items():
+        for name, value in numbers_of(detail_of(mark), mark.kind.replace("_", " ")).items():
             by_name.setdefault(name, []).append((mark.t, value))
     return [Line(name, points=tuple(_thinned(points))) for name, points in by_name.items()]
 
@@ -98,17 +98,23 @@ def detail_of(mark: MarkRow) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"value": found}
 
 
-def numbers_of(detail: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers in a detail by name, also in a mapping in it; what only counts is left out."""
+def numbers_of(detail: Mapping[str, Any], kind: str) -> dict[str, float]:
+    """The numbers in a detail by name, also in a mapping in it; what only counts is left out.
+
+    Args:
+        detail: such as {"name": "f1", "value": 0.5} or {"f1": 0.5}.
+        kind: what a `value` without a name is called.
+    """
     found: dict[str, float] = {}
     named = detail.get("name")
     for name, value in detail.items():
         if isinstance(value, Mapping):
-            found |= numbers_of(value)
+            found |= numbers_of(value, kind)
         elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            if name in {"epoch", "step", "launch", "rank"}:
+            if name in {"epoch", "epochs", "step", "launch", "rank"}:
                 continue
-            found[named if name == "value" and isinstance(named, str) else name] = float(value)
+            own = named if isinstance(named, str) else kind
+            found[own if name == "value" else name] = float(value)
     return found
 
 

@@ -134,7 +134,7 @@ def _scores(kind: str, contender: Contender) -> Iterator[tuple[str, list[tuple[f
         step = detail.get("step", None if last is None else last.last_step)
         place = {"elapsed": mark.t, "epoch": epoch, "step": step}[kind]
         if isinstance(place, int | float):
-            for name, value in numbers_of(detail).items():
+            for name, value in numbers_of(detail, "score").items():
                 by_name.setdefault(name, []).append((float(place), value))
     yield from by_name.items()
 

@@ -59,6 +59,8 @@ def _verdict(verdict: Verdict | None) -> str:
     inside += f"<p><strong>{text(verdict.title)}</strong>{text(share)}</p>" + listed(
         verdict.evidence, "evidence"
     )
+    if verdict.advice:
+        inside += f"<p>{text(verdict.advice)}.</p>"
     if verdict.step_s_if_cured is not None:
         cured = value_text(verdict.step_s_if_cured, "seconds")
         inside += f"<p>Without it a step would take about {text(cured)}.</p>"

@@ -1,15 +1,20 @@
 """`pylon report` with what users give it: no record, damage, many runs, runs that go on."""
 
 import os
+import platform
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pylon.command import main
-from pylon.recorder.history import HistoryWriter
+from pylon.recorder.channel import start_ticks
+from pylon.recorder.endings import boot_id
+from pylon.recorder.history import HistoryWriter, LaunchRow, StepWindow
 from tests.recorder.synthetic import Run, write_history
 
 SHORT = Run(seconds=20)
@@ -104,10 +109,14 @@ def test_links_to_runs_count_and_each_record_once(run: Path, capsys: pytest.Capt
     assert capsys.readouterr().out.count("killed (cgroup_oom)") == 2
 
 
+def here(**changes: Any) -> Run:
+    """A run of this machine without an end; its process is this one, or was another."""
+    return Run(**{"seconds": 20, "cause": None, "host": platform.node(), "boot_id": boot_id(), **changes})
+
+
 def test_run_that_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
-    run = Run(seconds=20, cause=None, process=(os.getpid(), ticks), host=os.uname().nodename)
-    write_history(tmp_path / "history.sqlite", run)
+    own = (os.getpid(), start_ticks(os.getpid()) or 0)
+    write_history(tmp_path / "history.sqlite", here(process=own))
     assert main(["report", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("Running, step 65; nothing was recorded for ")
@@ -115,11 +124,34 @@ def test_run_that_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_run_whose_recorder_died_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_history(tmp_path / "history.sqlite", Run(seconds=20, cause=None, host=os.uname().nodename))
+    write_history(tmp_path / "history.sqlite", here())
     assert main(["report", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("Ended together with its recorder: the end was not seen.")
     assert "Evidence (concluded now, from what was recorded)" in printed
+    assert "2026-09-21T14:13:40" in printed, "the time of the last sample"
+
+
+def test_run_on_another_machine_is_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As on the login node of a cluster, whose compute nodes share the disk."""
+    write_history(tmp_path / "history.sqlite", here(host="node7"))
+    assert main(["report", str(tmp_path)]) == 0
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert first == "Nothing more was recorded; whether it still runs is not observable from here."
+    assert second == "Ask on node7, or ask the scheduler, whether it still runs."
+
+
+def test_run_on_another_machine_that_recorded_a_moment_ago(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = time.time()
+    with HistoryWriter(tmp_path / "history.sqlite") as writer:
+        launch = writer.begin(
+            LaunchRow(began_at=now - 100, kind="runner", host="node7", boot_id="x", pid=1, start_ticks=1)
+        )
+        writer.window(StepWindow(launch, now - 3, 1.0, 4, 7, 10))
+    assert main(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("Running, step 10, last recorded ")
 
 
 def test_record_that_is_being_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ def test_charts_have_each_gpu_its_gap_and_reason(page: str) -> None:
     assert gap[2] == "the device is gone (lost)"
     assert gap[1] - gap[0] == pytest.approx(180, abs=2)
     limits = [line["name"] for line in charts["memory-run"]["lines"] if line["kind"] == "limit"]
-    assert limits == ["memory limit"]
+    assert limits == ["limit of the control group"]
     assert {"loss", "scores", "steps", "cpu", "disk", "network"} <= charts.keys()
 
 

@@ -31,8 +31,10 @@ def test_evidence_names_its_source(printed: str) -> None:
 
 def test_last_minutes_show_the_rise_and_the_limit(printed: str) -> None:
     rows = {line.strip().partition("  ")[0]: line for line in printed.splitlines()}
-    assert rows["run: rss"].split()[2:4] != rows["run: rss"].split()[-2:], "before and newest differ"
-    assert "64 GiB" in rows["run: memory limit"]
+    assert rows["run: resident"].split()[2:4] != rows["run: resident"].split()[-2:], (
+        "before and newest differ"
+    )
+    assert "64 GiB" in rows["run: limit of the control group"]
 
 
 def test_missing_value_has_its_reason_and_is_never_zero(printed: str) -> None:
