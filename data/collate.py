@@ -12,6 +12,8 @@ from pylon.data.nested import elements_of, with_elements
 
 _NUMBERS = (bool, int, float, complex, np.generic)
 _ARRAY_KINDS = "biufc"
+_PLAIN = frozenset({tuple, list})
+_PLAIN_NUMBERS = frozenset({bool, int, float})
 
 
 def collate(datapoints: Sequence[Datapoint]) -> dict[str, Any]:
@@ -65,17 +67,27 @@ def stack(values: Sequence[Any], place: str, idx: Sequence[Any]) -> Any:  # noqa
     elements = elements_of(first)
     if elements is None:
         raise _unknown(first, place, idx[0])
-    _check_alike(values, place, idx, _structure)
+    columns = _columns(values, place, idx)
     if not elements:
         return first
+    stacked = [stack(column, place + name, idx) for (name, _), column in zip(elements, columns, strict=True)]
+    return with_elements(first, stacked)
+
+
+def _columns(values: Sequence[Any], place: str, idx: Sequence[Any]) -> list[list[Any]]:
+    """The elements of B containers of one structure: B of each place."""
+    first = values[0]
+    kind = type(first)
+    # What follows for any container takes several times as long.
+    if kind is dict and all(type(value) is dict and value.keys() == first.keys() for value in values):
+        return [[value[key] for value in values] for key in first]
+    if kind in _PLAIN and all(type(value) is kind and len(value) == len(first) for value in values):
+        return [list(column) for column in zip(*values, strict=True)]
+    _check_alike(values, place, idx, _structure)
     if isinstance(first, Mapping):
-        columns = [(f"[{key!r}]", [value[key] for value in values]) for key in first]
-    else:
-        rows = [[element for _, element in elements_of(value) or ()] for value in values]
-        columns = [
-            (name, list(column)) for (name, _), column in zip(elements, zip(*rows, strict=True), strict=True)
-        ]
-    return with_elements(first, [stack(column, place + name, idx) for name, column in columns])
+        return [[value[key] for value in values] for key in first]
+    rows = [[element for _, element in elements_of(value) or ()] for value in values]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _stacked_tensors(values: Sequence[Any], place: str, idx: Sequence[Any]) -> torch.Tensor:
@@ -105,6 +117,9 @@ def _stacked_arrays(values: Sequence[Any], place: str, idx: Sequence[Any]) -> An
 
 
 def _stacked_numbers(values: Sequence[Any], place: str, idx: Sequence[Any]) -> torch.Tensor:
+    kind = type(values[0])
+    if kind in _PLAIN_NUMBERS and all(type(value) is kind for value in values):
+        return torch.tensor(values)
     _check_alike(values, place, idx, lambda value: isinstance(value, _NUMBERS))
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]
     _check_alike(plain, place, idx, lambda value: isinstance(value, bool))

@@ -19,9 +19,10 @@ from pylon.data.errors import (
     TransformError,
 )
 from pylon.data.fingerprint import fingerprint, shown_annotation
+from pylon.data.global_generators import GlobalGenerators
 from pylon.data.located import raise_located
 from pylon.data.own_generators import OwnGenerators
-from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
+from pylon.data.seeding import SeededIndex
 from pylon.data.transforms.transform import Transform
 from pylon.data.worker_failure import WorkerFailure, read_batch
 from pylon.storage import with_home
@@ -120,13 +121,14 @@ class BaseDataset(Dataset[Datapoint], ABC):
             DataError: it cannot be read, or breaks the contract.
             Exception: what the class or its transforms raise; a note names the datapoint.
         """
-        seeded = index if isinstance(index, SeededIndex) else SeededIndex(index, self.seed)
+        seeded = self._seeded(index)
         if not 0 <= seeded.index < len(self):
             raise IndexError(
                 f"index {seeded.index} is outside {type(self).__name__} of {len(self)} datapoints"
             )
+        seed = seeded.datapoint_seed
         try:
-            return self._loaded(seeded.index, datapoint_seed(seeded.seed, seeded.index))
+            return self._generators.load(seed, lambda: self._loaded(seeded.index, seed))
         except (DatasetDamagedError, TransformError):
             raise  # these name the file, or the datapoint
         except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again with its place
@@ -136,22 +138,21 @@ class BaseDataset(Dataset[Datapoint], ABC):
             )
 
     def _loaded(self, index: int, seed: int) -> Datapoint:
-        with self._generators.seeded(seed):
-            self._own.seed(self, seed)
-            loaded = self._load_datapoint(self._datapoints[index])
-            self._check_parts(loaded)
-            inputs, labels, meta_info = loaded
-            self._check(inputs, labels, meta_info)
-            datapoint: Datapoint = {
-                "inputs": inputs,
-                "labels": labels,
-                "meta_info": {"idx": index, **meta_info},
-            }
-            return datapoint if self.transforms is None else self._transformed(datapoint, seed)
+        self._own.seed(self, seed)
+        loaded = self._load_datapoint(self._datapoints[index])
+        self._check_parts(loaded)
+        inputs, labels, meta_info = loaded
+        self._check(inputs, labels, meta_info)
+        datapoint: Datapoint = {"inputs": inputs, "labels": labels, "meta_info": {"idx": index, **meta_info}}
+        return datapoint if self.transforms is None else self._transformed(datapoint, seed)
 
     def __getitems__(self, indices: Sequence[int | SeededIndex]) -> list[Datapoint | WorkerFailure]:
         """The datapoints of one batch, for torch's fetcher: see `read_batch`."""
-        return read_batch(self.__getitem__, indices, self._generators)
+        with self._generators.batch(self):
+            return read_batch(self.__getitem__, [self._seeded(index).computed() for index in indices])
+
+    def _seeded(self, index: int | SeededIndex) -> SeededIndex:
+        return index if isinstance(index, SeededIndex) else SeededIndex(index, self.seed)
 
     def cached_images(self, key: str, load: Callable[[], Arrays]) -> Arrays:
         """`load()`, or what it gave before in this or another worker. The arrays are read-only.

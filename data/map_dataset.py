@@ -7,9 +7,10 @@ from torch.utils.data import Dataset
 
 from pylon.data.batch import Item
 from pylon.data.errors import DataError
+from pylon.data.global_generators import GlobalGenerators
 from pylon.data.located import length_of, raise_located
 from pylon.data.own_generators import OwnGenerators
-from pylon.data.seeding import GlobalGenerators, SeededIndex, datapoint_seed
+from pylon.data.seeding import SeededIndex
 from pylon.data.worker_failure import WorkerFailure, read_batch
 
 
@@ -49,19 +50,22 @@ class MapDataset(Dataset[Item]):
 
     def __getitem__(self, index: SeededIndex) -> Item:
         """One datapoint."""
-        seed = datapoint_seed(index.seed, index.index)
-        with self._generators.seeded(seed):
-            self._own.seed(self.dataset, seed)
-            try:
-                return Item(index.index, self.dataset[index.index])
-            except DataError:
-                raise
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again with its place
-                raise_located(error, f"datapoint {index.index} of {self.name}")
+        seed = index.datapoint_seed
+        try:
+            return Item(index.index, self._generators.load(seed, lambda: self._loaded(index.index, seed)))
+        except DataError:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again with its place
+            raise_located(error, f"datapoint {index.index} of {self.name}")
 
     def __getitems__(self, indices: Sequence[SeededIndex]) -> list[Item | WorkerFailure]:
         """The datapoints of one batch, for torch's fetcher: see `read_batch`."""
-        return read_batch(self.__getitem__, indices, self._generators)
+        with self._generators.batch(self):
+            return read_batch(self.__getitem__, [index.computed() for index in indices])
+
+    def _loaded(self, index: int, seed: int) -> Any:  # noqa: ANN401 - whatever the dataset gives
+        self._own.seed(self.dataset, seed)
+        return self.dataset[index]
 
 
 def why_not_map_style(cls: type) -> str:

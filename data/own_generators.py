@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from pylon.data.global_generators import GlobalGenerators
 from pylon.data.seeding import SEED_LIMIT
 
 _DEPTH = 6
 # A long list is one of datapoints.
 _LONGEST = 200
+# What holds no generator of a dataset.
+_WITHOUT = type | ModuleType | torch.Tensor | np.ndarray | str | bytes | int | float | GlobalGenerators
 
 
 class OwnGenerators:
@@ -59,7 +62,7 @@ def _collect(value: object, depth: int, seen: set[int], found: dict[int, Any]) -
 
 
 def _inside(value: object) -> list[Any]:
-    if isinstance(value, type | ModuleType | torch.Tensor | np.ndarray | str | bytes | int | float):
+    if isinstance(value, _WITHOUT):
         return []
     if isinstance(value, Mapping):
         return list(value.values()) if len(value) <= _LONGEST else []

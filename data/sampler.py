@@ -9,8 +9,9 @@ import torch
 from torch.utils.data import Sampler
 
 from pylon.data.errors import DatasetContractError
+from pylon.data.global_generators import GlobalGenerators
 from pylon.data.own_generators import OwnGenerators
-from pylon.data.seeding import SEED_LIMIT, GlobalGenerators, SeededIndex, datapoint_seed
+from pylon.data.seeding import SEED_LIMIT, SeededIndex, datapoint_seed
 
 
 class SeededOrder:

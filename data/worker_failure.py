@@ -8,7 +8,6 @@ from typing import Any, Self, TypeVar
 from torch.utils.data import get_worker_info
 
 from pylon.data.errors import DataError
-from pylon.data.seeding import GlobalGenerators
 
 Index = TypeVar("Index")
 Datapoint = TypeVar("Datapoint")
@@ -40,7 +39,7 @@ class WorkerFailure:
 
 
 def read_batch(
-    read: Callable[[Index], Datapoint], indices: Sequence[Index], generators: GlobalGenerators
+    read: Callable[[Index], Datapoint], indices: Sequence[Index]
 ) -> list[Datapoint | WorkerFailure]:
     """The datapoints of one batch.
 
@@ -48,16 +47,14 @@ def read_batch(
     process, where its type and text survive.
 
     Args:
-        read: gives the datapoint of an index, with the global generators seeded for it.
+        read: gives the datapoint of an index.
         indices: of the batch.
-        generators: restored after the batch where training draws from them too.
     """
-    if get_worker_info() is None:
-        with generators.restored_once():
-            return [read(index) for index in indices]
     try:
         return [read(index) for index in indices]
     except DataError as error:
+        if get_worker_info() is None:
+            raise
         return [WorkerFailure.of(error)]
 
 
