@@ -5,6 +5,7 @@ from pylon.data.cache import SharedImageCache
 from pylon.data.collate import collate
 from pylon.data.datapoint import IGNORE_INDEX, Datapoint
 from pylon.data.dataset import BaseDataset
+from pylon.data.decoded_copy import DecodedCopy
 from pylon.data.emptiness import refuse_empty
 from pylon.data.errors import (
     DataError,
@@ -31,6 +32,7 @@ __all__ = [
     "DatasetContractError",
     "DatasetDamagedError",
     "DatasetNotFoundError",
+    "DecodedCopy",
     "EmptyDatasetError",
     "LoaderWorkerError",
     "MapDataset",

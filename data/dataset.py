@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from pylon.data.cache import Arrays, SharedImageCache
 from pylon.data.datapoint import Datapoint
+from pylon.data.decoded_copy import DecodedCopy
 from pylon.data.errors import (
     DataError,
     DatasetContractError,
@@ -42,7 +43,8 @@ class BaseDataset(Dataset[Datapoint], ABC):
         indices: a subset of the split, by position; None: all of it. The subset counts from 0.
         transforms: applied to every datapoint, with a generator seeded for it.
         seed: of datapoints that are read by a plain index; a loader brings the epoch's seed.
-        cache: keeps decoded images for all workers; None: every access decodes.
+        cache: keeps decoded images, in memory for all workers or on the disk for all runs; None: in the
+            folder that $PYLON_DECODED names; if that is not set, every access decodes.
 
     Raises:
         ValueError: split or indices are not of this dataset.
@@ -62,7 +64,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
         indices: Sequence[int] | None = None,
         transforms: Transform | None = None,
         seed: int = 0,
-        cache: SharedImageCache | None = None,
+        cache: SharedImageCache | DecodedCopy | None = None,
     ) -> None:
         undeclared = [name for name in _DECLARED if not hasattr(self, name)]
         if undeclared:
@@ -76,7 +78,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
         self.split = split
         self.transforms = transforms
         self.seed = seed
-        self._cache = cache
+        self._cache = DecodedCopy.of_environment() if cache is None else cache
         self._generators = GlobalGenerators()
         self._own = OwnGenerators()
         self._datapoints = _subset(self._listed(), indices)
@@ -154,15 +156,22 @@ class BaseDataset(Dataset[Datapoint], ABC):
     def _seeded(self, index: int | SeededIndex) -> SeededIndex:
         return index if isinstance(index, SeededIndex) else SeededIndex(index, self.seed)
 
-    def cached_images(self, key: str, load: Callable[[], Arrays]) -> Arrays:
+    def cached_images(
+        self, key: str, load: Callable[[], Arrays], *, files: Sequence[Path] = (), reading: str = ""
+    ) -> Arrays:
         """`load()`, or what it gave before in this or another worker. The arrays are read-only.
 
         Args:
             key: unique to these images in the cache: the path of a file of theirs.
             load: decodes them.
+            files: all files that `load` reads, by whose content a DecodedCopy finds them; without, it keeps
+                nothing.
+            reading: what else the images depend on, such as an argument of the dataset; for a DecodedCopy.
         """
         if self._cache is None:
             return load()
+        if isinstance(self._cache, DecodedCopy):
+            return self._cache.arrays(files, reading, type(self), load)
         found = self._cache.get(key)
         if found is None:
             found = load()

@@ -24,6 +24,7 @@ from pylon.data.change_detection.air_change_crops import (
 from pylon.data.change_detection.air_change_files import CASES, find_files
 from pylon.data.change_detection.dataset import ChangeDetectionDataset
 from pylon.data.change_detection.image_files import check_size, read_triple, to_change_map, to_image
+from pylon.data.decoded_copy import DecodedCopy
 from pylon.data.transforms.transform import Transform
 from pylon.storage import with_home
 
@@ -66,7 +67,7 @@ class AirChangeDataset(ChangeDetectionDataset):
         indices: Sequence[int] | None = None,
         transforms: Transform | None = None,
         seed: int = 0,
-        cache: SharedImageCache | None = None,
+        cache: SharedImageCache | DecodedCopy | None = None,
         crops_per_image: int = 312,
         crop_size: int = 112,
         holdout_corner: bool = False,
@@ -108,7 +109,9 @@ class AirChangeDataset(ChangeDetectionDataset):
         files = self._files[annotation.case]
         # The image is decoded whole and once; a crop of it is then a view.
         first, second, label = self.cached_images(
-            str(files[0].absolute()), lambda: read_triple(*files, size=(IMAGE_WIDTH, IMAGE_HEIGHT))
+            str(files[0].absolute()),
+            lambda: read_triple(*files, size=(IMAGE_WIDTH, IMAGE_HEIGHT)),
+            files=files,
         )
         rows = slice(annotation.top, annotation.top + annotation.height)
         columns = slice(annotation.left, annotation.left + annotation.width)

@@ -78,6 +78,8 @@ class LEVIRCDDataset(ChangeDetectionDataset):
         self._label_values = (
             None if label_values is None else LabelValues(label_values, len(self.CLASS_NAMES))
         )
+        # What a decoded copy of a pair depends on, besides its files.
+        self._reading = "" if label_values is None else repr(sorted(label_values.items()))
         super().__init__(data_root, split, **others)
 
     def _list_datapoints(self) -> Sequence[Pair]:
@@ -99,7 +101,10 @@ class LEVIRCDDataset(ChangeDetectionDataset):
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Any]]:
         files = annotation.files
         first, second, label = self.cached_images(
-            str(files[0].absolute()), lambda: read_triple(*files, label_values=self._label_values)
+            str(files[0].absolute()),
+            lambda: read_triple(*files, label_values=self._label_values),
+            files=files,
+            reading=self._reading,
         )
         inputs = {"img_1": to_image(first), "img_2": to_image(second)}
         meta_info = {"name": annotation.name, "files": tuple(str(path) for path in files)}
