@@ -25,11 +25,14 @@ class GlobalGenerators:
 
     To seed Python's takes longer than all else. So it is seeded only for a dataset that draws from it: the
     first datapoint for which one does is loaded a second time.
+
+    Args:
+        once: load no datapoint twice, and seed Python's generator for each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, once: bool = False) -> None:
         self._in_batch = False
-        self._python_is_drawn = False
+        self._python_is_drawn = once
         # In the state of Python's global generator as long as nobody draws from that one.
         self._twin = random.Random(0)
         self._numpy = NumpyState()
@@ -40,7 +43,7 @@ class GlobalGenerators:
 
         Args:
             seed: of the datapoint.
-            load: may be called twice.
+            load: may be called twice, but for `once`.
         """
         if not self._in_batch:
             with self._kept():

@@ -14,11 +14,12 @@ from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
 from pylon.data.batch import Item
 from pylon.data.errors import DataError, DatasetContractError
+from pylon.data.global_generators import GlobalGenerators
 from pylon.data.located import raise_located
 from pylon.data.nested import elements_of
 from pylon.data.own_generators import OwnGenerators
 from pylon.data.sampler import checked_seed
-from pylon.data.seeding import GlobalGenerators, datapoint_seed
+from pylon.data.seeding import datapoint_seed
 from pylon.data.worker_failure import WorkerFailure, read_batch
 
 # The order of an epoch has generators of its own: no datapoint has this index.
@@ -62,7 +63,7 @@ class StreamDataset(Dataset[Item]):
     def __init__(self, dataset: IterableDataset[Any], workers: int) -> None:
         self.dataset = dataset
         self.workers = max(workers, 1)
-        self._generators = GlobalGenerators()
+        self._generators = GlobalGenerators(once=True)
         self._own = OwnGenerators()
         self._turn: Turn | None = None
         self._datapoints: Iterator[Any] | None = None
@@ -93,7 +94,8 @@ class StreamDataset(Dataset[Item]):
         if self._turn is None or turn.iteration != self._turn.iteration:
             self._datapoints, self._drawn = None, 0
         self._turn = turn
-        drawn = read_batch(lambda _: self._next(turn), range(turn.size), self._generators)
+        with self._generators.batch(self):
+            drawn = read_batch(lambda _: self._next(turn), range(turn.size))
         found: list[Any] = [one for one in drawn if not isinstance(one, StreamEnd)]
         whole = len(found) == turn.size or isinstance(drawn[-1], WorkerFailure)
         return found if whole or (found and not turn.drop_last) else [StreamEnd()]
@@ -104,21 +106,23 @@ class StreamDataset(Dataset[Item]):
         index = self._drawn * self.workers + own
         drawn = _OPENING if self._drawn == 0 else self._drawn if turn.alike else index
         seed = datapoint_seed(turn.seed, drawn)
-        with self._generators.seeded(seed):
-            self._own.seed(self.dataset, seed)
-            try:
-                if self._datapoints is None:
-                    self._datapoints = iter(self.dataset)
-                value = next(self._datapoints)
-            except StopIteration:
-                self._datapoints = iter(())  # some begin again when they are asked once more
-                return StreamEnd()
-            except DataError:
-                raise
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again with its place
-                raise_located(error, f"datapoint {index} of {self.name}")
+        try:
+            value = self._generators.load(seed, lambda: self._read(seed))
+        except StopIteration:
+            self._datapoints = iter(())  # some begin again when they are asked once more
+            return StreamEnd()
+        except DataError:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again with its place
+            raise_located(error, f"datapoint {index} of {self.name}")
         self._drawn += 1
         return Item(index, value)
+
+    def _read(self, seed: int) -> Any:  # noqa: ANN401 - whatever the dataset gives
+        self._own.seed(self.dataset, seed)
+        if self._datapoints is None:
+            self._datapoints = iter(self.dataset)
+        return next(self._datapoints)
 
 
 class StreamTurns(Sampler[Turn]):
