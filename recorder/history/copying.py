@@ -64,7 +64,9 @@ def _connected(path: Path, file: Path, options: str) -> sqlite3.Connection:
         f"file:{quoted(file)}?{options}", uri=True, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA query_only = 1")
+        # The file may be another user's: what its schema calls must be harmless.
+        connection.execute("PRAGMA trusted_schema = 0")
+        connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.Error as error:
         connection.close()

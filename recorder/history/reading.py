@@ -27,12 +27,15 @@ from pylon.recorder.history.step_windows import MERGED
 
 Row = TypeVar("Row")
 
+_RECENT = """
+CREATE TEMP TABLE recent(series INTEGER, t REAL, value REAL, PRIMARY KEY(series, t)) WITHOUT ROWID
+"""
 _VALUES = "SELECT t, 1 AS n, value AS min, value AS mean, value AS max FROM "
 _BUCKET = (
     "SELECT t, n, min, mean, max FROM bucket WHERE width = {3} AND series = {0} AND t >= {1} AND t < {2}"
 )
 _PART = {
-    NEWEST: _VALUES + "newest WHERE series = {0} AND t >= {1} AND t < {2}",
+    NEWEST: _VALUES + "recent WHERE series = {0} AND t >= {1} AND t < {2}",
     0: _VALUES + "reading WHERE series = {0} AND t >= {1} AND t < {2}",
 }
 
@@ -51,6 +54,7 @@ def open_history(path: Path) -> "History":
     connection = open_to_read(path)
     try:
         _refuse_unknown(path, connection)
+        _sort_newest(path, connection)
     except BaseException:
         connection.close()
         raise
@@ -69,6 +73,16 @@ def _refuse_unknown(path: Path, connection: sqlite3.Connection) -> None:
         raise HistoryVersionError(
             path, f"has schema version {version}, and this Pylon knows {schema.VERSION}", "Update Pylon"
         )
+
+
+def _sort_newest(path: Path, connection: sqlite3.Connection) -> None:
+    """The newest readings by figure, in memory: in the file they are by time."""
+    try:
+        connection.execute(_RECENT)
+        connection.execute("INSERT INTO recent SELECT series, t, value FROM newest")
+        connection.execute("PRAGMA query_only = 1")
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
 
 
 class History:

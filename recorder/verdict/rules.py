@@ -65,6 +65,8 @@ _GPU_IDLE = (70.0, 40.0)
 # Of a core: one thread that computes all the time. Python's interpreter runs one thread at a time.
 _CORE = 90.0
 _RUN_CORE = 85.0
+# On a machine that is full, a run that gets less than a core may want more; below this it hardly computes.
+_SHARED_CORE = 40.0
 # Of what it may use.
 _CPU = (75.0, 90.0)
 
@@ -79,10 +81,10 @@ def memory_pressure(facts: Facts) -> Finding | None:
     if level is None:
         return None
     evidence = []
-    if facts.memory_pressure_percent is not None:
-        evidence.append(f"Tasks waited for memory {facts.memory_pressure_percent:.0f} % of the time.")
     if facts.memory_percent is not None:
         evidence.append(f"{facts.memory_percent:.0f} % of the memory of the {facts.memory_scope} was used.")
+    if facts.memory_pressure_percent is not None:
+        evidence.append(f"Tasks waited for memory {facts.memory_pressure_percent:.0f} % of the time.")
     advice = "Use fewer loader workers or smaller batches, or raise the memory limit"
     return Finding("memory_pressure", level, tuple(evidence), advice)
 
@@ -167,6 +169,12 @@ def cpu_bound(facts: Facts) -> Finding | None:
         evidence = f"{used:.0f} % of the CPU was used; the run used {run / 100:.1f} cores."
         advice = "Use more cores, or move work to a GPU"
         return Finding("cpu_bound", level, (evidence,), advice, _if_gpu_were_busy(facts))
+    if level is Level.HIGH and run is not None and run >= _SHARED_CORE:
+        evidence = (
+            f"{used:.0f} % of the CPU was used; the run got {run / 100:.1f} cores, others had the rest."
+        )
+        advice = "Run it alone, or with fewer other programs"
+        return Finding("cpu_bound", Level.MODERATE, (evidence,), advice, _if_gpu_were_busy(facts))
     core = facts.busiest_core_percent
     if core is None or run is None or core < _CORE or run < _RUN_CORE:
         return None

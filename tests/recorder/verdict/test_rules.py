@@ -39,6 +39,10 @@ CASES = {
     "waits 20 %": (QUIET, {"wait_s": 0.0601}, "input_bound", "high", None),
     "wait is unknown": (QUIET, {"wait_s": None}, NONE_FOUND, "", None),
     "all cores": (QUIET, {"cpu_percent": 95, "run_cpu_percent": 800}, "cpu_bound", "high", None),
+    "others take half of its core": (
+        *(QUIET, {"cpu_percent": 99, "run_cpu_percent": 50}),
+        *("cpu_bound", "moderate", None),
+    ),
     "others use all cores": (QUIET, {"cpu_percent": 95, "run_cpu_percent": 3}, NONE_FOUND, "", None),
     "all of the group's share": (
         *(QUIET, {"group_cpu_percent": 97, "run_cpu_percent": 390}),
