@@ -11,8 +11,8 @@ from pathlib import Path
 from pylon import __version__
 from pylon.recorder.history import schema
 from pylon.recorder.history.errors import HistoryForeignError, HistoryVersionError
-from pylon.recorder.history.place import WITH_WAL, file_system, set_aside
-from pylon.storage import refuse_link
+from pylon.recorder.history.place import SIDE_FILES, WITH_WAL, file_system, set_aside
+from pylon.storage import refuse_other_than_file
 
 logger = logging.getLogger(__name__)
 
@@ -85,10 +85,13 @@ def open_database(path: Path, limit_bytes: int, *, has_locks: bool) -> Database:
     Raises:
         HistoryVersionError: a newer Pylon wrote it.
         HistoryForeignError: it is another program's.
-        PlantedError: it is a link.
+        PlantedError: it is a link or no file, or another user may have planted it.
         sqlite3.Error, OSError: its place is full, locked or gone for now.
     """
-    refuse_link(path)
+    for side in ("", *SIDE_FILES):
+        file = path.with_name(path.name + side)
+        with contextlib.suppress(FileNotFoundError):
+            refuse_other_than_file(file, file.lstat())
     kept = None
     try:
         return _opened(path, limit_bytes, has_locks, None)

@@ -21,31 +21,40 @@ SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 def file_system(folder: Path) -> str | None:
-    """The type of the file system that holds `folder`, as in /proc/self/mountinfo; None if it is unknown."""
+    """The type of the file system that holds `folder`, as in /proc/self/mountinfo; None if it is unknown.
+
+    Of an overlay, it is the type of its upper layer, which holds what is written; 'overlay' if that cannot be
+    seen, as in a container.
+    """
     try:
         descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     except OSError:
         return None
     try:
         mount = _mount_of(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
-        return None if mount is None else _type_of(mount, Path("/proc/self/mountinfo").read_text())
+        mounts = Path("/proc/self/mountinfo").read_text()
+        kind, options = _type_of(mount, mounts) if mount is not None else (None, "")
     except (OSError, ValueError):
         return None
     finally:
         os.close(descriptor)
+    if kind == "overlay":
+        upper = next((one[9:] for one in options.split(",") if one.startswith("upperdir=")), "")
+        return (file_system(Path(upper)) if upper.startswith("/") else None) or kind
+    return kind
 
 
 def _mount_of(fdinfo: str) -> str | None:
     return next((line.split()[1] for line in fdinfo.splitlines() if line.startswith("mnt_id:")), None)
 
 
-def _type_of(mount: str, mountinfo: str) -> str | None:
+def _type_of(mount: str, mountinfo: str) -> tuple[str | None, str]:
     for line in mountinfo.splitlines():
         number, _, rest = line.partition(" ")
         if number == mount:
-            _, _, kind = rest.partition(" - ")
-            return kind.split()[0]
-    return None
+            kind, _, options = rest.partition(" - ")[2].split(" ", 2)
+            return kind, options
+    return None, ""
 
 
 class WriterLock:

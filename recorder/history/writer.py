@@ -59,7 +59,7 @@ class HistoryWriter:
         HistoryBusyError: another process writes it.
         HistoryVersionError: a newer Pylon wrote it.
         HistoryForeignError: it is another program's.
-        PlantedError: it is a link, or another user may have planted its lock.
+        PlantedError: it is a link or no file, or another user may have planted it.
     """
 
     def __init__(

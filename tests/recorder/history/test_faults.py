@@ -28,6 +28,7 @@ from pylon.recorder.history import (
     pending,
     place,
 )
+from pylon.storage import PlantedError
 
 T = 1_790_000_000.0
 KEYS = [SeriesKey("localhost", "", f"figure {number}", "percent", "host") for number in range(20)]
@@ -197,6 +198,54 @@ def test_full_disk_keeps_the_newest_in_memory_and_counts_what_has_no_room(
         assert detail["reason"]
 
 
+def test_disk_without_a_free_block_and_then_with_some(tmp_path: Path) -> None:
+    """A file system of 8 MB of its own, filled by another file, which is then removed."""
+    code = (
+        "import os, sys, errno; from pathlib import Path\n"
+        "from pylon.recorder.history import *\n"
+        "disk, now = Path(sys.argv[1]), [0.0]\n"
+        "writer = HistoryWriter(disk / 'history.sqlite', clock=lambda: now[0])\n"
+        f"launch = writer.begin(LaunchRow({T}, 'runner'))\n"
+        "keys = [SeriesKey('localhost', '', f'figure {number}') for number in range(50)]\n"
+        "def tick(second):\n"
+        "    now[0] += 1\n"
+        f"    writer.sample({T} + second, [(key, second + 0.5, None) for key in keys])\n"
+        "    return writer.commit()\n"
+        "assert all([tick(second) for second in range(50)])\n"
+        "with (disk / 'other').open('wb', buffering=0) as other:\n"
+        "    try:\n"
+        "        while other.write(b'x' * 4096): pass\n"
+        "    except OSError as error: assert error.errno == errno.ENOSPC\n"
+        "written = [tick(second) for second in range(50, 150)]\n"
+        "assert not all(written) and 'full' in str(writer.error), writer.error\n"
+        "(disk / 'other').unlink(); now[0] += 60\n"
+        "assert tick(150), writer.error\n"
+        f"writer.end(EndingRow(launch, {T} + 151, 'failed', 'disk_full', 'likely', 'recorder'))\n"
+        "with open_history(disk) as history:\n"
+        "    assert history.ending(launch).cause == 'disk_full'\n"
+        "    print(len(history.readings(keys[0], 0, 1e12)), history.marks(launch, {'lost'}))\n"
+    )
+    mounted = 'mount -t tmpfs -o size=8m tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", mounted, "sh", str(tmp_path), sys.executable, code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "unshare" in done.stderr and not done.stdout:
+        pytest.skip(f"needs a mount namespace: {done.stderr.strip()}")
+    assert (done.returncode, done.stdout) == (0, "151 []\n"), done.stderr
+
+
+def test_pipe_in_the_place_of_the_file_is_refused(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(PlantedError, match="is not a regular file"):
+        HistoryWriter(path)
+    with pytest.raises(HistoryAbsentError):
+        open_history(path)
+
+
 def test_removed_folder_and_removed_file_end_nothing(tmp_path: Path) -> None:
     folder, clock = tmp_path / "run", Clock()
     folder.mkdir()
@@ -336,6 +385,28 @@ def test_file_system_without_locks_carries_a_record(
         writer.begin(LaunchRow(T, "runner"))
         with open_history(path) as history:
             assert len(history.launches()) == 1
+
+
+def test_overlay_is_what_its_upper_layer_is_on(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from pylon.recorder.history.place import file_system\n"
+        "print(file_system(Path(sys.argv[1])))"
+    )
+    layers = 'mount -t tmpfs none "$1"; mkdir "$1/l" "$1/u" "$1/w" "$1/m"'
+    overlay = 'mount -t overlay -o lowerdir="$1/l",upperdir="$1/u",workdir="$1/w" none "$1/m"'
+    done = subprocess.run(
+        [
+            *("unshare", "-m", "sh", "-c", f'{layers} && {overlay} && exec "$2" -c "$3" "$1/m"', "sh"),
+            *(str(tmp_path), sys.executable, code),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode and ("unshare" in done.stderr or "mount" in done.stderr):
+        pytest.skip(f"needs a mount namespace and overlayfs: {done.stderr.strip()}")
+    assert done.stdout == "tmpfs\n", done.stderr
 
 
 def test_type_of_a_file_system_is_read_from_its_mount(tmp_path: Path) -> None:
