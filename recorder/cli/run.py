@@ -30,7 +30,7 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser = subparsers.add_parser(
         "run",
         help=summary,
-        usage="pylon run [--record DIR] [--name N] [--quiet] [--verbose] -- COMMAND ...",
+        usage="pylon run [--record DIR] [--name N] [--quiet] [--verbose] [--keep-stderr] -- COMMAND ...",
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -41,6 +41,11 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.add_argument("--name", metavar="N", help="the name of the record (the command's by default)")
     parser.add_argument("--quiet", action="store_true", help="do not print where the record is")
     parser.add_argument("--verbose", action="store_true", help="list the processes that the command leaves")
+    parser.add_argument(
+        "--keep-stderr",
+        action="store_true",
+        help="keep the last lines of standard error, if it is no file, too",
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="and its arguments")
     parser.set_defaults(run=lambda options: _run(parser, options))
 
@@ -49,7 +54,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not words:
         parser.error("no COMMAND is given, as in: pylon run -- python train.py")
-    wishes = Wishes(options.record, options.name, options.quiet, options.verbose)
+    wishes = Wishes(options.record, options.name, options.quiet, options.verbose, options.keep_stderr)
     try:
         run(words, Recording(words, wishes))
     except CommandError as error:

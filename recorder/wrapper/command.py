@@ -26,10 +26,15 @@ class CommandError(Exception):
         super().__init__(f"{name}: {'command not found' if missing else os.strerror(number)}")
 
 
-def start(words: Sequence[str], inheritance: Inheritance) -> int:
+def start(words: Sequence[str], inheritance: Inheritance, error_output: int | None = None) -> int:
     """The process id of the command, which is running when this returns.
 
     Call it while this process has one thread and blocks all signals.
+
+    Args:
+        words: the command and its arguments.
+        inheritance: what it gets.
+        error_output: its standard error; None: that of this process.
 
     Raises:
         CommandError: it cannot be executed.
@@ -45,7 +50,7 @@ def start(words: Sequence[str], inheritance: Inheritance) -> int:
         os.close(question)
         raise
     if pid == 0:
-        _become(arguments, inheritance, parent_pid, question)
+        _become(arguments, inheritance, parent_pid, question, error_output)
     os.close(question)
     with os.fdopen(answer, "rb") as reader:
         failure = reader.read()
@@ -55,10 +60,18 @@ def start(words: Sequence[str], inheritance: Inheritance) -> int:
     raise CommandError(words[0], int(failure))
 
 
-def _become(arguments: list[bytes], inheritance: Inheritance, parent_pid: int, question: int) -> None:
+def _become(
+    arguments: list[bytes],
+    inheritance: Inheritance,
+    parent_pid: int,
+    question: int,
+    error_output: int | None,
+) -> None:
     number = errno.ENOEXEC
     try:
         die_with(parent_pid)
+        if error_output is not None:
+            os.dup2(error_output, 2)
         for one in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(one, signal.SIG_IGN if one in inheritance.ignored else signal.SIG_DFL)
         # What came since the start is delivered here, as it would have been to the command.

@@ -74,6 +74,12 @@ def let_go_of_descriptors(kept: set[int]) -> None:
             os.close(number)
 
 
+def close_all_but(kept: set[int]) -> None:
+    """Close every descriptor of this process, a copy of the wrapper, except `kept`."""
+    for number in _open_descriptors() - kept:
+        os.close(number)
+
+
 def _open_descriptors() -> set[int]:
     found = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208 - names, not Paths
     # The listing itself had one.

@@ -12,14 +12,19 @@ class ErrorFile:
     """What the command writes to its standard error, if that is a file.
 
     A terminal or a pipe cannot be read without being put in between, which the command would notice.
+
+    Attributes:
+        is_stream: whether it is a terminal, a pipe or a socket.
     """
 
     def __init__(self) -> None:
         self._begin: int | None = None
+        self.is_stream = False
         try:
             status = os.fstat(_STDERR)
         except OSError:
             return
+        self.is_stream = stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode) or os.isatty(_STDERR)
         if stat.S_ISREG(status.st_mode):
             self._begin = status.st_size
 

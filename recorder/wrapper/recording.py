@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pylon.masking import masked_words
 from pylon.recorder.channel import VARIABLE, Channel, ChannelError, Sender
 from pylon.recorder.node import announce, join_sibling, ranks_of
+from pylon.recorder.wrapper.keeping import KeptErrors
 from pylon.recorder.wrapper.output import ErrorFile, write_line
 from pylon.recorder.wrapper.place import Place, given_place, name_of, new_place
 from pylon.recorder.wrapper.waiting import Ended, children, is_pylons
@@ -40,12 +41,14 @@ class Wishes:
         name: None: the command's.
         quiet: do not print where the record is.
         verbose: list the processes that the command leaves.
+        keep_errors: keep the last lines of a terminal or a pipe too.
     """
 
     folder: Path | None = None
     name: str | None = None
     quiet: bool = False
     verbose: bool = False
+    keep_errors: bool = False
 
 
 class Recording:
@@ -60,7 +63,7 @@ class Recording:
         self._words, self._wishes = words, wishes
         self._name = wishes.name or name_of(words)
         self._ranks = ranks_of(os.environ)
-        self._errors = ErrorFile()
+        self._errors: ErrorFile | KeptErrors = ErrorFile()
         self._place: Place | None = None
         self._folder: Path | None = None
         self._channel: Channel | None = None
@@ -80,6 +83,14 @@ class Recording:
             return {}
         return {VARIABLE.encode(): self._channel.address.encode()}
 
+    def error_output(self) -> int | None:
+        """What the command gets as its standard error; None: the one that is there."""
+        if self._wishes.keep_errors and isinstance(self._errors, ErrorFile) and self._errors.is_stream:
+            with contextlib.suppress(OSError):
+                self._errors = KeptErrors()
+                return self._errors.descriptor
+        return None
+
     def cancel(self) -> None:
         """The command cannot be started."""
         if self._place is not None:
@@ -91,6 +102,8 @@ class Recording:
 
     def note_signal(self, number: int, sender_pid: int) -> None:
         """A signal has come, to the command too."""
+        if number == signal.SIGWINCH and isinstance(self._errors, KeptErrors):
+            self._errors.resize()
         if number in _REQUESTS:
             self._guarded(lambda: self._note_request(number, sender_pid))
 
@@ -105,6 +118,8 @@ class Recording:
             self._report(f"{type(error).__name__}: {error}")
 
     def _begin(self, pid: int) -> None:
+        if isinstance(self._errors, KeptErrors):
+            os.close(self._errors.descriptor)
         if self._channel is None:
             return
         if self._folder is None:
@@ -116,11 +131,14 @@ class Recording:
         self._starter.start()
 
     def _end(self, ended: Ended) -> None:
+        lines = self._errors.last_lines()
         left = children()
+        if left is not None and isinstance(self._errors, KeptErrors):
+            left.discard(self._errors.pid)
         names = None if left is None else {pid: _named(pid) for pid in sorted(left) if not is_pylons(pid)}
         if self._channel is not None:
             self._note_left(self._channel.sender, names)
-            self._note_end(self._channel.sender, self._word(ended))
+            self._note_end(self._channel.sender, self._word(ended, lines))
         if self._wishes.verbose:
             for pid, name in (names or {}).items():
                 write_line(f"pylon run: process {pid} ({name}) is left running")
@@ -190,13 +208,13 @@ class Recording:
             shown = None if left is None else [{"pid": pid, "name": name} for pid, name in left.items()]
             sender.mark("left_running", processes=shown)
 
-    def _word(self, ended: Ended) -> dict[str, Any]:
+    def _word(self, ended: Ended, last_lines: str | None) -> dict[str, Any]:
         """What the parent of the command states of its end."""
         return {
             "source": "parent",
             "exit_code": ended.exit_code,
             "signal": ended.signal,
-            "last_lines": self._errors.last_lines(),
+            "last_lines": last_lines,
             "peak_memory_bytes": ended.peak_memory_bytes,
             "cpu_s": round(ended.cpu_s, 3),
         }

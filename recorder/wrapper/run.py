@@ -24,7 +24,8 @@ def run(words: Sequence[str], recording: Recording) -> NoReturn:
     adopt_orphans()
     witness = Witness()
     try:
-        pid = start(words, inheritance.with_environment(recording.environment()))
+        inheritance = inheritance.with_environment(recording.environment())
+        pid = start(words, inheritance, recording.error_output())
     except BaseException:
         witness.end()
         recording.cancel()

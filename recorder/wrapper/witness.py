@@ -12,6 +12,7 @@ import signal
 import time
 from pathlib import Path
 
+from pylon.recorder.wrapper.inheritance import close_all_but
 from pylon.recorder.wrapper.kernel import call_process, die_with
 
 # The kernel signals the newest process of a group first, so the witness has it before the wrapper. A
@@ -37,7 +38,7 @@ class Witness:
         if self.pid == 0:
             # An exception must never run the rest of the parent's program.
             try:
-                _close_all_but({writer, orders})
+                close_all_but({writer, orders})
                 _watch(parent_pid, writer, orders)
             finally:
                 os._exit(0)
@@ -88,13 +89,6 @@ class Witness:
             return True
         self._seen += numbers
         return bool(numbers)
-
-
-def _close_all_but(kept: set[int]) -> None:
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names, not Paths
-        if int(name) not in kept:
-            with contextlib.suppress(OSError):
-                os.close(int(name))
 
 
 def _watch(parent_pid: int, writer: int, orders: int) -> None:
