@@ -25,7 +25,7 @@ _SCALES = {
     "percent": (1.0, "%"),
     "watts": (1.0, "W"),
     "celsius": (1.0, "°C"),
-    "hertz": (1e-6, "MHz"),
+    "hertz": (1e-9, "GHz"),
 }
 
 

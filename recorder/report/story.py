@@ -14,10 +14,12 @@ from pylon.recorder.report.errors import ReportError
 from pylon.recorder.report.figures import Figure, hardware_figures, training_figures
 from pylon.recorder.report.units import duration_text, time_text
 from pylon.recorder.report.words import cause_line, verdict_title
-from pylon.recorder.verdict import NOT_ENOUGH
+from pylon.recorder.verdict import NOT_ENOUGH, of_history
 
 # A recorder that writes once a second has not been silent for so long.
 _SILENT_S = 60.0
+# The whole record of a longer launch takes too long to judge.
+_SHORT_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def read_story(history: History, path: Path, chosen: int | None = None) -> Story
         advice=next_step,
         evidence=tuple(evidence_of(ending.evidence) if ending else ()),
         figures=(*figures, *hardware_figures(history, end)),
-        verdict=summed_verdict(history.verdicts(identity)),
+        verdict=_verdict(history, launch, end),
         alerts=tuple(history.alerts(identity)),
         last_step=windows[-1].last_step if windows else None,
     )
@@ -177,6 +179,16 @@ def evidence_of(text: str | None) -> list[str]:
     if not isinstance(found, list):
         return [] if found is None else [str(found)]
     return [str(one.get("text", one)) if isinstance(one, dict) else str(one) for one in found]
+
+
+def _verdict(history: History, launch: LaunchRow, end: float) -> Verdict | None:
+    """As it was recorded or, of a launch that ended before the first, as it follows from the record."""
+    rows = history.verdicts(launch.id)
+    if not rows and end - launch.began_at < _SHORT_S:
+        rows = [
+            of_history(history, launch.id or 0).row(launch.id or 0, launch.began_at, end - launch.began_at)
+        ]
+    return summed_verdict(rows)
 
 
 def summed_verdict(rows: Sequence[VerdictRow]) -> Verdict | None:

@@ -73,7 +73,7 @@ def _scale(size: float, unit: str) -> tuple[float, str]:
     if unit == "seconds":
         return (1e3, " ms") if size < 1 else (1.0, " s")
     if unit == "hertz":
-        return 1e-6, " MHz"
+        return (1e-6, " MHz") if size < 1e9 else (1e-9, " GHz")
     return 1.0, _SUFFIXES.get(unit, f" {unit}")
 
 

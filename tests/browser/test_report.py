@@ -101,6 +101,7 @@ def test_table_behind_a_chart_follows_the_zoom(killed: Path, opened: Opener) -> 
     page = opened(killed)
     page.locator("#chart-gpu-use summary").click()
     rows = page.locator("#chart-gpu-use tbody tr")
+    rows.nth(29).wait_for()
     assert rows.count() == 30
     assert "none: the device is gone (lost)" in rows.last.inner_text()
     before = rows.first.inner_text()
@@ -109,7 +110,15 @@ def test_table_behind_a_chart_follows_the_zoom(killed: Path, opened: Opener) -> 
     page.keyboard.press("+")
     assert rows.first.inner_text() != before
     page.locator(".events summary").click()
-    assert "Killed by the kernel" in page.locator(".events tbody").inner_text()
+    page.locator(".events tbody", has_text="Killed by the kernel").wait_for()
+
+
+def test_line_that_is_pointed_at_in_the_legend_stands_out(killed: Path, opened: Opener) -> None:
+    page = opened(killed)
+    page.locator("#chart-gpu-use .legend button").first.hover()
+    assert page.locator("#chart-gpu-use .curves path.line.behind").count() == 1
+    page.locator("#chart-gpu-use h3").hover()
+    assert page.locator("#chart-gpu-use .curves path.line.behind").count() == 0
 
 
 def test_line_is_hidden_and_loss_is_logarithmic_on_request(killed: Path, opened: Opener) -> None:

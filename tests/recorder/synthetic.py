@@ -55,7 +55,7 @@ class Run:
     host: str = "far-away"
 
 
-def write_history(path: Path, run: Run, commit_every: int = 60) -> Path:
+def write_history(path: Path, run: Run, commit_every: int = 1) -> Path:
     """Write the record of a run; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = random.Random(run.seed)

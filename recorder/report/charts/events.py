@@ -9,6 +9,8 @@ from pylon.recorder.report.words import verdict_title
 
 # A page draws no more of one kind.
 _MOST_EVENTS = 1500
+# No verdict is made while no step is; the one before still holds.
+_PAUSE_S = 900.0
 _SPANS = {"validation": "validation", "checkpoint": "save"}
 # Marks that are drawn as curves, or that bound spans.
 _ELSEWHERE = {"score", "learning_rate", "epoch", "alert", "alert_end", "verdict", "begin", "end"}
@@ -87,11 +89,11 @@ def _alert(row: AlertRow, end: float) -> Event:
 
 
 def _merged_verdicts(rows: Iterable[VerdictRow]) -> Iterable[Event]:
-    """One event for rows of the same name that follow each other."""
+    """One event for rows of the same name that follow each other, a validation between them or not."""
     current: Event | None = None
     for row in rows:
         title = verdict_title(row.name).partition(":")[0]
-        if current is not None and current.text == title and row.t <= current.until + max(row.width, 1.0):
+        if current is not None and current.text == title and row.t <= current.until + _PAUSE_S:
             current = Event(current.at, row.t + row.width, "verdict", title)
             continue
         if current is not None:

@@ -17,6 +17,9 @@ _NAMES = {
     "cgroup_memory_limit": "limit of the control group",
     "cgroup_cpu_utilization": "control group",
     "cpu_utilization": "all cores",
+    "cgroup_cpu_pressure": "CPU",
+    "cgroup_memory_pressure": "memory",
+    "cgroup_io_pressure": "disks",
     "gpu_run_memory_used": "run",
     "gpu_others_memory_used": "others",
 }
@@ -88,7 +91,7 @@ SPECS = (
     ChartSpec("gpu-pcie", "GPU transfers over PCIe", "PCIe", r"^gpu.*(pcie|nvlink)", _RATE, device=True),
     ChartSpec("gpu-fan", "GPU fans", "fan", r"^gpu.*fan", _PERCENT, device=True, top=100),
     ChartSpec("gpu-errors", "GPU memory errors (ECC)", "ECC errors", r"^gpu.*ecc", ("count",), device=True),
-    ChartSpec("pressure", "Time in which tasks waited (PSI)", "pressure", r"pressure|psi", _PERCENT),
+    ChartSpec("pressure", "Time in which tasks waited (PSI)", "waited for", r"pressure|psi", _PERCENT),
     ChartSpec("throttle", "CPU throttling of the control group", "throttling", r"throttl", _PERCENT),
     ChartSpec(
         "cpu-run",

@@ -92,7 +92,7 @@ function scaleFor(unit, size) {
     return { factor: 1 / 1024 ** power, suffix: ` ${BINARY[power]}${unit === "bytes" ? "" : "/s"}` };
   }
   if (unit === "seconds") return size < 1 ? { factor: 1e3, suffix: " ms" } : { factor: 1, suffix: " s" };
-  if (unit === "hertz") return { factor: 1e-6, suffix: " MHz" };
+  if (unit === "hertz") return size < 1e9 ? { factor: 1e-6, suffix: " MHz" } : { factor: 1e-9, suffix: " GHz" };
   const suffixes = { percent: " %", watts: " W", celsius: " °C", count: "", "": "" };
   return { factor: 1, suffix: suffixes[unit] === undefined ? ` ${unit}` : suffixes[unit] };
 }

@@ -148,17 +148,21 @@ class Plot {
   marks(bottom) {
     const group = svg("g", { class: "marks" });
     const right = EDGE.left + this.inner;
-    const epochs = this.view.marks.filter((one) => one.kind === "epoch" && one.at >= this.shared.from && one.at <= this.shared.to);
-    const epochsFit = epochs.length <= this.inner / 12;
+    // Where there are too many of a kind they would hide the lines; the strip of events has them.
+    const counts = {};
+    for (const { at, until, kind } of this.view.marks) {
+      if (until >= this.shared.from && at <= this.shared.to) counts[kind] = (counts[kind] || 0) + 1;
+    }
+    const fits = (kind) => ["alert", "death", "end"].includes(kind) || counts[kind] <= this.inner / 20;
     for (const mark of this.view.marks) {
-      if (mark.until < this.shared.from || mark.at > this.shared.to) continue;
+      if (mark.until < this.shared.from || mark.at > this.shared.to || !fits(mark.kind)) continue;
       const x = Math.max(EDGE.left, this.px(mark.at));
       const end = Math.min(right, this.px(mark.until));
       if (end - x > 1.5) {
         // Alerts last long: they are a band on top, and shade nothing.
         const height = mark.kind === "alert" ? 4 : bottom - EDGE.top;
         group.append(svg("rect", { class: `mark ${mark.kind}`, x, width: end - x, y: EDGE.top, height }));
-      } else if (mark.kind !== "epoch" || epochsFit) {
+      } else {
         group.append(svg("line", { class: `mark ${mark.kind}`, x1: x, x2: x, y1: EDGE.top, y2: bottom }));
       }
     }
@@ -179,23 +183,31 @@ class Plot {
   }
 
   curves(drawn) {
-    const group = svg("g", { class: "curves", "clip-path": `url(#inside-${this.chart.id})` });
+    const group = svg("g", { class: drawn.length > 3 ? "curves many" : "curves", "clip-path": `url(#inside-${this.chart.id})` });
     group.append(this.clip());
     for (const { line, points } of drawn) {
       const area = this.band(points);
-      if (area) group.append(svg("path", { class: `band c${line.color}`, d: area }));
+      if (area) group.append(this.owned(line, svg("path", { class: `band c${line.color}`, d: area })));
     }
     for (const { line, points } of drawn) {
       const attributes = { class: `line c${line.color} ${line.kind}`, d: this.path(points) };
       if (line.dash) attributes["stroke-dasharray"] = line.dash;
-      if (line.kind !== "dots") group.append(svg("path", attributes));
+      if (line.kind !== "dots") group.append(this.owned(line, svg("path", attributes)));
       if (line.kind === "dots" || (line.points && points.length < this.inner / 8)) {
         for (const point of points.filter((one) => !Number.isNaN(one.mean))) {
-          group.append(svg("circle", { class: `c${line.color}`, cx: this.px(point.x), cy: this.py(point.mean), r: 2.5 }));
+          const dot = svg("circle", { class: `c${line.color}`, cx: this.px(point.x), cy: this.py(point.mean), r: 2.5 });
+          group.append(this.owned(line, dot));
         }
       }
     }
     return group;
+  }
+
+  // The reader points at a line in the legend: the others step back.
+  owned(line, element) {
+    if (this.chosen && this.chosen !== line) element.classList.add("behind");
+    if (this.chosen === line) element.classList.add("chosen");
+    return element;
   }
 
   clip() {

@@ -20,7 +20,7 @@ function toolbar(view, shared) {
     button("Whole run", "Show the whole run (0)", () => shared.show(view.begin, view.end)));
   if (view.grids.length > 1) {
     const last = view.grids[view.grids.length - 1];
-    const minutes = whole(last.width * last.count);
+    const minutes = `${Math.round((last.width * last.count) / 60)} min`;
     buttons.append(button(`Last ${minutes}`, `Show the last ${minutes}`, () => shared.show(last.start, view.end)));
   }
   buttons.append(

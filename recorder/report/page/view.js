@@ -120,6 +120,14 @@ class ChartPanel {
       button.setAttribute("aria-pressed", String(!line.hidden));
       this.draw();
     });
+    const choose = (chosen) => () => {
+      this.plot.chosen = chosen;
+      if (this.chart.lines.length > 1) this.draw();
+    };
+    button.addEventListener("pointerenter", choose(line));
+    button.addEventListener("focus", choose(line));
+    button.addEventListener("pointerleave", choose(null));
+    button.addEventListener("blur", choose(null));
     return html("span", { class: "entry" }, button, this.readouts[index]);
   }
 
