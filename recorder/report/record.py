@@ -25,6 +25,7 @@ def story_record(story: Story) -> dict[str, Any]:
         "ending": ending,
         "last_seen": story.last_seen,
         "last_step": story.last_step,
+        "stacks": story.stacks,
         "figures": [figure.as_record() for figure in story.figures],
         "verdict": None if story.verdict is None else dataclasses.asdict(story.verdict),
         "alerts": [dataclasses.asdict(alert) for alert in story.alerts],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pylon.recorder.endings import Here, advice, ending_by_reader
-from pylon.recorder.history import AlertRow, EndingRow, History, LaunchRow, VerdictRow
+from pylon.recorder.history import AlertRow, EndingRow, History, LaunchRow, MarkRow, VerdictRow
 from pylon.recorder.report.errors import ReportError
 from pylon.recorder.report.figures import Figure, hardware_figures, training_figures
 from pylon.recorder.report.units import duration_text, time_text
@@ -59,6 +59,7 @@ class Story:
         verdict: None if there is none.
         alerts: from the oldest on.
         last_step: None: not known.
+        stacks: of every thread, from when it last hung; None: it did not, or they could not be taken.
     """
 
     path: Path
@@ -74,6 +75,7 @@ class Story:
     verdict: Verdict | None
     alerts: tuple[AlertRow, ...]
     last_step: int | None
+    stacks: str | None = None
 
     @property
     def state(self) -> str:
@@ -133,7 +135,14 @@ def read_story(history: History, path: Path, chosen: int | None = None) -> Story
         verdict=_verdict(history, launch, end),
         alerts=tuple(history.alerts(identity)),
         last_step=windows[-1].last_step if windows else None,
+        stacks=_stacks(history.marks(identity, {"stack"})),
     )
+
+
+def _stacks(marks: Sequence[MarkRow]) -> str | None:
+    detail = _parsed(marks[-1].detail) if marks else None
+    text = (detail.get("text") or detail.get("cut")) if isinstance(detail, dict) else None
+    return None if text is None else str(text)
 
 
 def last_seen_of(history: History, launch: LaunchRow, later: Sequence[LaunchRow]) -> float:

@@ -21,6 +21,7 @@ def report_lines(story: Story) -> list[str]:
     lines += _last_minutes(story)
     lines += verdict_lines(story.verdict)
     lines += _alerts(story)
+    lines += _quoted("Stacks while it hung", story.stacks)
     if story.ending is not None:
         lines += _quoted("Traceback", story.ending.traceback)
         lines += _quoted("Last lines of standard error", story.ending.last_lines)

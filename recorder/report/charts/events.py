@@ -48,7 +48,12 @@ def _others(marks: Iterable[MarkRow], begin: float) -> list[Event]:
     for mark in marks:
         if mark.kind in _ELSEWHERE or mark.kind.removesuffix("_begin").removesuffix("_end") in _SPANS:
             continue
-        detail = ", ".join(f"{name} {value}" for name, value in detail_of(mark).items() if value is not None)
+        # The text of stacks has its own place.
+        detail = (
+            ""
+            if mark.kind == "stack"
+            else ", ".join(f"{name} {value}" for name, value in detail_of(mark).items() if value is not None)
+        )
         text = mark.kind.replace("_", " ") + (f": {detail[:200]}" if detail else "")
         events.append(Event(mark.t, mark.t, "other", text))
     return _thinned(events)

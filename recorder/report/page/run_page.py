@@ -21,7 +21,8 @@ def run_page(story: Story, view: View) -> str:
     """The whole file."""
     head = _header(story) + element("div", _verdict(story.verdict) + _facts(story), class_="columns")
     head += figures_section(story.figures) + _alerts(story)
-    tail = _quoted("Traceback", story.ending.traceback if story.ending else None)
+    tail = _quoted("Stacks while it hung", story.stacks)
+    tail += _quoted("Traceback", story.ending.traceback if story.ending else None)
     tail += _quoted("Last lines of standard error", story.ending.last_lines if story.ending else None)
     tail += "".join(
         _details(name, getattr(story.launch, name)) for name in ("configuration", "hardware", "cgroup")

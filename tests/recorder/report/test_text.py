@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pylon.command import main
-from tests.recorder.synthetic import EVIL, Run, write_history
+from pylon.recorder.history import EndingRow, HistoryWriter, LaunchRow
+from tests.recorder.synthetic import BEGAN_AT, EVIL, Run, write_history
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,20 @@ def test_json_has_the_same_for_programs(killed: Path, capsys: pytest.CaptureFixt
     lost = next(one for one in found["figures"] if one["name"] == "GPU 1 utilization")
     assert (lost["newest"], lost["last_minute"]) == (None, None)
     assert found["launch"]["configuration"]["optimizer"]["args"]["lr"] == 0.001
+
+
+def test_stacks_of_a_hang_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with HistoryWriter(tmp_path / "history.sqlite") as writer:
+        launch = writer.begin(LaunchRow(began_at=BEGAN_AT, kind="loop"))
+        writer.mark(launch, BEGAN_AT + 5, "hang", {"seconds": 60})
+        writer.mark(launch, BEGAN_AT + 5, "stack", {"text": "Thread 1\n  File x.py, line 7 in \x1b[2Jwait"})
+        writer.end(EndingRow(launch, BEGAN_AT + 70, "hung", "hang", "confirmed", "recorder", signal=9))
+    assert main(["report", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Hung: no step was finished any more (confirmed).")
+    assert "Stacks while it hung\n  Thread 1\n    File x.py, line 7 in ?[2Jwait\n" in printed
+    assert main(["report", str(tmp_path), "--html", str(tmp_path / "page.html")]) == 0
+    assert "line 7 in ?[2Jwait" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_many_gpus_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
