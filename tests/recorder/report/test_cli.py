@@ -105,6 +105,9 @@ def test_links_to_runs_count_and_each_record_once(run: Path, capsys: pytest.Capt
     (run.parent / "chosen").mkdir()
     (run.parent / "chosen/link").symlink_to(run.parent / "second")
     (run.parent / "chosen/loop").symlink_to(run.parent)
+    # What is behind a link is another place, and may be without an end.
+    write_history(run.parent.parent / f"{run.parent.name}-elsewhere/deep/history.sqlite", SHORT)
+    (run.parent / "elsewhere").symlink_to(run.parent.parent / f"{run.parent.name}-elsewhere")
     assert main(["report", str(run.parent)]) == 0
     assert capsys.readouterr().out.count("killed (cgroup_oom)") == 2
 
