@@ -30,8 +30,8 @@ def records_at(path: Path, problems: list[str]) -> list[Path]:
     if not path.exists():
         raise ReportError(f"{path}: does not exist. Give a run directory, or a folder of them")
     raise ReportError(
-        f"{path}: no {NAME} in it, or in the {_DEEPEST} levels below. A run has one if its configuration has "
-        "a 'monitor', or if it was started with `pylon run -- COMMAND`"
+        f"{path}: no {NAME} in it, or in the {_DEEPEST} levels below. A run has one unless its "
+        "configuration has 'monitor': None, and so has what was started with `pylon run -- COMMAND`"
     )
 
 

@@ -10,6 +10,7 @@ from torch.utils.data import IterableDataset
 
 from pylon.data import DataLoader, refuse_empty
 from pylon.metrics import BaseMetric, as_metric
+from pylon.monitor import SystemMonitor
 from pylon.runners.config import build, unfit
 from pylon.runners.config.contracts import check_score
 from pylon.runners.errors import ConfigError, ConfigProblem
@@ -112,9 +113,15 @@ class BaseRunner(ABC):
         return loader
 
     def watched(self) -> contextlib.AbstractContextManager[Watch]:
-        """The display and, on one rank of each machine, the configured monitor and a record, for a block."""
-        monitor = self.build("monitor") if self.context.world.watches else None
-        return watched(self.context, monitor)
+        """The display and, on one rank of each machine, a monitor and a record, for a block."""
+        return watched(self.context, self._monitor() if self.context.world.watches else None)
+
+    def _monitor(self) -> SystemMonitor | None:
+        """The configured one; this machine's if there is no entry, and none if the entry is None."""
+        monitor: SystemMonitor | None = (
+            self.build("monitor") if "monitor" in self.context.config else SystemMonitor()
+        )
+        return monitor
 
     def test_pass(self, loader: DataLoader) -> EvaluationPass:
         """How the test data are gone through."""

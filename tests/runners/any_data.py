@@ -202,6 +202,7 @@ def any_config(
         },
         "work_dir": str(work_dir),
         "epochs": 3,
+        "monitor": None,
         "seed": 4,
         "model": {"class": Linear, "args": {}},
         "criterion": {"class": SquaredError, "args": {"at_call": at_call}},
