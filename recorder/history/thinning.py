@@ -27,7 +27,7 @@ CHANGE_BYTES = 16 * 1024
 
 # New readings move after this time or, a piece at a time, when there are so many of each series.
 _MOVE_S = 60
-_MOVE_READINGS = 60
+_MOVE_READINGS = 150
 _MANY_MOVE_S = 2
 # A reading may come a moment after a later one.
 _LATE_S = 2

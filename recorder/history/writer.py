@@ -143,7 +143,7 @@ class HistoryWriter:
             if value is None or not math.isfinite(value):
                 self._gap(key, t, reason or ("unknown" if value is None else "not_finite"))
                 continue
-            if key in self._gaps:
+            if self._gaps and key in self._gaps:
                 self._gap(key, t, None)
             values.append((t, key, float(value)))
         self._pending.add_samples(values)
