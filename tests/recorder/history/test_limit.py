@@ -26,7 +26,16 @@ def size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir() if "shm" not in file.name)
 
 
-@pytest.mark.parametrize(("figures", "step_s"), [(1, 1.0), (64, 10.0), (64, 1.0), (64, 0.1), (8, 600.0)])
+@pytest.mark.parametrize(
+    ("figures", "step_s"),
+    [
+        (64, 1.0),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in [(1, 1.0), (64, 10.0), (64, 0.1), (8, 600.0)]
+        ),
+    ],
+)
 def test_size_stays_under_the_limit_and_nothing_is_miscounted(
     folder: Path, figures: int, step_s: float
 ) -> None:
@@ -109,7 +118,9 @@ def test_windows_of_old_hours_are_merged_without_losing_a_step(folder: Path) -> 
                     *(loss, loss, loss, 0 if loss is None else 1, 0),
                 )
             )
-            writer.commit()
+            if tick % 4 == 0:
+                writer.commit()
+        writer.commit()
         with open_history(writer.path) as history:
             windows = history.windows(launch)
     assert len(windows) < 4000
@@ -143,6 +154,7 @@ def test_limit_that_holds_nothing_is_refused(folder: Path) -> None:
         HistoryWriter(folder / "history.sqlite", limit_bytes=1000)
 
 
+@pytest.mark.slow
 def test_file_above_a_lowered_limit_is_written_on_and_grows_no_more(folder: Path) -> None:
     now = 0.0
     keys = [SeriesKey("localhost", "", f"figure {number}") for number in range(400)]
