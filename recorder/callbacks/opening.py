@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pylon.recorder.channel import VARIABLE, Channel, Sender
 from pylon.recorder.node import announce, join_sibling, ranks_of
@@ -12,6 +13,8 @@ from pylon.storage import refuse_planted
 
 # A sibling that is started at the same time has to import its libraries first.
 _SIBLING_WITHIN_S = 5.0
+# A training that ends at once is recorded too: only then is the recorder still starting.
+_RECORDER_WITHIN_S = 5.0
 HISTORY = "history.sqlite"
 
 
@@ -29,14 +32,16 @@ class Opened:
     channel: Channel | None = None
     recorder: Recorder | None = None
 
-    def close(self, failure: Mapping[str, object] | None) -> None:
+    def close(self, failure: Mapping[str, Any] | None) -> None:
         """Report the end, and end what this process has started.
 
         Args:
             failure: what the last word says of a failure; None if there is none.
         """
         if self.recorder is not None and not self.recorder.joined:
-            self.sender.last_word(**(failure or {"state": "finished"}))
+            self.recorder.await_begin(_RECORDER_WITHIN_S)
+            if failure is not None:
+                self.recorder.end(**failure)
         elif failure is not None:
             # Who joins does not decide how the whole ends: the program may go on after this.
             words = {name: one for name, one in failure.items() if name not in {"state", "traceback"}}

@@ -7,7 +7,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pylon.recorder.callbacks.clock import StepClock
 from pylon.recorder.callbacks.losses import Losses
@@ -168,7 +168,7 @@ class Watch:
         return None if self._opened is None else self._opened.sender
 
 
-def _described(error: BaseException) -> dict[str, object]:
+def _described(error: BaseException) -> dict[str, Any]:
     lines = traceback.format_exception(error)
     if isinstance(error, SystemExit) and error.code in {None, 0}:
         return {"state": "finished"}

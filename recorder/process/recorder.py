@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from pylon.recorder.process.stacks import OfferedStacks
 _MOST_FRAMES = 50
 _MOST_CAUSES = 5
 HANG_AFTER_S = 60.0
+_LOOK_EVERY_S = 0.005
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +95,7 @@ class Recorder:
         self._former_hook: Any = None
         self._pid: int | None = None
         self._has_word = False
+        self._is_started = False
 
     @property
     def sender(self) -> Sender:
@@ -111,6 +114,7 @@ class Recorder:
         self._pid = os.getpid()
         try:
             self._begin()
+            self._is_started = True
         except (OSError, ChannelError, MonitorError, RuntimeError) as error:
             logger.warning("%s: this program is not recorded: %s", self.path, error)
         return self
@@ -119,6 +123,13 @@ class Recorder:
     def begun(self) -> bool:
         """Whether the launch is in the record: its end will be noted, however it comes."""
         return self._channel.begun
+
+    def await_begin(self, within_s: float) -> bool:
+        """Wait until the launch is in the record, for a program that ends at once; whether it is."""
+        until_s = time.monotonic() + within_s
+        while self._is_started and not self.begun and time.monotonic() < until_s:
+            time.sleep(_LOOK_EVERY_S)
+        return self.begun
 
     @property
     def processes(self) -> set[int]:

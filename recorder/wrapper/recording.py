@@ -28,7 +28,6 @@ HISTORY = "history.sqlite"
 _SIBLING_WITHIN_S = 2.0
 # A command that ends at once is recorded too: only then is the recorder still starting.
 _RECORDER_WITHIN_S = 5.0
-_LOOK_EVERY_S = 0.005
 _REQUESTS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGXCPU}
 
 
@@ -224,10 +223,11 @@ class Recording:
         until_s = time.monotonic() + _RECORDER_WITHIN_S
         if self._starter is not None:
             self._starter.join(_RECORDER_WITHIN_S)
-        while self._channel is not None and not self._channel.begun and not self._reported:
-            if time.monotonic() > until_s:
-                self._report(f"{self._folder}: the recorder was not ready within {_RECORDER_WITHIN_S:g} s")
-            time.sleep(_LOOK_EVERY_S)
+        recorder = self._recorder
+        if self._reported:
+            return
+        if recorder is None or not recorder.await_begin(until_s - time.monotonic()):
+            self._report(f"{self._folder}: the recorder was not ready within {_RECORDER_WITHIN_S:g} s")
 
     def _report(self, text: str) -> None:
         if not self._reported:

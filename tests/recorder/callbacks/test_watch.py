@@ -1,6 +1,9 @@
 """A plain loop that reports its steps."""
 
 import logging
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,7 +11,10 @@ import pytest
 
 from pylon.recorder.callbacks.watch import Watch
 from pylon.recorder.channel import VARIABLE
+from pylon.recorder.history import open_history
 from tests.recorder.callbacks.conftest import Recorded
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def test_steps_have_their_time_their_wait_and_their_loss(recorded: Recorded) -> None:
@@ -41,11 +47,15 @@ def test_time_of_validation_and_saves_is_no_steps_time(recorded: Recorded) -> No
     time.sleep(0.2)
     watch.mark("validation_end", epoch=0)
     watch.step(3.0)
+    watch.mark("checkpoint_begin")
+    time.sleep(0.2)
+    watch.step(4.0)
     read = recorded.read()
-    # What came before the first step is not known.
-    assert [(one.number, one.seconds is None) for one in read.steps] == [(1, True), (2, False), (3, False)]
+    # What came before the first step is not known, nor when the save was over.
+    assert [one.number for one in read.steps] == [1, 2, 3, 4]
+    assert [one.seconds is None for one in read.steps] == [True, False, False, True]
     assert all(one.seconds is None or one.seconds < 0.1 for one in read.steps)
-    assert recorded.kinds() == ["joined", "validation_begin", "validation_end"]
+    assert recorded.kinds() == ["joined", "validation_begin", "validation_end", "checkpoint_begin"]
 
 
 def test_failure_inside_is_reported_and_raised(recorded: Recorded, tmp_path: Path) -> None:
@@ -59,6 +69,40 @@ def test_failure_inside_is_reported_and_raised(recorded: Recorded, tmp_path: Pat
     # The program may catch it and go on: its state is not decided here.
     assert "state" not in word
     assert not (tmp_path / "run").exists(), "it joins, and writes nothing itself"
+
+
+SCRIPT = """
+import sys
+from pylon.recorder import watch
+for folder in ("fine", "failed"):
+    try:
+        with watch.recording(folder):
+            watch.step(1.0)
+            watch.step(0.5)
+            if folder == "failed":
+                raise ValueError("my own")
+    except ValueError:
+        pass
+"""
+
+
+@pytest.mark.slow
+def test_loop_that_records_itself_and_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    words = [sys.executable, "-c", SCRIPT]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    for folder, state, text in (("fine", "finished", None), ("failed", "failed", "ValueError: my own")):
+        history = open_history(tmp_path / folder / "history.sqlite")
+        (launch,) = history.launches()
+        assert (launch.kind, launch.name) == ("loop", folder)
+        ending = history.ending(launch.id)
+        assert ending is not None
+        assert (ending.state, ending.source) == (state, "program")
+        assert text is None or str(ending.traceback).rstrip().endswith(text)
 
 
 def test_without_a_recorder_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
