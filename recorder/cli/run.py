@@ -30,7 +30,7 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser = subparsers.add_parser(
         "run",
         help=summary,
-        usage="pylon run [--record DIR] [--name N] [--quiet] [--verbose] [--keep-stderr] -- COMMAND ...",
+        usage="pylon run [OPTION ...] -- COMMAND ...",
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,15 +46,36 @@ def add_parser(subparsers: "Subparsers") -> None:
         action="store_true",
         help="keep the last lines of standard error, if it is no file, too",
     )
+    parser.add_argument(
+        "--notify", action="append", default=[], metavar="URL", type=_address, help="send alerts there too"
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="and its arguments")
     parser.set_defaults(run=lambda options: _run(parser, options))
+
+
+def _address(text: str) -> str:
+    """A webhook's address, or one of apprise, for argparse."""
+    from pylon.recorder.alerts import NotifyError, destination  # loads what sends them
+
+    try:
+        destination(text)
+    except NotifyError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("notify: ")) from error
+    return text
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not words:
         parser.error("no COMMAND is given, as in: pylon run -- python train.py")
-    wishes = Wishes(options.record, options.name, options.quiet, options.verbose, options.keep_stderr)
+    wishes = Wishes(
+        options.record,
+        options.name,
+        options.quiet,
+        options.verbose,
+        options.keep_stderr,
+        tuple(options.notify),
+    )
     try:
         run(words, Recording(words, wishes))
     except CommandError as error:

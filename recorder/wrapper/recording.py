@@ -41,6 +41,7 @@ class Wishes:
         quiet: do not print where the record is.
         verbose: list the processes that the command leaves.
         keep_errors: keep the last lines of a terminal or a pipe too.
+        notify: addresses that alerts are sent to.
     """
 
     folder: Path | None = None
@@ -48,6 +49,7 @@ class Wishes:
     quiet: bool = False
     verbose: bool = False
     keep_errors: bool = False
+    notify: tuple[str, ...] = ()
 
 
 class Recording:
@@ -190,6 +192,7 @@ class Recording:
             rank=self._ranks.rank,
             ranks=self._ranks.ranks,
             command=self._words,
+            notify=self._wishes.notify,
             uncaught=False,
             channel=self._channel,
         )

@@ -226,6 +226,14 @@ def test_no_command_is_an_error_of_the_command_line(tmp_path: Path) -> None:
     assert "no COMMAND is given" in done.stderr
 
 
+def test_address_that_cannot_be_used_is_an_error_of_the_command_line_and_not_shown(tmp_path: Path) -> None:
+    done = run(["--notify", "https://user:secret@host/x", "--", "touch", "ran"], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--notify" in done.stderr
+    assert "secret" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [
