@@ -71,7 +71,7 @@ def groups_of(contenders: Sequence[Contender]) -> list[Group]:
         name = names[first]
         if len(members) > 1:
             label = _label(changed, tables[first]) or name
-            name = f"{label} (mean of {len(members)} seeds, band: least to greatest)"
+            name = f"{label} (mean of {len(members)} seeds)"
         found.append(Group(name, tuple(members)))
     return found
 

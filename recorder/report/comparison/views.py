@@ -1,5 +1,6 @@
 """Curves of several runs over each other: by step, by epoch, and by running time."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 from pylon.recorder.history import Sample, StepWindow
@@ -16,6 +17,7 @@ from pylon.recorder.report.comparison.contender import Contender
 from pylon.recorder.report.comparison.groups import Group, groups_of
 
 _BUCKETS = 600
+_BAND = "The band of a mean over seeds is from the least to the greatest of them."
 # Id, title, unit, and what it shows of windows.
 _ChartOfWindows = tuple[str, str, str, Callable[[Sequence[StepWindow]], list[Sample]]]
 _OF_WINDOWS: tuple[_ChartOfWindows, ...] = (
@@ -42,6 +44,8 @@ def comparison_views(contenders: Sequence[Contender]) -> list[View]:
         charts[1:1] = _score_charts(kind, grid, groups, contenders)
         if kind == "elapsed":
             charts += _usage_charts(grid, groups, contenders)
+        if any(len(group.members) > 1 for group in groups):
+            charts = [dataclasses.replace(one, note=f"{_BAND} {one.note}".strip()) for one in charts]
         found.append(View(kind, (grid,), tuple(charts)))
     return found
 

@@ -82,7 +82,7 @@ function start() {
       const input = html("input", { type: "radio", name: "view", id: `view-${i}` });
       input.checked = i === 0;
       input.addEventListener("change", () => showView(view, announce));
-      choice.append(input, html("label", { for: `view-${i}` }, names[view.kind]));
+      choice.append(html("span", {}, input, html("label", { for: `view-${i}` }, names[view.kind])));
     });
     choice.hidden = false;
   }

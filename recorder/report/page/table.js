@@ -53,7 +53,7 @@ function cellText(chart, view, line, from, to, shared) {
   const first = bucketAt(grid, from);
   const values = merged(level, first, Math.max(1, bucketAt(grid, to) - first));
   if (!Number.isNaN(values.mean)) return shownRange(values, chart.unit);
-  return `none: ${valuesAt(view, line, (from + to) / 2, shared.from, shared.to).reason || "no sample"}`;
+  return valuesAt(view, line, (from + to) / 2, shared.from, shared.to).reason || "no sample";
 }
 
 class EventStrip {

@@ -78,7 +78,7 @@ function valuesAt(view, line, x, from, to) {
 function valueText(view, chart, line, shared) {
   const values = valuesAt(view, line, shared.cursor, shared.from, shared.to);
   if (values.reason === "") return "";
-  return values.reason ? `none: ${values.reason}` : shownRange(values, chart.unit);
+  return values.reason || shownRange(values, chart.unit);
 }
 
 class ChartPanel {

@@ -60,7 +60,7 @@ def test_repetitions_are_found_and_drawn_as_mean_and_band(
 ) -> None:
     assert "  runs 1, 2, 3" in report.lines()
     names = [line["name"] for line in chart(views, "step", "loss")["lines"]]
-    assert names == ["lr 0.001 (mean of 3 seeds, band: least to greatest)", "4 other"]
+    assert names == ["lr 0.001 (mean of 3 seeds)", "4 other"]
     band = chart(views, "step", "loss")["lines"][0]["levels"][0]
     assert band["low"] is not None
     assert band["high"] is not None
