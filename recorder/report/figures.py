@@ -94,7 +94,8 @@ def hardware_figures(history: History, end: float) -> list[Figure]:
             for key, name in zip(members, names, strict=True)
         ]
         found += _summed_up(spec.title, figures) if spec.device and len(members) > 2 else figures
-    return found[:_MOST]
+    # A machine without swap has nothing to show of it.
+    return [one for one in found if not ("swap" in one.name and one.newest == 0)][:_MOST]
 
 
 def _named(spec: ChartSpec, name: str, members: int) -> str:

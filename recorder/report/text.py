@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from pylon.monitor import printable
-from pylon.recorder.history import AlertRow
+from pylon.recorder.history import AlertRow, EndingRow
 from pylon.recorder.report.figures import Figure
 from pylon.recorder.report.story import Story, Verdict, facts
 from pylon.recorder.report.units import clock_text, duration_text, range_text, time_text, value_text
@@ -23,8 +23,8 @@ def report_lines(story: Story) -> list[str]:
     lines += _alerts(story)
     lines += _quoted("Stacks while it hung", story.stacks)
     if story.ending is not None:
-        lines += _quoted("Traceback", story.ending.traceback)
-        lines += _quoted("Last lines of standard error", story.ending.last_lines)
+        for title, text in quoted_texts(story.ending):
+            lines += _quoted(title, text)
     return [printable(line.expandtabs()) for line in lines]
 
 
@@ -50,14 +50,20 @@ def figure_lines(title: str, figures: Sequence[Figure]) -> list[str]:
     """A table: a line for each figure."""
     heads = (title, "10 min before", "last minute (least to greatest)", "newest")
     rows = [heads, *(_cells(figure) for figure in figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    if all(figure.before is None for figure in figures):
+        # A run of a few minutes has nothing before them.
+        rows = [(row[0], *row[2:]) for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
-        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:>{widths[3]}}".rstrip()
+        "  ".join(
+            f"{cell:<{width}}" if place == 0 else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     ]
 
 
-def _cells(figure: Figure) -> tuple[str, str, str, str]:
+def _cells(figure: Figure) -> tuple[str, ...]:
     unit = figure.unit
     name = f"  {figure.name}"
     before = value_text(figure.before, unit)
@@ -86,11 +92,13 @@ def verdict_lines(verdict: Verdict | None) -> list[str]:
 
 
 def _alerts(story: Story) -> list[str]:
-    if not story.alerts:
+    # That it ended is the first line already.
+    alerts = [alert for alert in story.alerts if alert.rule != "died"]
+    if not alerts:
         return []
-    shown = story.alerts[-_MOST_ALERTS:]
-    more = len(story.alerts) - len(shown)
-    lines = ["", "Alerts" + (f" (the last {len(shown)} of {len(story.alerts)})" if more else "")]
+    shown = alerts[-_MOST_ALERTS:]
+    more = len(alerts) > len(shown)
+    lines = ["", "Alerts" + (f" (the last {len(shown)} of {len(alerts)})" if more else "")]
     for alert in shown:
         lasted = alert_duration(alert, running=story.ending is None)
         lines.append(f"  {time_text(alert.since)[5:19]}  {alert.severity}: {alert.text} ({lasted})")
@@ -102,6 +110,13 @@ def alert_duration(alert: AlertRow, *, running: bool) -> str:
     if alert.until is None:
         return "still so" if running else "until the end"
     return duration_text(alert.until - alert.since)
+
+
+def quoted_texts(ending: EndingRow) -> list[tuple[str, str | None]]:
+    """Title and text of what the program wrote last; a traceback that is in these lines is not repeated."""
+    lines, traceback = ending.last_lines or "", ending.traceback or ""
+    repeated = traceback.strip() in lines
+    return [("Traceback", None if repeated else traceback), ("Last lines of standard error", lines)]
 
 
 def _quoted(title: str, text: str | None) -> list[str]:

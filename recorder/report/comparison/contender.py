@@ -10,7 +10,7 @@ from pylon.recorder.history import History, LaunchRow, MarkRow, Sample, SeriesKe
 from pylon.recorder.report.charts.specs import assigned, is_limit
 from pylon.recorder.report.charts.training import loss_samples, step_samples, wait_samples
 from pylon.recorder.report.figures import merged
-from pylon.recorder.report.story import Story, last_seen_of, read_story
+from pylon.recorder.report.story import Story, facts, last_seen_of, read_story
 
 # Enough for a chart of 1,000 buckets, and bounded for a run of weeks.
 _WINDOWS = 3000
@@ -27,6 +27,7 @@ class Contender:
         story: of its newest launch.
         configuration: value by key path; empty if none was recorded.
         hardware: of the machine, value by key path.
+        start: how it was started: command, folder, machine, interpreter, commit.
         windows: steps of all launches, by seconds of running since the first began.
         marks: likewise.
         usage: by chart, its title, unit, and readings by seconds of running.
@@ -36,6 +37,7 @@ class Contender:
     story: Story
     configuration: dict[str, str]
     hardware: dict[str, str]
+    start: dict[str, str] = field(default_factory=dict)
     windows: tuple[StepWindow, ...] = ()
     marks: tuple[MarkRow, ...] = ()
     usage: dict[str, tuple[str, str, tuple[Sample, ...]]] = field(default_factory=dict)
@@ -89,11 +91,18 @@ def read_contender(path: Path) -> Contender:
             story=story,
             configuration=flat_values(story.launch.configuration),
             hardware=flat_values(story.launch.hardware),
+            start=_start(story),
             windows=tuple(windows),
             marks=tuple(marks),
             usage=_usage(history, spans),
             elapsed_s=elapsed_s,
         )
+
+
+def _start(story: Story) -> dict[str, str]:
+    named = dict(facts(story))
+    found = {name: named[name] for name in ("command", "folder", "host", "git") if name in named}
+    return found | ({"python": story.launch.python} if story.launch.python else {})
 
 
 def _spans(history: History, story: Story) -> Iterator[tuple[int, float, float, float]]:

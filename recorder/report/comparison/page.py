@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pylon.recorder.report.charts.line import View
 from pylon.recorder.report.comparison.contender import Contender
 from pylon.recorder.report.comparison.groups import Difference, groups_of
-from pylon.recorder.report.comparison.text import HEADS, overview, shown_differences
+from pylon.recorder.report.comparison.text import HEADS, NOTHING, overview, shown_differences
 from pylon.recorder.report.page.document import document
 from pylon.recorder.report.page.markup import element, table, text
 
@@ -25,6 +25,7 @@ def comparison_page(contenders: Sequence[Contender], views: Sequence[View]) -> s
         head += element("p", text(f"Drawn as one line each: {names}."), class_="note")
     head += _differences("Configuration", [one.configuration for one in contenders])
     head += _differences("Hardware", [one.hardware for one in contenders])
+    head += _differences("Start", [one.start for one in contenders])
     return document(title, head, [view.as_record() for view in views], "")
 
 
@@ -32,7 +33,7 @@ def _differences(title: str, tables: Sequence[dict[str, str]]) -> str:
     head = f"<h2>{text(title)}: what differs</h2>"
     known = shown_differences(tables)
     if not known:
-        return head + "<p>Nothing but seeds and names.</p>"
+        return head + element("p", text(NOTHING[title == "Configuration"].capitalize() + "."))
     names = ["Key", *(f"Run {number}" for number in range(1, len(tables) + 1))]
     rows = [[text(one.key), *_cells(one, len(tables))] for one in known]
     return head + table(names, rows, "Keys with the same value everywhere are left out", texts=len(names))

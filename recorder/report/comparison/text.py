@@ -11,6 +11,8 @@ from pylon.recorder.report.units import duration_text, value_text
 
 _MOST_KEYS = 60
 _LONGEST_VALUE = 60
+# What differs, if nothing that is shown does; True: of configurations.
+NOTHING = {True: "nothing but seeds and names", False: "nothing"}
 HEADS = (
     "run",
     "state",
@@ -39,6 +41,7 @@ def comparison_lines(contenders: Sequence[Contender]) -> list[str]:
         lines += [f"  runs {_numbers(group.members)}" for group in seeds]
     lines += _section("Configuration: what differs", [one.configuration for one in contenders])
     lines += _section("Hardware: what differs", [one.hardware for one in contenders])
+    lines += _section("Start: what differs", [one.start for one in contenders])
     return [printable(line.expandtabs()) for line in lines]
 
 
@@ -78,8 +81,8 @@ def _section(title: str, tables: Sequence[dict[str, str]]) -> list[str]:
         lines.append(f"  {one.key}: {', '.join(values)}")
     if len(known) > _MOST_KEYS:
         lines.append(f"  ... and {len(known) - _MOST_KEYS} more keys: --json has them all")
-    if not known:
-        lines.append("  nothing" + (" but seeds and names" if places else ""))
+    if not known and places:
+        lines.append(f"  {NOTHING[title.startswith('Configuration')]}")
     if unknown:
         lines.append(f"  not recorded of {_numbers(unknown)}")
     return lines
@@ -108,6 +111,7 @@ def comparison_record(contenders: Sequence[Contender]) -> dict[str, Any]:
         "groups": [list(group.members) for group in groups_of(contenders)],
         "configuration_differences": listed([one.configuration for one in contenders]),
         "hardware_differences": listed([one.hardware for one in contenders]),
+        "start_differences": listed([one.start for one in contenders]),
     }
 
 

@@ -9,7 +9,7 @@ from pylon.recorder.report.figures import Figure
 from pylon.recorder.report.page.document import document
 from pylon.recorder.report.page.markup import definitions, element, listed, table, text, time_element
 from pylon.recorder.report.story import Story, Verdict, facts
-from pylon.recorder.report.text import alert_duration
+from pylon.recorder.report.text import alert_duration, quoted_texts
 from pylon.recorder.report.units import range_text, value_text
 from pylon.recorder.report.words import SOURCES
 
@@ -22,8 +22,8 @@ def run_page(story: Story, view: View) -> str:
     head = _header(story) + element("div", _verdict(story.verdict) + _facts(story), class_="columns")
     head += figures_section(story.figures) + _alerts(story)
     tail = _quoted("Stacks while it hung", story.stacks)
-    tail += _quoted("Traceback", story.ending.traceback if story.ending else None)
-    tail += _quoted("Last lines of standard error", story.ending.last_lines if story.ending else None)
+    for title, quoted in quoted_texts(story.ending) if story.ending else ():
+        tail += _quoted(title, quoted)
     tail += "".join(
         _details(name, getattr(story.launch, name)) for name in ("configuration", "hardware", "cgroup")
     )

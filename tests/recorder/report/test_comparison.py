@@ -103,10 +103,11 @@ def test_configuration_that_was_not_recorded_is_named(
     write_history(tmp_path / "a/history.sqlite", BASE)
     (tmp_path / "b").mkdir()
     with HistoryWriter(tmp_path / "b/history.sqlite") as writer:
-        writer.begin(LaunchRow(began_at=BEGAN_AT, kind="wrapper", name="bare"))
+        writer.begin(LaunchRow(began_at=BEGAN_AT, kind="wrapper", name="bare", command='["sleep", "9"]'))
     assert main(["report", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     printed = capsys.readouterr().out
     assert "not recorded of 2" in printed
+    assert "command: python main.py --config-filepath mine.py (1), sleep 9 (2)" in printed
     bare = next(line for line in printed.splitlines() if line.startswith("2"))
     assert bare.count("?") >= 6, "unknown is not 0"
 

@@ -1,12 +1,14 @@
 """`pylon report RUN` as a person reads it: cause, advice, evidence, the last minutes, the verdict, alerts."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pylon.command import main
-from pylon.recorder.history import EndingRow, HistoryWriter, LaunchRow
+from pylon.recorder.history import AlertRow, EndingRow, HistoryWriter, LaunchRow, SeriesKey
 from tests.recorder.synthetic import BEGAN_AT, EVIL, Run, write_history
 
 
@@ -102,3 +104,22 @@ def test_value_from_before_a_gap_is_not_the_newest(
     lost = figures["GPU 1 utilization"]
     assert lost["last_minute"] is not None
     assert (lost["newest"], lost["reason"]) == (None, "the device is gone (lost)")
+
+
+def test_short_failure_repeats_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither the traceback, nor the alert that it ended, nor a column in which nothing is known."""
+    traceback = "Traceback (most recent call last):\n  File x.py, line 7\nValueError: no such thing"
+    cpu = SeriesKey("localhost", "", "cpu_utilization", "percent", "host")
+    with HistoryWriter(tmp_path / "history.sqlite") as writer:
+        launch = writer.begin(LaunchRow(began_at=BEGAN_AT, kind="wrapper"))
+        for second in range(20):
+            writer.sample(BEGAN_AT + second, [(cpu, 50.0, None)])
+        writer.alert_began(AlertRow(launch, "died", "critical", BEGAN_AT + 20, "The run ended: failed"))
+        ending = EndingRow(launch, BEGAN_AT + 20, "failed", "exception", "confirmed", "parent", exit_code=1)
+        writer.end(replace(ending, traceback=traceback, last_lines=f"loading\n{traceback}\n"))
+    assert main(["report", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("ValueError: no such thing") == 1
+    assert "Alerts" not in printed
+    assert "10 min before" not in printed
+    assert re.search(r"^  CPU +50 % +50 %$", printed, re.M)
