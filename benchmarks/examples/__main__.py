@@ -5,8 +5,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.examples.data_layer import seconds_per_datapoint
-from benchmarks.examples.first_step import first_start
 from benchmarks.examples.lines import SHARED, lines_of_example, lines_of_peer
+from benchmarks.examples.starts import first_start
 from benchmarks.monitors.tables import table
 
 _STARTS = 3

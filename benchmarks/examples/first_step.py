@@ -2,7 +2,7 @@
 
 `python -m benchmarks.examples.first_step FILE ARGUMENTS`: FILE takes the moment at which the step ended and
 the seconds of imports until then; ARGUMENTS are those of `pylon train`. The rehearsal's steps, with an
-optimizer of its own, are part of the way.
+optimizer of its own, are part of the way. What is imported here above is not counted: nothing that is large.
 """
 
 import json
@@ -13,31 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.training.launching import run_on_terminal
-from benchmarks.training.resume import Start
 from benchmarks.training.timed_start import TimedImports
 
 # More than a rehearsal takes with one optimizer.
 _STEPS = 8
-_STOPPED = 75
-
-
-def first_start(config: str, folder: Path) -> Start:
-    """The way of a new run to the end of its first step.
-
-    Args:
-        config: the configuration file.
-        folder: for the run directory.
-    """
-    folder.mkdir()
-    noted = folder / "first_step.json"
-    train = ["--config-filepath", config, "--work-dir", str(folder / "run"), "--device", "cpu"]
-    begun_s = time.monotonic()
-    run_on_terminal(
-        ["-m", "benchmarks.examples.first_step", str(noted), *train], {}, threads=1, expected=_STOPPED
-    )
-    content = json.loads(noted.read_text(encoding="utf-8"))
-    return Start(content["first_step_s"] - begun_s, content["imports_s"])
 
 
 class FirstSteps:

@@ -75,7 +75,7 @@ def folder_of(name: str) -> Path | None:
     top = name.partition(".")[0]
     if top not in sys.modules:
         return None
-    return next((folder for folder in entered() if _is_in(top, sys.modules[top], folder)), None)
+    return next((folder for folder in entered() if _is_in(top, sys.modules[top], folder, {})), None)
 
 
 def module_files() -> Iterator[Path]:
@@ -93,21 +93,36 @@ def _entries() -> list[_Entered]:
 
 def _modules_in(folder: Path) -> list[str]:
     """The names of the loaded modules that lie in `folder`, at any depth."""
-    loaded = list(sys.modules.items())
-    tops = {name for name, module in loaded if "." not in name and _is_in(name, module, folder)}
+    loaded, known = list(sys.modules.items()), dict[str, Path]()
+    tops = {name for name, module in loaded if "." not in name and _is_in(name, module, folder, known)}
     return [name for name, _ in loaded if name.partition(".")[0] in tops]
 
 
-def _is_in(name: str, module: ModuleType, folder: Path) -> bool:
+def _is_in(name: str, module: ModuleType, folder: Path, known: dict[str, Path]) -> bool:
     """Whether a top-level module lies in `folder`; Pylon itself never counts."""
-    return name not in {"pylon", "__main__"} and folder in _places(module)
+    return name not in {"pylon", "__main__"} and folder in _places(module, known)
 
 
-def _places(module: ModuleType) -> list[Path]:
-    """The folders in which a top-level module lies; several for a namespace package."""
+def _places(module: ModuleType, known: dict[str, Path]) -> list[Path]:
+    """The folders in which a top-level module lies; several for a namespace package.
+
+    Args:
+        module: loaded.
+        known: folders and where they really are, for more modules of the same folders; is added to.
+    """
     file = getattr(module, "__file__", None)
     packages = list(getattr(module, "__path__", ()))
-    return [Path(entry).resolve().parent for entry in packages or ([file] if file is not None else [])]
+    return [_place(Path(entry), known) for entry in packages or ([file] if file is not None else [])]
+
+
+def _place(entry: Path, known: dict[str, Path]) -> Path:
+    # Hundreds of modules lie in the same few folders, and each link on the way costs a look at the disk.
+    if entry.is_symlink():
+        return entry.resolve().parent
+    parent = str(entry.parent)
+    if parent not in known:
+        known[parent] = entry.parent.resolve()
+    return known[parent]
 
 
 def _refuse_taken_names(folder: Path) -> None:
@@ -119,6 +134,7 @@ def _refuse_taken_names(folder: Path) -> None:
         and name not in sys.stdlib_module_names | {"__main__"}
         and getattr(module, "__file__", None) is not None
     }
+    known = dict[str, Path]()
     problems = [
         ConfigProblem(
             str(file),
@@ -128,7 +144,7 @@ def _refuse_taken_names(folder: Path) -> None:
         )
         for name, module in taken.items()
         for file in (folder / f"{name}.py", folder / name / "__init__.py")
-        if file.is_file() and folder not in _places(module)
+        if file.is_file() and folder not in _places(module, known)
     ]
     if problems:
         raise ConfigError(folder, problems)

@@ -5,12 +5,9 @@ validation, test: predict, score, summarise, draw ──> training: a whole step
 
 import contextlib
 import copy
-import gc
 import json
-import logging
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
 import torch
@@ -23,7 +20,7 @@ from pylon.runners.distributed import World
 from pylon.runners.errors import TrainingError
 from pylon.runners.memory import is_out_of_memory
 from pylon.runners.outputs.pictures import pictures_of
-from pylon.runners.randomness import generators_kept, seed_all
+from pylon.runners.randomness import seed_all
 from pylon.runners.run_directory.plain import recorded
 from pylon.runners.training.blame import Blame
 from pylon.runners.training.context import RunContext
@@ -34,11 +31,9 @@ from pylon.runners.training.passes import EvaluationPass
 from pylon.runners.training.stepping import NonFiniteError
 from pylon.runners.training.streams import rehearsed_batches
 from pylon.runners.training.training import Training
+from pylon.runners.training.undone import undone
 
-_NOTED_FROM_S = 3.0
 _TRIED_STEPS = 10_000
-
-logger = logging.getLogger(__name__)
 
 Build = Callable[..., Any]
 
@@ -69,7 +64,7 @@ def rehearse_training(
     if progress.epoch >= training.epochs:
         return
     plans = {} if progress.best_epoch is not None else {"val": training.validation()}
-    with _undone(context):
+    with undone(context):
         parts = _copied_parts(training, build, make_task, builders)
         named = {"runner": parts.task, "model": parts.model, "criterion": parts.criterion}
         named |= {"optimizer": parts.optimizer, "scheduler": parts.scheduler}
@@ -109,7 +104,7 @@ def rehearse_test(
         score: the leading one.
         context: what the launcher gives.
     """
-    with _undone(context):
+    with undone(context):
         (copied,) = _copies({"model": model}, build, context.device)
         task = make_task(copied)
         blame = Blame({"runner": task, "model": copied}, context.directory.log, secret_values(context.config))
@@ -123,24 +118,6 @@ def rehearse_test(
             context=context,
             blame=blame,
         )
-
-
-@contextlib.contextmanager
-def _undone(context: RunContext) -> Iterator[None]:
-    """Restore the generators after the block, and do without it if memory is too small for copies."""
-    started = time.monotonic()
-    with generators_kept(context.device):
-        try:
-            yield
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            logger.warning("the rehearsal is left out, as memory is too small for copies: %s", reason)
-    gc.collect()
-    time_s = time.monotonic() - started
-    if time_s >= _NOTED_FROM_S:
-        logger.info("rehearsed a batch of each pass in %.1f s (--no-rehearsal leaves this out)", time_s)
 
 
 def _copied_parts(

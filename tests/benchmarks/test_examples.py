@@ -1,6 +1,8 @@
 """The figures of the examples: what counts as a line of code, and that the page has the counts of today."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,13 @@ def test_page_has_the_lines_of_each_example_and_its_peers(name: str) -> None:
     peers = [lines_of_peer(trainer, name) for trainer in ("lightning", "transformers")]
     expected = [str(lines_of_example(name)), *("-" if lines is None else str(lines) for lines in peers)]
     assert row[0].strip("| ").split(" | ")[-3:] == expected
+
+
+def test_imports_of_a_start_are_all_counted() -> None:
+    """What a process has loaded before it counts would be taken for Pylon's own time."""
+    code = "import sys, benchmarks.examples.first_step; print({'torch', 'pylon.runners'} & set(sys.modules))"
+    seen = subprocess.run([sys.executable, "-c", code], cwd=PAGE.parents[1], capture_output=True, check=True)
+    assert seen.stdout.strip() == b"set()"
 
 
 def test_both_loaders_are_measured() -> None:

@@ -1,7 +1,10 @@
 """What would fail in validation, in the test or at the end of the schedule fails before the first step."""
 
+import gc
 import io
 import json
+import types
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from pylon.data import DataError, LoaderWorkerError
 from pylon.runners.errors import ConfigError, PylonError
 from pylon.runners.launch.file import run_file
 from pylon.runners.launch.run import Options
+from pylon.runners.training.undone import undone
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import numbers
 from tests.runners.training.test_evaluation_only import OF_TOY
@@ -357,3 +361,26 @@ def test_what_was_done_before_is_not_rehearsed_again(toy: Toy) -> None:
     path.write_text(path.read_text().replace(">= 3", ">= 99"))
     run(path)
     assert len(file.read_text().splitlines()) == 4, "the third epoch's step alone"
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_copies_are_freed_and_what_was_there_before_is_not_looked_at(frozen: bool) -> None:
+    """Cycles hold the workers of loaders; a look at everything took longer than a rehearsal."""
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    gc.unfreeze()  # what the tests' own start has frozen
+    if frozen:
+        gc.freeze()
+    try:
+        former = weakref.ref(Cycle())
+        with undone(types.SimpleNamespace(device=torch.device("cpu"))):  # type: ignore[arg-type]
+            made = weakref.ref(Cycle())
+            assert gc.get_freeze_count() > 0
+        assert made() is None
+        assert (former() is None) is frozen
+        assert (gc.get_freeze_count() > 0) is frozen, "as it was"
+    finally:
+        gc.freeze()
