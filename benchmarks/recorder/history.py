@@ -31,7 +31,7 @@ class Stage:
         tick_s: mean CPU time of a tick since the stage before.
         worst_s: the longest tick, waiting for the disk included.
         file_bytes: size, journal included.
-        open_s, draw_s: elapsed times to open the record and to read every figure in 1000 buckets.
+        open_s, draw_s: CPU times to open the record and to read every figure in 1000 buckets.
     """
 
     share: float
@@ -64,7 +64,7 @@ def main() -> None:
         ]
         for one in stages
     ]
-    head = ["after", "CPU of a tick", "longest tick", "file", "bytes a reading", "open + draw"]
+    head = ["after", "CPU of a tick", "longest tick", "file", "bytes a reading", "CPU to open + to draw"]
     print(f"{machine()}; SQLite {sqlite3.sqlite_version}; {figures} figures at 1 Hz for {hours:.2g} h\n")
     print(table(head, rows))
 
@@ -99,13 +99,13 @@ def _tick(
 
 
 def _read(folder: Path, ticks: int) -> tuple[float, float]:
-    begun = time.perf_counter()
+    begun = time.process_time()
     with open_history(folder) as history:
-        opened = time.perf_counter()
+        opened = time.process_time()
         for key in history.series():
             history.samples(key, _BEGIN, _BEGIN + ticks, _BUCKETS)
         history.windows(1, buckets=_BUCKETS)
-        return opened - begun, time.perf_counter() - opened
+        return opened - begun, time.process_time() - opened
 
 
 if __name__ == "__main__":

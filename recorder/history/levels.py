@@ -25,22 +25,23 @@ def parts(levels: Sequence[LevelRow], since: float, until: float, bucket_s: floa
         bucket_s: the width to draw by: no wider level is read if a narrower one is left.
 
     Returns:
-        Parts that overlap nowhere, the oldest first.
+        Parts that have no reading twice, the oldest first; the newest readings last.
     """
     if not levels:
         return []
-    levels = [LevelRow(NEWEST, levels[0].until, math.inf), *levels]
+    # None of them is in a level yet, wherever in time they are.
+    newest = LevelRow(NEWEST, -math.inf, math.inf)
+    levels = [newest, *levels]
     first = max(place for place, level in enumerate(levels) if level.width <= max(bucket_s, 0))
     # Older than that, only wider ones are left; newer, wider ones are not made yet.
     older = [
         LevelRow(level.width, level.since, below.since) for below, level in itertools.pairwise(levels[first:])
     ]
-    edges = [level.until for level in levels[first:0:-1]]
     newer = [
-        LevelRow(level.width, edge, level.until)
-        for edge, level in zip(edges, levels[first - 1 :: -1], strict=True)
+        LevelRow(finer.width, level.until, finer.until)
+        for finer, level in itertools.pairwise(levels[1 : first + 1])
     ]
-    found = [*reversed(older), levels[first], *newer]
+    found = [*reversed(older), levels[first], *reversed(newer), newest]
     # A bucket that begins before the range may reach into it.
     cut = [
         LevelRow(one.width, max(one.since, since - max(one.width, 0)), min(one.until, until)) for one in found

@@ -30,9 +30,10 @@ Row = TypeVar("Row")
 _RECENT = """
 CREATE TEMP TABLE recent(series INTEGER, t REAL, value REAL, PRIMARY KEY(series, t)) WITHOUT ROWID
 """
-_VALUES = "SELECT t, 1 AS n, value AS min, value AS mean, value AS max FROM "
+_VALUES = "SELECT t, 0 AS width, 1 AS n, value AS min, value AS mean, value AS max FROM "
 _BUCKET = (
-    "SELECT t, n, min, mean, max FROM bucket WHERE width = {3} AND series = {0} AND t >= {1} AND t < {2}"
+    "SELECT t, width, n, min, mean, max FROM bucket "
+    "WHERE width = {3} AND series = {0} AND t >= {1} AND t < {2}"
 )
 _PART = {
     NEWEST: _VALUES + "recent WHERE series = {0} AND t >= {1} AND t < {2}",
@@ -164,14 +165,19 @@ class History:
         Args:
             key: of which figure.
             since, until: the range.
-            buckets: at most so many are returned, each of the same width; one without a reading is left out.
+            buckets: at most so many are returned; one without a reading is left out. There may be half as
+                many, if the record has means of that width.
 
         Returns:
-            By time; `t` is where the bucket begins.
+            By time; `t` is where the bucket begins. Its width is that of what is left of its time, if that is
+            wider.
         """
-        number = self._number_of(key)
+        number, levels = self._number_of(key), self._levels()
         bucket_s = (until - since) / buckets
-        found = [] if number is None else parts(self._levels(), since, until, bucket_s)
+        bucket_s = max(
+            (one.width for one in levels if bucket_s < one.width <= 2 * bucket_s), default=bucket_s
+        )
+        found = [] if number is None else parts(levels, since, until, bucket_s)
         if number is None or not found:
             return []
         rows = " UNION ALL ".join(
@@ -180,12 +186,12 @@ class History:
         )
         sql = (
             "SELECT max(0, CAST((t - ?) / ? AS INTEGER)) AS place, "
-            "sum(n), min(min), sum(n * mean) / sum(n), max(max) "
+            "max(width), sum(n), min(min), sum(n * mean) / sum(n), max(max) "
             f"FROM ({rows}) GROUP BY place ORDER BY place"
         )
         return [
-            Sample(since + place * bucket_s, bucket_s, n, least, mean, most)
-            for place, n, least, mean, most in self._query(sql, since, bucket_s)
+            Sample(since + place * bucket_s, max(bucket_s, width), n, least, mean, most)
+            for place, width, n, least, mean, most in self._query(sql, since, bucket_s)
         ]
 
     def readings(self, key: SeriesKey, since: float, until: float) -> list[Sample]:

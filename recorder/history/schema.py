@@ -33,7 +33,7 @@ CREATE TABLE reading(series INTEGER, t REAL, value REAL, PRIMARY KEY(series, t))
 CREATE TABLE bucket(
     width INTEGER, series INTEGER, t REAL, n INTEGER, min REAL, mean REAL, max REAL,
     PRIMARY KEY(width, series, t)) WITHOUT ROWID;
-CREATE TABLE level(width INTEGER PRIMARY KEY, finer INTEGER, since REAL, until REAL);
+CREATE TABLE level(width INTEGER PRIMARY KEY, finer INTEGER, since REAL, until REAL, filled REAL);
 CREATE VIEW sample(series, t, width, n, min, mean, max) AS
     SELECT series, t, 0.0, 1, value, value, value FROM newest
     UNION ALL

@@ -48,6 +48,9 @@ SELECT :width, series, :width * CAST(t / :width AS INTEGER) AS start,
 FROM bucket WHERE width = :finer AND series IN (SELECT id FROM series) AND t >= :since AND t < :until
 GROUP BY series, start
 """
+_HELD = """
+SELECT 1 FROM bucket WHERE width = ? AND series IN (SELECT id FROM series) AND t >= ? AND t < ? LIMIT 1
+"""
 _REMOVE_READINGS = "DELETE FROM reading WHERE series IN (SELECT id FROM series) AND t < :until"
 _REMOVE_BUCKETS = """
 DELETE FROM bucket WHERE width = :width AND series IN (SELECT id FROM series) AND t < :until
@@ -56,11 +59,23 @@ DELETE FROM bucket WHERE width = :width AND series IN (SELECT id FROM series) AN
 
 @dataclass
 class Level:
-    """Buckets of one width; of the readings themselves, 0."""
+    """Buckets of one width; of the readings themselves, 0.
+
+    Attributes:
+        since, until: for which times it is complete.
+        filled: up to where that is so of the present launch: less than `until` if the machine's clock was set
+            back before it.
+    """
 
     width: int
     since: float
     until: float
+    filled: float
+
+    def fill_to(self, t: float) -> None:
+        """Note that it is complete up to `t`."""
+        self.filled = t
+        self.until = max(self.until, t)
 
 
 @dataclass
@@ -80,7 +95,7 @@ class Thinning:
     @classmethod
     def of(cls, connection: sqlite3.Connection, limit_bytes: int) -> "Thinning":
         """The levels as the file has them."""
-        rows = connection.execute("SELECT width, since, until FROM level")
+        rows = connection.execute("SELECT width, since, until, filled FROM level")
         return cls(connection, limit_bytes // CHANGE_BYTES, {row[0]: Level(*row) for row in rows})
 
     def added(self, readings: int) -> None:
@@ -92,18 +107,37 @@ class Thinning:
         if not self.levels:
             self._create(t)
             return
-        self._move(_floor(t, WIDTHS[0]))
+        last = self.connection.execute("SELECT max(t) FROM newest").fetchone()[0]
+        set_back = t < max(self.levels[0].until, 0.0 if last is None else last)
+        self._move(self._end_of_former(t, WIDTHS[0], last, set_back=set_back))
         below = 0
         for width in WIDTHS:
-            level = self.levels[width]
-            start = _floor(t, width)
-            if start > level.until:
-                self._fill(level, below, start)
-            level.until = start
+            end = self._end_of_former(t, width, last, set_back=set_back)
+            if end > self.levels[width].filled:
+                self._fill(self.levels[width], below, end)
             below = width
-        for level in self.levels.values():
-            level.since = min(level.since, _floor(t, _ABOVE.get(level.width, level.width)))
+        for width, level in self.levels.items():
+            level.filled = _floor(t, width or WIDTHS[0])
+        if set_back:
+            self._reach_back(t)
         self._store()
+
+    def _end_of_former(self, t: float, width: int, last: float | None, *, set_back: bool) -> float:
+        """Up to where the launches before this one are taken over; nothing of them comes later."""
+        if not set_back:
+            return _floor(t, width)
+        return _floor(max(self.levels[0].until, 0.0 if last is None else last), width) + width
+
+    def _reach_back(self, t: float) -> None:
+        """Let levels begin at `t`, where wider ones hold nothing that they would hide."""
+        for width, level in self.levels.items():
+            above = _ABOVE.get(width)
+            since = _floor(t, above or width)
+            if since >= level.since:
+                return
+            span = (above, since, level.since)
+            if above is None or self.connection.execute(_HELD, span).fetchone() is None:
+                level.since = since
 
     def step(self, now: float, series: int, *, crowded: bool) -> None:
         """Fill levels that are due, and remove the oldest pieces of long ones, as far as a tick allows.
@@ -132,17 +166,21 @@ class Thinning:
     def _create(self, t: float) -> None:
         for width in (0, *WIDTHS):
             until = _floor(t, width or WIDTHS[0])
-            self.levels[width] = Level(width, _floor(t, _ABOVE.get(width, width)), until)
+            self.levels[width] = Level(width, _floor(t, _ABOVE.get(width, width)), until, until)
         below = (None, 0, *WIDTHS)
-        rows = [(one.width, below[i], one.since, one.until) for i, one in enumerate(self.levels.values())]
-        self.connection.executemany("INSERT OR REPLACE INTO level VALUES (?, ?, ?, ?)", rows)
+        rows = [
+            (one.width, below[i], one.since, one.until, one.filled)
+            for i, one in enumerate(self.levels.values())
+        ]
+        self.connection.executemany("INSERT OR REPLACE INTO level VALUES (?, ?, ?, ?, ?)", rows)
 
     def _store(self) -> None:
-        rows = [(one.since, one.until, one.width) for one in self.levels.values()]
-        self.connection.executemany("UPDATE level SET since = ?, until = ? WHERE width = ?", rows)
+        rows = [(one.since, one.until, one.filled, one.width) for one in self.levels.values()]
+        sql = "UPDATE level SET since = ?, until = ?, filled = ? WHERE width = ?"
+        self.connection.executemany(sql, rows)
 
     def _fill_one(self, now: float, series: int, crowded: bool) -> bool:
-        moved, complete = self.levels[0].until, now - _LATE_S
+        moved, complete = self.levels[0].filled, now - _LATE_S
         if self._new > _MOVE_READINGS * series and moved + _MANY_MOVE_S <= complete:
             self._move(moved + _MANY_MOVE_S)
             return True
@@ -153,8 +191,8 @@ class Thinning:
         below = 0
         for width in WIDTHS:
             level = self.levels[width]
-            if level.until + pieces * width <= self.levels[below].until:
-                self._fill(level, below, level.until + pieces * width)
+            if level.filled + pieces * width <= self.levels[below].filled:
+                self._fill(level, below, level.filled + pieces * width)
                 return True
             below = width
         return False
@@ -162,13 +200,13 @@ class Thinning:
     def _move(self, until: float) -> None:
         moved = self.connection.execute(_MOVE, {"until": until}).rowcount
         self.connection.execute(_MOVED, {"until": until})
-        self.levels[0].until = until
+        self.levels[0].fill_to(until)
         self._new -= moved
 
     def _fill(self, level: Level, below: int, until: float) -> None:
-        bounds = {"width": level.width, "finer": below, "since": level.until, "until": until}
+        bounds = {"width": level.width, "finer": below, "since": level.filled, "until": until}
         self.connection.execute(_FROM_READINGS if below == 0 else _FROM_BUCKETS, bounds)
-        level.until = until
+        level.fill_to(until)
 
     def _remove_one(self, now: float, crowded: bool) -> bool:
         """Shorten the level that is most above its share, or that is longer than it is ever kept."""

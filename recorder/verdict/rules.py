@@ -82,7 +82,8 @@ def memory_pressure(facts: Facts) -> Finding | None:
         return None
     evidence = []
     if facts.memory_percent is not None:
-        evidence.append(f"{facts.memory_percent:.0f} % of the memory of the {facts.memory_scope} was used.")
+        whose = "control group" if facts.memory_scope == "cgroup" else "machine"
+        evidence.append(f"{facts.memory_percent:.0f} % of the memory of the {whose} was used.")
     if facts.memory_pressure_percent is not None:
         evidence.append(f"Tasks waited for memory {facts.memory_pressure_percent:.0f} % of the time.")
     advice = "Use fewer loader workers or smaller batches, or raise the memory limit"
@@ -245,7 +246,7 @@ def _outside(
     level = _above(share, levels)
     if level is None:
         return None
-    what = name.partition("_")[0].capitalize()
+    what = {"checkpoint_bound": "Saves", "validation_bound": "Validation"}[name]
     evidence = f"{what} took {_seconds(seconds)} of {_seconds(facts.whole_s)}: {100 * share:.0f} %."
     return Finding(name, level, (evidence,), advice)
 

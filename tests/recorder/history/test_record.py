@@ -166,3 +166,35 @@ def test_page_has_every_table_and_column(writer: HistoryWriter) -> None:
     }
     connection.close()
     assert shown == held
+
+
+def test_bucket_is_as_wide_as_what_is_left_of_its_time(tmp_path: Path) -> None:
+    with HistoryWriter(tmp_path / "history.sqlite") as writer:
+        writer.begin(LaunchRow(T, "runner"))
+        for second in range(0, 9000, 2):
+            writer.sample(T + second, [(CPU, float(second % 100), None)])
+            if second % 10 == 0:
+                writer.commit()
+        writer.commit()
+        with open_history(tmp_path) as history:
+            old = history.samples(CPU, T + 100, T + 200, 100)
+            new = history.samples(CPU, T + 8000, T + 8100, 100)
+            whole = history.samples(CPU, T, T + 9000, 1500)
+    assert {one.width for one in old} == {10.0}, "readings of the first hours are means of 10 s by now"
+    assert {one.width for one in new} == {1.0}
+    assert {one.width for one in whole} == {10.0}, "buckets of 6 s would be empty where 10 s are left"
+    assert (len(whole), sum(one.n for one in whole)) == (900, 4500)
+
+
+def test_launch_that_begins_before_the_last_one_ended_loses_nothing(tmp_path: Path) -> None:
+    """The machine's clock was set back between two launches."""
+    for start in (T + 5000, T):
+        with HistoryWriter(tmp_path / "history.sqlite") as writer:
+            writer.begin(LaunchRow(start, "runner"))
+            for second in range(500):
+                writer.sample(start + second, [(CPU, 1.0, None)])
+                writer.commit()
+    with open_history(tmp_path) as history:
+        for start in (T + 5000, T):
+            assert sum(one.n for one in history.samples(CPU, start, start + 500, 100)) == 500
+            assert len(history.readings(CPU, start, start + 500)) == 500
