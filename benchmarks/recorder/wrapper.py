@@ -1,7 +1,7 @@
 """A command bare, under `pylon run` and under con/duct: its own speed, its start, its exit, and CPU time.
 
 All are run in turns, so that a change of the machine's load meets all alike. The command computes on one core
-without a pause, and reports how long its own steps took.
+without a pause, and reports what its own steps took.
 """
 
 import argparse
@@ -26,9 +26,9 @@ import sys, time
 begin = time.monotonic()
 steps = []
 while time.monotonic() - begin < float(sys.argv[1]):
-    step = time.perf_counter()
+    step = time.process_time()
     sum(number * number for number in range(20000))
-    steps.append(time.perf_counter() - step)
+    steps.append(time.process_time() - step)
 steps.sort()
 print(begin, steps[len(steps) // 2], time.process_time(), time.monotonic())
 """
@@ -40,7 +40,7 @@ class Measured:
     """One run.
 
     Attributes:
-        step_s: median time of a step of the command.
+        step_s: median CPU time of a step of the command; other programs of the machine hardly change it.
         start_s: from the start of the whole to that of the command's own code.
         exit_s: from the end of the command's own code to that of the whole.
         cpu_s: CPU time of all processes but the command's.
@@ -110,7 +110,7 @@ def _await_orphans() -> None:
 def _table(found: dict[str, list[Measured]], seconds: float) -> str:
     bare = statistics.median(one.step_s for one in found["bare"])
     columns: dict[str, Callable[[Measured], str]] = {
-        "step of the command, to bare": lambda one: f"x {one.step_s / bare:.3f}",
+        "CPU time of a step of the command": lambda one: f"x {one.step_s / bare:.3f}",
         "start, ms": lambda one: f"{1000 * one.start_s:.0f}",
         "exit, ms": lambda one: f"{1000 * one.exit_s:.0f}",
         f"CPU of the others in {seconds:g} s, s": lambda one: f"{one.cpu_s:.2f}",
