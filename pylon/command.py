@@ -57,6 +57,8 @@ COMMANDS = {
 SHELLS = ("bash", "zsh", "fish")
 # Commands whose files and libraries need a working folder: torch ends the process without one.
 _IN_FOLDER = ("new", "train")
+# One reads nothing of it; a command under the other runs, and is not recorded.
+_WITHOUT_PROC = ("new", "run")
 _PROC = Path("/proc/self/stat")
 # What the completion scripts call; not for people.
 COMPLETE = "__complete"
@@ -145,7 +147,7 @@ def _missing(name: str) -> str | None:
                 "the working folder no longer exists, expected one: it was removed or replaced. Go to a "
                 'folder that exists (cd "$PWD" if it was made again) and repeat the command.'
             )
-    if name == "new" or sys.platform != "linux" or _PROC.exists():
+    if name in _WITHOUT_PROC or sys.platform != "linux" or _PROC.exists():
         return None
     return (
         "/proc is not there, expected the kernel's view of the processes: the figures of this machine and "

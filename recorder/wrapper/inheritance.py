@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 _PASS_ON = {"bash", "sh", "dash", "zsh", "ksh", "mksh", "busybox", "ash", "systemd", "systemd-executor"}
+# What a sandbox without /proc may have open, and be closed.
+_MOST_WITHOUT_PROC = 1024
 # The interpreter ignores these for itself: what they were before is lost.
 _OVERWRITTEN = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 
@@ -81,7 +83,10 @@ def close_all_but(kept: set[int]) -> None:
 
 
 def _open_descriptors() -> set[int]:
-    found = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208 - names, not Paths
+    try:
+        found = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208 - names, not Paths
+    except OSError:
+        found = set(range(_MOST_WITHOUT_PROC))
     # The listing itself had one.
     return {number for number in found if _is_open(number)}
 

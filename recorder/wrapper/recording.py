@@ -160,6 +160,12 @@ class Recording:
 
     def _prepare(self) -> None:
         """Make the folder and the channel, or find the sibling that does."""
+        if not Path("/proc/self/stat").exists():
+            raise FileNotFoundError("/proc is not there: mount it, or let the container show it")
+        try:
+            Path.cwd()
+        except FileNotFoundError as error:
+            raise FileNotFoundError("the working folder no longer exists: go to one that does") from error
         wish = self._wishes.folder
         self._place = (
             new_place(self._name, self._ranks, platform.node()) if wish is None else given_place(wish)

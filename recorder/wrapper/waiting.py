@@ -5,6 +5,7 @@ The process sleeps in the kernel until there is a signal.
 
 import contextlib
 import os
+import resource
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def wait_for(pid: int, witness: Witness, on_signal: Callable[[int, int], None]) 
     for number in _JOB_CONTROL:
         signal.signal(number, signal.SIG_DFL)
     while True:
-        if (ended := _end_of(pid)) is not None:
+        if (ended := _end_so_far(pid)) is not None:
             return ended
         reap_orphans(pid)
         if (stop := stopped_by(pid)) is not None:
@@ -80,12 +81,11 @@ def wait_for(pid: int, witness: Witness, on_signal: Callable[[int, int], None]) 
 def children() -> set[int] | None:
     """The processes whose parent this one is; None if the kernel has no list of them."""
     found: set[int] = set()
-    for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 - names, not Paths
-        try:
-            listed = Path(f"/proc/self/task/{thread}/children").read_text()
-        except OSError:
-            return None
-        found |= {int(one) for one in listed.split()}
+    try:
+        for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 - names, not Paths
+            found |= {int(one) for one in Path(f"/proc/self/task/{thread}/children").read_text().split()}
+    except OSError:
+        return None
     return found
 
 
@@ -99,10 +99,18 @@ def stopped_by(pid: int) -> int | None:
     return None if found is None else found.si_status
 
 
-def _end_of(pid: int) -> Ended | None:
+def end_of(pid: int) -> Ended:
+    """Wait for a child, and for nothing else."""
+    _, status, usage = os.wait4(pid, 0)
+    return _ended(status, usage)
+
+
+def _end_so_far(pid: int) -> Ended | None:
     found, status, usage = os.wait4(pid, os.WNOHANG)
-    if not found:
-        return None
+    return _ended(status, usage) if found else None
+
+
+def _ended(status: int, usage: resource.struct_rusage) -> Ended:
     return Ended(
         exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
         signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,

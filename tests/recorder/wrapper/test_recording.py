@@ -141,6 +141,57 @@ def test_first_process_of_a_container_lets_the_recorder_end(tmp_path: Path) -> N
     assert found == [("killed", "parent", 9)]
 
 
+def test_failure_of_the_wrapper_itself_does_not_end_the_command(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pylon.recorder.wrapper.witness import Witness\n"
+        "def fail(*_): raise MemoryError\n"
+        "Witness.saw = Witness.end = fail\n"
+        "from pylon.command import main; main(sys.argv[1:])"
+    )
+    words = [
+        sys.executable,
+        "-c",
+        code,
+        "run",
+        "--quiet",
+        "--",
+        "sh",
+        "-c",
+        "kill -USR1 $PPID; sleep 0.3; exit 6",
+    ]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), VARIABLE: os.environ[VARIABLE]}
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=WITHIN_S, check=False
+    )
+    assert (done.returncode, done.stderr) == (6, "")
+
+
+def test_sandbox_without_proc_costs_the_record_alone(tmp_path: Path) -> None:
+    namespace = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespace of mounts can be made here")
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "HOME": str(tmp_path)}
+    words = [*namespace, *RUN, "--", "sh", "-c", "echo ran; exit 4"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=WITHIN_S, check=False
+    )
+    assert (done.returncode, done.stdout) == (4, "ran\n")
+    assert done.stderr.startswith("pylon run: not recorded: /proc is not there")
+    assert done.stderr.count("\n") == 1
+
+
+def test_removed_working_folder_costs_the_record_alone(tmp_path: Path) -> None:
+    script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    words = ["sh", "-c", script, "sh", *RUN, "--", "true"]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=WITHIN_S, check=False
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith("pylon run: not recorded: the working folder no longer exists")
+    assert done.stderr.count("\n") == 1
+
+
 def test_wrapper_below_a_recorder_joins_it(above: Above, tmp_path: Path) -> None:
     done = run(["--", "sh", "-c", "exit 3"], tmp_path, **{VARIABLE: os.environ[VARIABLE]})
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
