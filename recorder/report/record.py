@@ -26,6 +26,15 @@ def story_record(story: Story) -> dict[str, Any]:
         "last_seen": story.last_seen,
         "last_step": story.last_step,
         "stacks": story.stacks,
+        "earlier": [
+            {
+                "launch": launch.id,
+                "began_at": launch.began_at,
+                "state": end and end.state,
+                "cause": end and end.cause,
+            }
+            for launch, end in story.earlier
+        ],
         "figures": [figure.as_record() for figure in story.figures],
         "verdict": None if story.verdict is None else dataclasses.asdict(story.verdict),
         "alerts": [dataclasses.asdict(alert) for alert in story.alerts],

@@ -60,6 +60,7 @@ class Story:
         alerts: from the oldest on.
         last_step: None: not known.
         stacks: of every thread, from when it last hung; None: it did not, or they could not be taken.
+        earlier: the launches before it in the same record, with their endings.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class Story:
     alerts: tuple[AlertRow, ...]
     last_step: int | None
     stacks: str | None = None
+    earlier: tuple[tuple[LaunchRow, EndingRow | None], ...] = ()
 
     @property
     def state(self) -> str:
@@ -136,6 +138,7 @@ def read_story(history: History, path: Path, chosen: int | None = None) -> Story
         alerts=tuple(history.alerts(identity)),
         last_step=windows[-1].last_step if windows else None,
         stacks=_stacks(history.marks(identity, {"stack"})),
+        earlier=tuple((one, history.ending(one.id or 0)) for one in launches[: number - 1]),
     )
 
 

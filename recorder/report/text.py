@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from pylon.monitor import printable
-from pylon.recorder.history import AlertRow, EndingRow
+from pylon.recorder.history import AlertRow, EndingRow, LaunchRow
 from pylon.recorder.report.figures import Figure
 from pylon.recorder.report.story import Story, Verdict, facts
 from pylon.recorder.report.units import clock_text, duration_text, range_text, time_text, value_text
 from pylon.recorder.report.words import SOURCES
 
 _MOST_ALERTS = 12
+_MOST_EARLIER = 8
 _MOST_LINES = 30
 
 
@@ -17,6 +18,7 @@ def report_lines(story: Story) -> list[str]:
     """All lines; none holds a character that could control a terminal."""
     lines = [story.cause, story.advice, ""]
     lines += [f"{name:<10} {text}" for name, text in facts(story)]
+    lines += _earlier(story)
     lines += _evidence(story)
     lines += _last_minutes(story)
     lines += verdict_lines(story.verdict)
@@ -26,6 +28,23 @@ def report_lines(story: Story) -> list[str]:
         for title, text in quoted_texts(story.ending):
             lines += _quoted(title, text)
     return [printable(line.expandtabs()) for line in lines]
+
+
+def _earlier(story: Story) -> list[str]:
+    shown = story.earlier[-_MOST_EARLIER:]
+    if not shown:
+        return []
+    more = f" (the last {len(shown)} of {len(story.earlier)})" if len(shown) < len(story.earlier) else ""
+    return ["", f"Earlier launches{more}", *(f"  {earlier_text(launch, end)}" for launch, end in shown)]
+
+
+def earlier_text(launch: LaunchRow, ending: EndingRow | None) -> str:
+    """One launch in a line."""
+    began = f"{launch.id}  {time_text(launch.began_at)}"
+    if ending is None:
+        return f"{began}  its end was not recorded"
+    lasted = duration_text(max(0.0, ending.at - launch.began_at))
+    return f"{began}  {ending.state} after {lasted} ({ending.cause}, {ending.certainty.replace('_', ' ')})"
 
 
 def _evidence(story: Story) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pylon.recorder.report.making import read_report
-from tests.recorder.synthetic import Run, write_history
+from tests.recorder.synthetic import EVIL, Run, write_history
 
 # Debian's name, and those of others.
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -80,7 +80,7 @@ def _page(folder: Path, records: list[Path]) -> Path:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run of an hour that was killed."""
     folder = tmp_path_factory.mktemp("killed")
-    run = Run(seconds=3600, every_s=2.0, epoch_s=900)
+    run = Run(seconds=3600, every_s=2.0, epoch_s=900, name=EVIL)
     return _page(folder, [write_history(folder / "history.sqlite", run)])
 
 

@@ -53,7 +53,6 @@ ELSEWHERE = {
     "changes.md": "make test is what runs this test",
     "determinism.md": "tests/shutdown/test_resume.py runs this script",
     "gpu-check.md": "tests/gpu runs these parts on the CPU and on a stand-in for the driver",
-    "report.md": "tests/recorder/report runs these commands on records of runs",
     "fleet.md": "tests/monitor/cli/test_fleet.py runs these commands against real servers",
 }
 

@@ -9,18 +9,19 @@ from pylon.recorder.report.figures import Figure
 from pylon.recorder.report.page.document import document
 from pylon.recorder.report.page.markup import definitions, element, listed, table, text, time_element
 from pylon.recorder.report.story import Story, Verdict, facts
-from pylon.recorder.report.text import alert_duration, quoted_texts
+from pylon.recorder.report.text import alert_duration, earlier_text, quoted_texts
 from pylon.recorder.report.units import range_text, value_text
 from pylon.recorder.report.words import SOURCES
 
 _MOST_ALERTS = 200
+_MOST_EARLIER = 50
 _LONGEST_TEXT = 20_000
 
 
 def run_page(story: Story, view: View) -> str:
     """The whole file."""
     head = _header(story) + element("div", _verdict(story.verdict) + _facts(story), class_="columns")
-    head += figures_section(story.figures) + _alerts(story)
+    head += _earlier(story) + figures_section(story.figures) + _alerts(story)
     tail = _quoted("Stacks while it hung", story.stacks)
     for title, quoted in quoted_texts(story.ending) if story.ending else ():
         tail += _quoted(title, quoted)
@@ -41,6 +42,11 @@ def _header(story: Story) -> str:
         lines += element("p", f"Evidence ({text(source)}):", class_="kind")
         lines += listed(story.evidence or ("none was recorded",), "evidence")
     return element("header", lines, class_=state if state.isalpha() else "unknown")
+
+
+def _earlier(story: Story) -> str:
+    shown = [earlier_text(launch, ending) for launch, ending in story.earlier[-_MOST_EARLIER:]]
+    return "<h2>Earlier launches</h2>" + listed(shown, "evidence") if shown else ""
 
 
 def _facts(story: Story) -> str:

@@ -123,3 +123,23 @@ def test_short_failure_repeats_nothing(tmp_path: Path, capsys: pytest.CaptureFix
     assert "Alerts" not in printed
     assert "10 min before" not in printed
     assert re.search(r"^  CPU +50 % +50 %$", printed, re.M)
+
+
+def test_earlier_launches_of_a_resumed_run_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with HistoryWriter(tmp_path / "history.sqlite") as writer:
+        for number in range(3):
+            begin = BEGAN_AT + 1000 * number
+            launch = writer.begin(LaunchRow(began_at=begin, kind="runner", name="resumed"))
+            if number != 1:
+                writer.end(EndingRow(launch, begin + 90, "stopped", "sigterm", "confirmed", "program"))
+    assert main(["report", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^launch +3 of 3$", printed, re.M)
+    first, second = printed.partition("Earlier launches\n")[2].splitlines()[:2]
+    assert first.startswith("  1  ")
+    assert first.endswith("stopped after 1 min 30 s (sigterm, confirmed)")
+    assert second.endswith("its end was not recorded")
+    assert main(["report", str(tmp_path), "--launch", "1", "--html", str(tmp_path / "page.html")]) == 0
+    assert "Earlier launches" not in (tmp_path / "page.html").read_text(encoding="utf-8")
