@@ -8,7 +8,7 @@ from typing import Any
 from pylon.recorder.history import History, HistoryError, open_history
 from pylon.recorder.report.charts.line import View
 from pylon.recorder.report.charts.run_view import run_view
-from pylon.recorder.report.comparison.contender import Contender, read_contender
+from pylon.recorder.report.comparison.contender import Contender, buckets_for, read_contender
 from pylon.recorder.report.comparison.page import comparison_page
 from pylon.recorder.report.comparison.text import comparison_lines, comparison_record
 from pylon.recorder.report.comparison.views import comparison_views
@@ -125,6 +125,6 @@ def _records(paths: Sequence[Path], problems: list[str]) -> Iterator[Path]:
 def _contenders(records: Sequence[Path], problems: list[str]) -> Iterator[Contender]:
     for path in records:
         try:
-            yield read_contender(path)
+            yield read_contender(path, buckets_for(len(records)))
         except (ReportError, HistoryError) as error:
             problems.append(str(error))

@@ -12,9 +12,10 @@ from pylon.recorder.report.charts.training import loss_samples, step_samples, wa
 from pylon.recorder.report.figures import merged
 from pylon.recorder.report.story import Story, facts, last_seen_of, read_story
 
-# Enough for a chart of 1,000 buckets, and bounded for a run of weeks.
-_WINDOWS = 3000
-_BUCKETS = 1000
+# Enough for a chart, and bounded for a run of weeks; of many runs each has less.
+MOST_BUCKETS = 1000
+LEAST_BUCKETS = 100
+_OF_ALL = 8000
 # Charts of hardware that are compared; of each device the values are summed up.
 _HARDWARE = ("gpu-use", "gpu-memory", "gpu-power", "cpu", "cpu-run", "memory-run")
 
@@ -66,8 +67,17 @@ class Contender:
         return None if last is None else last.mean
 
 
-def read_contender(path: Path) -> Contender:
+def buckets_for(runs: int) -> int:
+    """How finely each of so many runs is read."""
+    return max(LEAST_BUCKETS, min(MOST_BUCKETS, _OF_ALL // runs))
+
+
+def read_contender(path: Path, buckets: int = MOST_BUCKETS) -> Contender:
     """Read a record for a comparison.
+
+    Args:
+        path: of the record.
+        buckets: how many its figures are read in; its steps in three times as many.
 
     Raises:
         HistoryError: it cannot be read.
@@ -77,12 +87,14 @@ def read_contender(path: Path) -> Contender:
         story = read_story(history, path)
         spans = list(_spans(history, story))
         elapsed_s = sum(end - begin for _, begin, end, _ in spans)
-        per_launch = max(100, _WINDOWS // len(spans))
+        per_launch = max(50, buckets // len(spans))
         windows: list[StepWindow] = []
         marks: list[MarkRow] = []
         for identity, begin, end, offset in spans:
             shift = offset - begin
-            windows += [_shifted(w, shift) for w in history.windows(identity, begin, end + 1.0, per_launch)]
+            windows += [
+                _shifted(w, shift) for w in history.windows(identity, begin, end + 1.0, 3 * per_launch)
+            ]
             marks += [
                 MarkRow(mark.launch, mark.t + shift, mark.kind, mark.detail)
                 for mark in history.marks(identity, {"score", "epoch"})
@@ -94,7 +106,7 @@ def read_contender(path: Path) -> Contender:
             start=_start(story),
             windows=tuple(windows),
             marks=tuple(marks),
-            usage=_usage(history, spans),
+            usage=_usage(history, spans, per_launch),
             elapsed_s=elapsed_s,
         )
 
@@ -128,10 +140,9 @@ def _shifted(window: StepWindow, shift: float) -> StepWindow:
 
 
 def _usage(
-    history: History, spans: list[tuple[int, float, float, float]]
+    history: History, spans: list[tuple[int, float, float, float]], buckets: int
 ) -> dict[str, tuple[str, str, tuple[Sample, ...]]]:
     usage = {}
-    buckets = max(50, _BUCKETS // len(spans))
     for spec, members in assigned(history.series()):
         local = [key for key in members if key.server == "localhost" and not is_limit(key)]
         if spec.id not in _HARDWARE or not local:
