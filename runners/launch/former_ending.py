@@ -1,6 +1,7 @@
 """How the launch before this one ended, from what it noted in `state.json` and from what is left of it.
 
-noted an end ──> that one          noted none ──> between its last sign of life and now, with the evidence:
+noted an end ──> that one          noted none ──> what its recorder saw, or
+                                   between its last sign of life and now, with the evidence:
                                    its process, the machine's restart, OOM kills in its control group
 """
 
@@ -13,8 +14,11 @@ from typing import Any
 import psutil
 
 from pylon.monitor import Absence, OOMCount, oom_count_in
+from pylon.recorder.channel import start_ticks
+from pylon.recorder.history import HistoryError, LaunchRow, open_history
+from pylon.recorder.report.words import cause_line
 from pylon.runners.errors import RunDirectoryError
-from pylon.runners.launch.sign_of_life import RunProcess, start_ticks
+from pylon.runners.launch.sign_of_life import RunProcess
 from pylon.runners.run_directory.directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -68,7 +72,26 @@ def report_former_ending(directory: RunDirectory, evidence: Evidence | None = No
                 f"{directory.root}: process {process.pid} of this machine runs in this directory, whose file "
                 "system has no locks. Wait for it, stop it, or start next to it with --fresh or --work-dir."
             )
-        logger.warning("the last launch %s", ending_without_note(content, evidence))
+        seen = recorded_ending(directory, process)
+        logger.warning("the last launch %s", seen or ending_without_note(content, evidence))
+
+
+def recorded_ending(directory: RunDirectory, process: RunProcess) -> str | None:
+    """What the recorder of a launch saw of its end; None if there is none, or it ended too."""
+    try:
+        with open_history(directory.record) as history:
+            launches = [one for one in history.launches() if _is_of(one, process)]
+            ending = history.ending(launches[-1].id or 0) if launches else None
+    except HistoryError:
+        return None
+    if ending is None:
+        return None
+    cause = cause_line(ending.cause, ending.certainty, ending.exit_code, ending.signal)
+    return f"ended at {_iso(ending.at)}, as recorded: {cause} `pylon report {directory.root}` shows more."
+
+
+def _is_of(launch: LaunchRow, process: RunProcess) -> bool:
+    return (launch.pid, launch.start_ticks) == (process.pid, process.start_ticks)
 
 
 def ending_without_note(content: dict[str, Any], evidence: Evidence) -> str:

@@ -12,14 +12,14 @@ import os
 import platform
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from pylon.monitor import OOMCount, own_oom_count
+from pylon.recorder.channel import start_ticks
+from pylon.recorder.endings import boot_id
 from pylon.runners.run_directory.directory import RunDirectory
 
 _EVERY_S = 30.0
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 logger = logging.getLogger(__name__)
 
@@ -45,24 +45,6 @@ class RunProcess:
         """This process."""
         pid = os.getpid()
         return cls(pid, platform.node(), boot_id(), start_ticks(pid))
-
-
-def boot_id() -> str | None:
-    """The kernel's identity of this machine's last start."""
-    try:
-        return Path(_BOOT_ID).read_text(encoding="ascii").strip() or None
-    except OSError:
-        return None
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process of this machine started, in clock ticks; None if it has ended (proc(5))."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    ended = after_name[:1] in ([b"Z"], [b"X"])
-    return None if ended or len(after_name) < 20 else int(after_name[19])
 
 
 def now_text() -> str:

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pylon.data import BaseDataset, DataLoader
 from pylon.data.transforms import Compose, RandomFlip
 from pylon.metrics import SemanticSegmentationMetric
+from pylon.monitor import SystemMonitor  # noqa: F401 - for `import *`
 from pylon.runners import Checkpointing, EarlyStopping, SupervisedSingleTaskTrainer  # noqa: F401 - for `import *`
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -16,9 +17,16 @@ from typing import Any
 import pytest
 
 from pylon.monitor import Absence, OOMCount
+from pylon.recorder.channel import start_ticks
+from pylon.recorder.history import EndingRow, History, HistoryError, HistoryWriter, LaunchRow, open_history
 from pylon.runners.errors import RunDirectoryError
-from pylon.runners.launch.former_ending import Evidence, ending_without_note, report_former_ending
-from pylon.runners.launch.sign_of_life import RunProcess, SignOfLife, start_ticks
+from pylon.runners.launch.former_ending import (
+    Evidence,
+    ending_without_note,
+    recorded_ending,
+    report_former_ending,
+)
+from pylon.runners.launch.sign_of_life import RunProcess, SignOfLife
 from pylon.runners.run_directory.directory import RunDirectory
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY, Toy
 from tests.runners.run_directory.test_interrupted import failing
@@ -206,6 +214,45 @@ def test_launch_after_sigkill_reports_it(toy: Toy) -> None:
     assert "killed (SIGKILL), or ended by a crash in native code" in ended.stdout
     assert "is likely that memory ran out" not in ended.stdout
     assert "the last launch ended" in (toy.work_dir / "train.log").read_text()
+
+
+@pytest.mark.slow
+def test_launch_after_a_recorded_sigkill_reports_what_the_recorder_saw(
+    toy: Toy, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = "epochs=5000, monitor={'class': SystemMonitor, 'args': {'gpu': False}}"
+    with subprocess.Popen(
+        toy.command(watched), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        await_record(toy.work_dir, lambda history: bool(history.launches()))
+        process.kill()
+    await_record(toy.work_dir, lambda history: history.ending(1) is not None)
+    report_former_ending(RunDirectory(toy.work_dir))
+    seen = r"ended at .*, as recorded: Killed by SIGKILL; the sender is not known \(confirmed\)\. "
+    assert re.search(rf"the last launch {seen}`pylon report {toy.work_dir}`", caplog.text)
+
+
+def await_record(run: Path, holds: Callable[[History], bool]) -> None:
+    """Wait until it holds of the record: a recorder begins within a second, and ends 2 s after its run."""
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s:
+        with contextlib.suppress(HistoryError), open_history(run) as history:
+            if holds(history):
+                return
+        threading.Event().wait(0.05)
+    pytest.fail("it never held")
+
+
+def test_end_in_the_record_of_another_launch_is_not_taken(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    with HistoryWriter(directory.record) as writer:
+        launch = writer.begin(LaunchRow(began_at=1.0, kind="runner", pid=7, start_ticks=3))
+        writer.end(EndingRow(launch, 2.0, "killed", "sigkill", "confirmed", "kernel", signal=9))
+        writer.commit()
+    own = RunProcess(7, "host", None, 3)
+    assert "as recorded: Killed by SIGKILL" in (recorded_ending(directory, own) or "")
+    assert recorded_ending(directory, replace(own, start_ticks=4)) is None
+    assert recorded_ending(RunDirectory(tmp_path / "none"), own) is None
 
 
 @pytest.fixture
