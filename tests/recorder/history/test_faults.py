@@ -98,7 +98,9 @@ def test_damage_that_appears_while_it_is_written_is_set_aside_too(path: Path) ->
         launch = writer.begin(LaunchRow(T, "runner", pid=7))
         fill(writer, 5)
         # As another program or a bad disk would: every page but the first.
-        sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other = sqlite3.connect(path)
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.close()
         with path.open("r+b") as file:
             file.seek(4096)
             file.write(os.urandom(path.stat().st_size - 4096))
