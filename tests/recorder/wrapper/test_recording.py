@@ -157,7 +157,7 @@ def test_failure_of_the_wrapper_itself_does_not_end_the_command(tmp_path: Path) 
         "--",
         "sh",
         "-c",
-        "kill -USR1 $PPID; sleep 0.3; exit 6",
+        "sh -c 'kill -USR1 $0' $PPID; sleep 0.3; exit 6",
     ]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), VARIABLE: os.environ[VARIABLE]}
     done = subprocess.run(
