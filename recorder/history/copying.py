@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pylon.recorder.history.database import quoted
+from pylon.recorder.history.database import UNREADABLE, quoted
 from pylon.recorder.history.errors import HistoryAbsentError, HistoryDamagedError, HistoryError
 from pylon.recorder.history.place import SIDE_FILES
 
@@ -68,13 +68,13 @@ def _connected(path: Path, file: Path, options: str) -> sqlite3.Connection:
         connection.execute("PRAGMA trusted_schema = 0")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         connection.close()
         raise damaged(path, error) from error
     return connection
 
 
-def damaged(path: Path, error: sqlite3.Error) -> HistoryDamagedError:
+def damaged(path: Path, error: Exception) -> HistoryDamagedError:
     """The error for a record that SQLite cannot read."""
     fix = f"`sqlite3 {path} .recover` may save rows; the next run sets it aside and begins a new one"
     return HistoryDamagedError(path, f"is damaged or no record ({error})", fix)

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 PAGE_BYTES = 4096
 _CHECK_S = 0.5
 BUSY_MS = 200
+# SQLite's message quotes a damaged schema, whose bytes may be no text.
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 # Of these SQLite reports that the content is wrong, not that the disk or a lock is in the way.
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -69,7 +71,7 @@ class Database:
 
 def is_damage(error: BaseException) -> bool:
     """Whether an error means that the content is damaged."""
-    return (
+    return isinstance(error, UnicodeDecodeError) or (
         isinstance(error, sqlite3.DatabaseError) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
     )
 
@@ -95,7 +97,7 @@ def open_database(path: Path, limit_bytes: int, *, has_locks: bool) -> Database:
     kept = None
     try:
         return _opened(path, limit_bytes, has_locks, None)
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         if not is_damage(error):
             raise
         kept = set_aside(path)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pylon.recorder.history import schema
 from pylon.recorder.history.copying import damaged, open_to_read
+from pylon.recorder.history.database import UNREADABLE
 from pylon.recorder.history.errors import HistoryForeignError, HistoryVersionError
 from pylon.recorder.history.levels import NEWEST, LevelRow, parts
 from pylon.recorder.history.rows import (
@@ -66,7 +67,7 @@ def _refuse_unknown(path: Path, connection: sqlite3.Connection) -> None:
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         application = connection.execute("PRAGMA application_id").fetchone()[0]
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise damaged(path, error) from error
     if application != schema.APPLICATION_ID:
         raise HistoryForeignError(path, "is no record of Pylon", "Name the folder of a run that was recorded")
@@ -82,7 +83,7 @@ def _sort_newest(path: Path, connection: sqlite3.Connection) -> None:
         connection.execute(_RECENT)
         connection.execute("INSERT INTO recent SELECT series, t, value FROM newest")
         connection.execute("PRAGMA query_only = 1")
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise damaged(path, error) from error
 
 
@@ -247,5 +248,5 @@ class History:
     def _query(self, sql: str, *parameters: object) -> list[Any]:
         try:
             return self._connection.execute(sql, parameters).fetchall()
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise damaged(self.path, error) from error

@@ -61,6 +61,17 @@ def test_record_that_is_cut(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "is damaged or no record" in failed(capsys, run)
 
 
+def test_record_whose_damaged_schema_is_no_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SQLite quotes it in its message, which Python cannot decode then. The next writer sets it aside."""
+    record = run / "history.sqlite"
+    content = record.read_bytes()
+    where = content.index(b"CREATE TABLE launch(")
+    record.write_bytes(content[:where] + b"CREATE TABLE launch\xca" + content[where + 20 :])
+    assert "is damaged or no record" in failed(capsys, run)
+    with HistoryWriter(record) as writer:
+        assert writer.set_aside == run / "history.sqlite.damaged-1"
+
+
 def test_record_of_a_newer_version(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     connection = sqlite3.connect(run / "history.sqlite")
     connection.execute("PRAGMA user_version = 99")
