@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from benchmarks.recorder import history, verdicts
+import pytest
+
+from benchmarks.recorder import history, report, verdicts
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
@@ -16,3 +18,10 @@ def test_a_tick_of_the_record_is_measured_at_each_part_of_a_run(tmp_path: Path) 
 def test_page_has_every_run_that_was_built_for_the_verdict() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert [one.name for one in verdicts.CASES if f"| {one.name} | `{one.expected}`" not in page] == []
+
+
+@pytest.mark.slow
+def test_reports_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    report.main(["--quick"])
+    row = next(line for line in capsys.readouterr().out.splitlines() if "--html FILE" in line)
+    assert row.rstrip(" |").endswith("MB")
