@@ -3,11 +3,12 @@
 import dataclasses
 import math
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pylon.recorder.history import schema
+from pylon.recorder.history.checking import all_numbers, checked
 from pylon.recorder.history.copying import damaged, open_to_read
 from pylon.recorder.history.database import UNREADABLE
 from pylon.recorder.history.errors import HistoryForeignError, HistoryVersionError
@@ -192,7 +193,7 @@ class History:
         )
         return [
             Sample(since + place * bucket_s, max(bucket_s, width), n, least, mean, most)
-            for place, width, n, least, mean, most in self._query(sql, since, bucket_s)
+            for place, width, n, least, mean, most in self._numbers(sql, since, bucket_s)
         ]
 
     def readings(self, key: SeriesKey, since: float, until: float) -> list[Sample]:
@@ -200,7 +201,7 @@ class History:
         sql = (
             "SELECT t, width, n, min, mean, max FROM sample WHERE series = ? AND t >= ? AND t < ? ORDER BY t"
         )
-        return [Sample(*row) for row in self._query(sql, self._number_of(key), since, until)]
+        return [Sample(*row) for row in self._numbers(sql, self._number_of(key), since, until)]
 
     def gaps(self, key: SeriesKey, since: float = -math.inf, until: float = math.inf) -> list[Gap]:
         """Why a figure has no readings, where it has none."""
@@ -208,7 +209,7 @@ class History:
             "SELECT t, until, reason FROM gap WHERE series = ? AND t < ? AND coalesce(until, ?) > ? "
             "ORDER BY t"
         )
-        return [Gap(*row) for row in self._query(sql, self._number_of(key), until, math.inf, since)]
+        return self._rows(Gap, sql, self._number_of(key), until, math.inf, since)
 
     def windows(
         self, launch: int, since: float = -math.inf, until: float = math.inf, buckets: int | None = None
@@ -223,19 +224,20 @@ class History:
         where = "FROM step_window WHERE launch = ? AND t >= ? AND t < ?"
         if buckets is None:
             names = ", ".join(field.name for field in dataclasses.fields(StepWindow))
-            rows = self._query(f"SELECT {names} {where} ORDER BY t", launch, since, until)
-            return [StepWindow(*row) for row in rows]
-        first, last = self._query(f"SELECT min(t), max(t + width) {where}", launch, since, until)[0]
-        if first is None:
+            return self._rows(StepWindow, f"SELECT {names} {where} ORDER BY t", launch, since, until)
+        sql = f"SELECT min(t), max(t + width) {where} HAVING count(*)"
+        if not (found := self._numbers(sql, launch, since, until)):
             return []
+        first, last = found[0]
         start = first if math.isinf(since) else since
         width = ((last if math.isinf(until) else until) - start) / buckets or 1.0
         sql = f"SELECT CAST((t - ?) / ? AS INTEGER) AS place, {MERGED} {where} GROUP BY place ORDER BY place"
         rows = self._query(sql, start, width, launch, since, until)
-        return [StepWindow(launch, start + row[0] * width, width, *row[1:]) for row in rows]
+        return self._checked(StepWindow, [(launch, start + row[0] * width, width, *row[1:]) for row in rows])
 
     def _levels(self) -> list[LevelRow]:
-        return [LevelRow(*row) for row in self._query("SELECT width, since, until FROM level ORDER BY width")]
+        found = self._numbers("SELECT width, since, until FROM level ORDER BY width")
+        return [LevelRow(*row) for row in found]
 
     def _number_of(self, key: SeriesKey) -> int | None:
         sql = "SELECT id FROM series WHERE server = ? AND device = ? AND name = ?"
@@ -243,7 +245,25 @@ class History:
         return found[0][0] if found else None
 
     def _all(self, table: str, row: type[Row], rest: str, *parameters: object) -> list[Row]:
-        return [row(*one) for one in self._query(f"{schema.select(table, row)} {rest}", *parameters)]
+        return self._rows(row, f"{schema.select(table, row)} {rest}", *parameters)
+
+    def _rows(self, row: type[Row], sql: str, *parameters: object) -> list[Row]:
+        return self._checked(row, self._query(sql, *parameters))
+
+    def _checked(self, row: type[Row], found: Sequence[Sequence[Any]]) -> list[Row]:
+        try:
+            return [checked(row, one) for one in found]
+        except sqlite3.Error as error:
+            raise damaged(self.path, error) from error
+
+    def _numbers(self, sql: str, *parameters: object) -> list[Any]:
+        """Rows of which no value is missing or anything but a number."""
+        found = self._query(sql, *parameters)
+        try:
+            all_numbers(found)
+        except sqlite3.Error as error:
+            raise damaged(self.path, error) from error
+        return found
 
     def _query(self, sql: str, *parameters: object) -> list[Any]:
         try:

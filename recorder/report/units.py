@@ -78,6 +78,8 @@ def _scale(size: float, unit: str) -> tuple[float, str]:
 
 
 def _digits(value: float) -> str:
+    if not math.isfinite(value):
+        return str(value)
     if value != 0 and not 1e-4 <= abs(value) < 1e7:
         return f"{value:.2e}"
     if value == int(value) or abs(value) >= 1000:

@@ -72,6 +72,33 @@ def test_record_whose_damaged_schema_is_no_text(run: Path, capsys: pytest.Captur
         assert writer.set_aside == run / "history.sqlite.damaged-1"
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("launch.began_at", "NULL"),
+        ("launch.began_at", "1e400"),
+        ("ending.at", "'soon'"),
+        ("ending.certainty", "x'00'"),
+        ("series.name", "NULL"),
+        ("newest.value", "'much'"),
+        ("level.until", "'x'"),
+        ("step_window.step_max", "'long'"),
+        ("step_window.width", "NULL"),
+        ("gap.until", "'x'"),
+    ],
+)
+def test_value_of_another_kind_is_damage_and_no_traceback(
+    column: str, value: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SQLite keeps text in a column of numbers, if another program puts it there."""
+    table, name = column.split(".")
+    connection = sqlite3.connect(run / "history.sqlite")
+    connection.execute(f"UPDATE {table} SET {name} = {value}")
+    connection.commit()
+    connection.close()
+    assert "is damaged or no record" in failed(capsys, run)
+
+
 def test_record_of_a_newer_version(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     connection = sqlite3.connect(run / "history.sqlite")
     connection.execute("PRAGMA user_version = 99")
