@@ -68,7 +68,8 @@ def _local(unix_s: float) -> datetime.datetime:
 def _scale(size: float, unit: str) -> tuple[float, str]:
     """What a value is multiplied by, and what follows it."""
     if unit in {"bytes", "bytes_per_second"}:
-        power = 0 if size < 1 or not math.isfinite(size) else min(len(_BINARY) - 1, int(math.log2(size) // 10))
+        fits = 1 <= size < math.inf
+        power = min(len(_BINARY) - 1, int(math.log2(size) // 10)) if fits else 0
         return 1 / 1024**power, f" {_BINARY[power]}" + ("/s" if unit == "bytes_per_second" else "")
     if unit == "seconds":
         return (1e3, " ms") if size < 1 else (1.0, " s")
