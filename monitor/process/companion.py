@@ -210,13 +210,28 @@ def leave(child: Child) -> None:
     child.send(signal.SIGCONT)
 
 
-def finish(child: Child, run_watch: ProcessWatch, budget_s: float) -> None:
-    """End a companion: once the run has ended it ends by itself, and gets `budget_s` for that."""
+def finish(child: Child, run_watch: ProcessWatch, budget_s: float) -> bool:
+    """End a companion: once the run has ended it ends by itself, and gets `budget_s` for that.
+
+    Returns:
+        Whether it is left to itself: one that is still reading its modules, because the run was short or the
+        machine has much to do, would be ended before it has noted anything.
+    """
     until_s = time.monotonic() + max(0.0, budget_s - _FORCE_WITHIN_S)
     if run_watch.ended():
         leave(child)
-        while child.pid is not None and time.monotonic() < until_s:
-            child.step(time.monotonic(), may_start=False)
-            time.sleep(_LOOK_EVERY_S)
-    if child.pid is not None:
+        _wait(child, until_s)
+    elif not child.heartbeat.ready_s:
+        # Nor has one noted anything that was not started yet.
+        child.start_now()
+        child.ask_to_stop()
+        _wait(child, until_s)
+    if child.pid is not None and child.heartbeat.ready_s:
         stop_all([child], max(until_s - time.monotonic(), _FORCE_WITHIN_S))
+    return child.pid is not None and not child.heartbeat.ready_s
+
+
+def _wait(child: Child, until_s: float) -> None:
+    while child.pid is not None and time.monotonic() < until_s:
+        child.step(time.monotonic(), may_start=False)
+        time.sleep(_LOOK_EVERY_S)

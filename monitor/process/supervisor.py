@@ -145,7 +145,8 @@ class Supervisor:
                 child.end(now, ProcessFailure.MANAGER_GONE, f"the Manager: {self._manager.error}")
         self._keep_door()
         for child in self._clients():
-            child.step(now, may_start=self._manager.running)
+            done = child is self._companion and bool(child.heartbeat.success_s)
+            child.step(now, may_start=self._manager.running and not done)
         for child in self._without_readings():
             if child.running and child.state is MonitorState.STARTING and child.heartbeat.alive_s:
                 child.move(MonitorState.OK)
@@ -211,7 +212,8 @@ class Supervisor:
         if self._companion is not None and self._leave_companion:
             leave(self._companion)
         elif self._companion is not None:
-            finish(self._companion, self._run_watch, max(_COMPANION_S, until_s - time.monotonic()))
+            left_s = max(_COMPANION_S, until_s - time.monotonic())
+            self._leave_companion = finish(self._companion, self._run_watch, left_s)
         ended = (one for one in self._everybody() if one is not self._companion or not self._leave_companion)
         left = {child.name: child.pid for child in ended if child.pid is not None}
         if left:

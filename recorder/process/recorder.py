@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 import traceback
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +49,7 @@ class Recorder:
         git: the state of the code.
         hang_after_s: the least time without a step that is a hang; None: hangs are not looked for.
         notify: addresses that alerts are sent to.
-        uncaught: note the exception that ends this program, and offer its stacks.
+        uncaught: note the exception that ends this program.
         channel: made before, by a program that needs its address before the recorder is started.
 
     Attributes:
@@ -184,7 +185,12 @@ class Recorder:
             self._monitor.stop()
         if self._stacks is not None:
             self._stacks.withdraw()
-        self._channel.close()
+        if self.joined or self._owns_monitor:
+            self._channel.close()
+        else:
+            # The supervisor, which the caller has started, may not have got the memory yet.
+            self.sender.close()
+            weakref.finalize(self, self._channel.close)
 
     def __enter__(self) -> Self:
         """Started."""
@@ -213,8 +219,9 @@ class Recorder:
                 Companion("recorder", record, self._spec, self._channel.memory.descriptor)
             )
             os.environ[VARIABLE] = self._channel.address
-        if self._uncaught:
+        if self._kind != "wrapper":  # which is not the program
             self._stacks = OfferedStacks(self.sender)
+        if self._uncaught:
             self._former_hook, sys.excepthook = sys.excepthook, self._on_uncaught
         if self._owns_monitor and self._monitor is not None:
             self._monitor.start()

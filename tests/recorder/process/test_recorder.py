@@ -143,7 +143,20 @@ def test_a_removed_directory_does_not_disturb_the_program(tmp_path: Path, monito
     folder.mkdir()
     recorder.stop()
     monitor.stop()
+    wait_for(lambda: look(folder, lambda history: history.ending(1)), "the end")
     assert look(folder, lambda history: history.ending(1)).state == "finished"
+
+
+def test_a_program_that_ends_at_once_is_in_its_record(tmp_path: Path, monitor: SystemMonitor) -> None:
+    recorder = Recorder(tmp_path / "history.sqlite", kind="loop", monitor=monitor, uncaught=False).start()
+    monitor.start()
+    wait_for(lambda: monitor.supervisor_pid, "a supervisor, which has started nothing yet")
+    assert not recorder.begun
+    recorder.end("failed", error_type="ValueError", error="at the start")
+    recorder.stop()
+    monitor.stop()
+    wait_for(lambda: look(tmp_path, lambda history: history.ending(1)), "the end")
+    assert look(tmp_path, lambda history: history.ending(1)).cause == "exception"
 
 
 def test_a_program_that_cannot_be_recorded_goes_on(

@@ -1,13 +1,14 @@
 """The record that a run keeps by default."""
 
 import json
+import time
 from collections import Counter
 from typing import Any
 
 import pytest
 import torch
 
-from pylon.recorder.history import open_history
+from pylon.recorder.history import HistoryError, open_history
 from pylon.runners.errors import RunStopped
 from tests.runners.conftest import Toy
 
@@ -26,6 +27,10 @@ def losses(toy: Toy) -> list[torch.Tensor]:
 
 
 def read(toy: Toy, launch: int) -> tuple[Counter[str], dict[str, list[dict[str, Any]]], Any, list[Any]]:
+    # On a machine with much to do, the recorder of a run of moments ends after it.
+    until = time.monotonic() + 20
+    while not _has_ended(toy, launch) and time.monotonic() < until:
+        time.sleep(0.05)
     with open_history(toy.work_dir / "history.sqlite") as history:
         marks = history.marks(launch)
         details: dict[str, list[dict[str, Any]]] = {}
@@ -33,6 +38,14 @@ def read(toy: Toy, launch: int) -> tuple[Counter[str], dict[str, list[dict[str, 
             details.setdefault(mark.kind, []).append(json.loads(mark.detail or "{}"))
         windows = history.windows(launch, 0, 1e12)
         return Counter(mark.kind for mark in marks), details, history.ending(launch), windows
+
+
+def _has_ended(toy: Toy, launch: int) -> bool:
+    try:
+        with open_history(toy.work_dir / "history.sqlite") as history:
+            return history.ending(launch) is not None
+    except HistoryError:
+        return False
 
 
 def test_launches_of_a_run_are_one_record_and_change_no_bit(toy: Toy) -> None:
