@@ -9,7 +9,7 @@ from typing import Any
 
 from pylon.recorder.channel import Writer
 from pylon.recorder.endings import Hang
-from pylon.recorder.process.stacks import StackFile
+from pylon.recorder.process.stacks import PySpy, StackFile
 
 # PyTorch's name for its dumps of NCCL's calls, and where they are unless this names another place.
 _NCCL_VARIABLE = "TORCH_NCCL_DEBUG_INFO_TEMP_FILE"
@@ -36,6 +36,7 @@ class HangWatch:
         self._hangs = False
         self._asked_s: float | None = None
         self._waiting = False
+        self._spy: PySpy | None = None
 
     def look(self, hang: Hang | None, writers: list[Writer], now_s: float) -> Iterator[_Mark]:
         """What is to be marked now."""
@@ -50,9 +51,17 @@ class HangWatch:
         if hang is not None and (self._asked_s is None or now_s - self._asked_s > _AGAIN_AFTER_S):
             self._asked_s = now_s
             self._waiting = sum(one.ask() for one in self._files.values()) > 0
+            if not self._waiting and writers:
+                self._spy = PySpy.of(writers[0].pid)
         elif self._waiting and self._asked_s is not None and now_s - self._asked_s > _TAKE_AFTER_S:
             self._waiting = False
-            yield from self._take_stacks()
+            texts = {slot: one.new_text() for slot, one in self._files.items()}
+            yield from self._kept(
+                [(self._files[slot].writer.pid, text) for slot, text in sorted(texts.items()) if text]
+            )
+        elif self._spy is not None and (text := self._spy.text()) is not None:
+            yield from self._kept([(self._spy.pid, text)] if text else [])
+            self._spy = None
 
     def crash(self) -> str | None:
         """What the crash handler of the first writer has left."""
@@ -74,11 +83,8 @@ class HangWatch:
                 with contextlib.suppress(OSError):
                     self._files[one.slot] = StackFile(one)
 
-    def _take_stacks(self) -> Iterator[_Mark]:
-        texts = {slot: one.new_text() for slot, one in self._files.items()}
-        shown = [
-            f"process {self._files[slot].writer.pid}:\n{text}" for slot, text in sorted(texts.items()) if text
-        ]
+    def _kept(self, stacks: list[tuple[int, str]]) -> Iterator[_Mark]:
+        shown = [f"process {pid}:\n{text}" for pid, text in stacks]
         if not shown:
             return
         path = self._directory / "stacks.txt"

@@ -10,9 +10,12 @@ import contextlib
 import faulthandler
 import fcntl
 import os
+import shutil
 import signal
+import subprocess
+import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from pylon.recorder.channel import Sender, Writer, start_ticks
 
@@ -21,6 +24,7 @@ _FIRST_NUMBER = 10
 # Some real-time signals are the C library's own, and libraries take the first ones that are free.
 _CANDIDATES = range(signal.SIGRTMAX - 3, signal.SIGRTMIN + 8, -1)
 _MOST_BYTES = 256 * 1024
+_SPY_WITHIN_S = 10.0
 
 
 class OfferedStacks:
@@ -133,3 +137,55 @@ class StackFile:
             return os.readlink(self._path).startswith(f"/memfd:{_NAME}")  # noqa: PTH115 - not a path
         except OSError:
             return False
+
+
+class PySpy:
+    """The stacks of a process that offers none, by py-spy, if that is installed and may look at it.
+
+    Args:
+        pid: the process.
+        program: where py-spy is.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, pid: int, program: str) -> None:
+        self.pid = pid
+        self._until_s = time.monotonic() + _SPY_WITHIN_S
+        self._process = subprocess.Popen(
+            [program, "dump", "--pid", str(pid)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        if self._process.stdout is not None:
+            os.set_blocking(self._process.stdout.fileno(), False)
+        self._text = b""
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """py-spy at work; None without it."""
+        program = shutil.which("py-spy")
+        if program is None:
+            return None
+        try:
+            return cls(pid, program)
+        except OSError:
+            return None
+
+    def text(self) -> str | None:
+        """The stacks, empty if it could not read them; None while it is at work. Does not wait."""
+        pipe = self._process.stdout
+        if pipe is not None and len(self._text) < _MOST_BYTES:
+            self._text += pipe.read(_MOST_BYTES) or b""
+        if self._process.poll() is None:
+            if time.monotonic() < self._until_s:
+                return None
+            self._process.kill()
+            self._process.wait()
+        elif pipe is not None:
+            self._text += pipe.read(_MOST_BYTES) or b""
+        if pipe is not None:
+            pipe.close()
+        return self._text.decode("utf-8", "replace") if self._process.returncode == 0 else ""
