@@ -152,6 +152,43 @@ def test_threads_write_at_the_same_time(channel: Channel, reader: ChannelReader)
     assert numbers == {1000 * one + number for one in range(4) for number in range(400)}
 
 
+def test_what_another_thread_leaves_while_the_lock_is_held_goes_out_with_its_holder(
+    channel: Channel, reader: ChannelReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender, write = channel.sender, channel.sender._write
+    late = [7, 8]
+
+    def write_and_be_late() -> None:
+        write()
+        if late:
+            sender.step(late.pop(0), 0.1)  # finds the lock held
+
+    monkeypatch.setattr(sender, "_write", write_and_be_late)
+    sender.step(6, 0.1)
+    assert [one.number for one in reader.collect().steps] == [6, 7, 8]
+
+
+def test_a_record_that_was_overwritten_while_it_was_read_is_not_believed(
+    channel: Channel, reader: ChannelReader
+) -> None:
+    for number in range(3):
+        channel.sender.step(number, 0.1)
+    place = layout.slot_at(0) + layout.STEPS_AT + layout.STEP.size
+    layout.STEP.pack_into(channel.memory.view, place, 2 + layout.STEPS, 1, 99, 0.0, 0.0, 0.0, 0.0, 0)
+    collected = reader.collect()
+    assert [one.number for one in collected.steps] == [0, 2]
+    assert collected.overwritten == 1
+
+
+def test_memory_that_its_maker_could_shrink_is_refused(channel: Channel) -> None:
+    descriptor = os.memfd_create("unsealed", os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, layout.TOTAL_BYTES)
+    os.pwrite(descriptor, layout.MAGIC, 0)
+    with pytest.raises(ChannelError, match="no memory of a recorder"):
+        Channel.join(f"/proc/{os.getpid()}/fd/{descriptor}#{channel.address.partition('#')[2]}")
+    os.close(descriptor)
+
+
 def test_a_forked_copy_writes_nothing(channel: Channel, reader: ChannelReader) -> None:
     pid = os.fork()
     if not pid:

@@ -31,6 +31,16 @@ def test_they_name_this_function() -> None:
     channel.close()
 
 
+def test_a_signal_that_is_no_longer_handled_is_not_sent() -> None:
+    channel = Channel.create()
+    stacks, file = offered(channel)
+    faulthandler.unregister(file.writer.stack_signal)
+    assert not file.ask(), "it would end the process"
+    stacks.withdraw()
+    file.close()
+    channel.close()
+
+
 def test_a_file_that_took_the_number_is_not_written_to(tmp_path: Path) -> None:
     channel = Channel.create()
     stacks, file = offered(channel)
