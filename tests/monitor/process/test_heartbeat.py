@@ -47,9 +47,9 @@ def test_heartbeats_are_apart() -> None:
 
 def test_notices_and_heartbeat_do_not_mix_their_places() -> None:
     notices = Notices()
-    notices.published_s, notices.released = 1.0, 2.0
-    assert (notices.published_s, notices.released) == (1.0, 2.0)
-    assert Notices.numbers == 2
+    notices.published_s, notices.released, notices.left = 1.0, 2.0, 3.0
+    assert (notices.published_s, notices.released, notices.left) == (1.0, 2.0, 3.0)
+    assert Notices.numbers == 3
     assert Heartbeat.numbers > Notices.numbers
 
 
