@@ -6,6 +6,7 @@ A key is split into words, as `hfToken`, `hf_token` and `--hf-token` are `hf`, `
     token                                   as the last word, unless it is a token of text, as pad_token
     key                                     as the last word after api, access, ...; after others only if the
                                             value is no name: 16 letters and digits in a row, or more
+    notify                                  an address, which is all that is needed to send there
 """
 
 import re
@@ -64,6 +65,8 @@ def is_secret(key: str, value: object) -> bool:
         return False
     if any(map(_SECRET_WORD.fullmatch, words)):
         return True
+    if words[-1] == "notify":
+        return "://" in str(value)
     is_text = isinstance(value, str) and not value.isdigit()
     return is_text and _is_token_or_key(words[-1], words[-2] if len(words) > 1 else "", str(value))
 

@@ -117,6 +117,8 @@ def test_values_are_masked_at_any_depth_and_the_given_ones_stay() -> None:
         (["http://h/?n=1&token=X&m=2"], [f"http://h/?n=1&token={MASK}&m=2"]),
         (["--db=postgres://me:p@w@host/db"], [f"--db=postgres://me:{MASK}@host/db"]),
         (["me:pw@host"], [f"me:{MASK}@host"]),
+        (["--notify", "https://hooks/T0/x"], ["--notify", MASK]),
+        (["--notify=https://hooks/T0/x", "--notify", "me"], [f"--notify={MASK}", "--notify", "me"]),
         (["--lr", "0.1", "key_points=3", "C:/x", "me@host:22"], None),
     ],
 )

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pylon.recorder.cli.address import notify_address
 from pylon.recorder.wrapper.command import CommandError
 from pylon.recorder.wrapper.recording import Recording, Wishes
 from pylon.recorder.wrapper.run import run
@@ -47,21 +48,15 @@ def add_parser(subparsers: "Subparsers") -> None:
         help="keep the last lines of standard error, if it is no file, too",
     )
     parser.add_argument(
-        "--notify", action="append", default=[], metavar="URL", type=_address, help="send alerts there too"
+        "--notify",
+        action="append",
+        default=[],
+        metavar="URL",
+        type=notify_address,
+        help="send alerts there too",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="and its arguments")
     parser.set_defaults(run=lambda options: _run(parser, options))
-
-
-def _address(text: str) -> str:
-    """A webhook's address, or one of apprise, for argparse."""
-    from pylon.recorder.alerts import NotifyError, destination  # loads what sends them
-
-    try:
-        destination(text)
-    except NotifyError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("notify: ")) from error
-    return text
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

@@ -49,6 +49,7 @@ class Recorder:
         git: the state of the code.
         hang_after_s: the least time without a step that is a hang; None: hangs are not looked for.
         notify: addresses that alerts are sent to.
+        log: the log of the run, to which alerts are added; None: it has none.
         uncaught: note the exception that ends this program.
         channel: made before, by a program that needs its address before the recorder is started.
 
@@ -72,6 +73,7 @@ class Recorder:
         hang_after_s: float | None = HANG_AFTER_S,
         uncaught: bool = True,
         notify: Sequence[str] = (),
+        log: Path | None = None,
         channel: Channel | None = None,
     ) -> None:
         self.path = Path(path).absolute()
@@ -89,6 +91,7 @@ class Recorder:
             hang_after_s,
             tuple(secret_values(configuration)),
             tuple(notify),
+            None if log is None else str(log.absolute()),
         )
         self._channel = channel or Channel.unread()
         self._has_channel = channel is not None

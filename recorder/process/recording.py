@@ -26,6 +26,7 @@ from pylon.recorder.endings import MemoryCounter, MemoryCounts
 from pylon.recorder.history import HistoryWriter, MarkRow
 from pylon.recorder.process.ending import Ended, ending_row
 from pylon.recorder.process.hangs import HangWatch
+from pylon.recorder.process.log import log_to
 from pylon.recorder.process.looks import ClockWatch, DiskWatch, memory_readings
 from pylon.recorder.process.observers import Observers
 from pylon.recorder.process.rate import Rate
@@ -51,6 +52,7 @@ def record(spec: RecordSpec, context: Context) -> None:
         context.done()
         return
     _take_over(reader)
+    log_to(spec.log, spec.secrets)
     with HistoryWriter(Path(spec.path)) as writer:
         Recording(spec, context, reader, writer).run()
 

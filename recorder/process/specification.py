@@ -17,6 +17,7 @@ class RecordSpec:
         hang_after_s: how long without a step is a hang at least; None: hangs are not looked for.
         secrets: of the configuration, masked in all texts.
         notify: addresses that alerts are sent to.
+        log: the log of the run, to which alerts are added; None: it has none.
     """
 
     path: str
@@ -24,6 +25,7 @@ class RecordSpec:
     hang_after_s: float | None
     secrets: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
+    log: str | None = None
 
 
 class Context(Protocol):

@@ -24,6 +24,7 @@ def run_command(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         fresh=arguments.fresh,
         rehearsal=not arguments.no_rehearsal,
+        notify=tuple(arguments.notify),
     )
     try:
         local_rank, ranks = launched_as()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from pylon.extras import MissingExtraError, require_training
+from pylon.recorder.cli.address import notify_address
 
 _DESCRIPTION = """Train and test what configuration files describe.
 
@@ -114,6 +115,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-rehearsal", action="store_true", help="do not try a batch of each pass before the first step"
     )
+    parser.add_argument(
+        "--notify", action="append", default=[], metavar="URL", type=notify_address,
+        help="send alerts there too: a webhook, or what apprise knows; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--outcome-file", type=Path, help=argparse.SUPPRESS)
 
 
@@ -124,4 +129,5 @@ def _forwarded(options: argparse.Namespace) -> list[str]:
     }  # fmt: skip
     flags = [name for name, given in chosen.items() if given]
     overrides = ["--set", *options.overrides] if options.overrides else []
-    return ["--device", options.device, *flags, *overrides]
+    notified = [word for url in options.notify for word in ("--notify", url)]
+    return ["--device", options.device, *flags, *overrides, *notified]

@@ -58,6 +58,7 @@ class Options:
         stage: the run is one of several stages, in a folder of this name inside the directory of them all.
         attempt: that directory, if an earlier stage has chosen it; None: chosen as for a single run.
         rehearsal: try a batch of each pass before the first step.
+        notify: addresses that alerts are sent to.
     """
 
     overrides: tuple[str, ...] = field(default=())
@@ -68,6 +69,7 @@ class Options:
     stage: str | None = None
     attempt: Path | None = None
     rehearsal: bool = True
+    notify: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def run_config(
             context = RunContext(
                 config, resolve_seeds(config), directory, device,
                 AgreedStop(flag or StopFlag(), world), console, world, options.rehearsal,
+                options.notify,
             )  # fmt: skip
             result = _run_in(context)
         return Outcome(root, result)

@@ -24,6 +24,7 @@ class RunContext:
         console: where progress is shown.
         world: the ranks of the run; one if it has one process.
         rehearsal: whether a batch of each pass is tried before the first step.
+        notify: addresses that alerts are sent to.
     """
 
     config: dict[str, Any]
@@ -34,3 +35,4 @@ class RunContext:
     console: Console
     world: World
     rehearsal: bool = True
+    notify: tuple[str, ...] = ()

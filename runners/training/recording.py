@@ -63,6 +63,8 @@ def _recorder(context: RunContext, monitor: SystemMonitor) -> Recorder:
         ranks=world.size if world.size > 1 else None,
         git=git,
         uncaught=False,
+        notify=context.notify,
+        log=directory.log if world.writes else None,
     )
 
 

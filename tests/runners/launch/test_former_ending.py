@@ -226,7 +226,7 @@ def test_launch_after_a_recorded_sigkill_reports_what_the_recorder_saw(
     ) as process:
         await_record(toy.work_dir, lambda history: bool(history.launches()))
         process.kill()
-    await_record(toy.work_dir, lambda history: history.ending(1) is not None)
+    await_record(toy.work_dir, lambda _: "died (critical): " in (toy.work_dir / "train.log").read_text())
     report_former_ending(RunDirectory(toy.work_dir))
     seen = r"ended at .*, as recorded: Killed by SIGKILL; the sender is not known \(confirmed\)\. "
     assert re.search(rf"the last launch {seen}`pylon report {toy.work_dir}`", caplog.text)
