@@ -88,7 +88,7 @@ def _by_word(seen: Seen, word: Mapping[str, Any], state: str) -> Judgement:
         cause,
         "confirmed",
         "program",
-        None if status is None else status.code,
+        word.get("exit_code") if status is None else status.code,
         None if status is None else status.signal,
         tuple(evidence),
         _text(word, "traceback"),

@@ -160,7 +160,8 @@ class Recorder:
     def end_with(self, error: BaseException) -> None:
         """State that the program ends with an exception."""
         if isinstance(error, SystemExit):
-            return  # the exit code is seen from outside
+            self._end_with_exit(error.code)
+            return
         stopped = isinstance(error, KeyboardInterrupt)
         self.end(
             "stopped" if stopped else "failed",
@@ -169,6 +170,14 @@ class Recorder:
             signal="SIGINT" if stopped else None,
             traceback="".join(traceback.format_exception(error, limit=-_MOST_FRAMES)),
         )
+
+    def _end_with_exit(self, asked: object) -> None:
+        """The recorder may be gone before the exit code can be seen from outside."""
+        code = asked if isinstance(asked, int) else int(asked is not None)
+        if code:
+            said = None if isinstance(asked, int) else str(asked)
+            word = {"exit_code": code & 0xFF, "error_type": "SystemExit", "error": said}
+            self.end("failed", cause="exit_code", **word)
 
     def stop(self) -> None:
         """End the recording, and the monitors. If no end was stated, the program has ended it as planned."""

@@ -168,3 +168,15 @@ def test_a_program_that_cannot_be_recorded_goes_on(
     recorder.stop()
     assert "is not recorded" in caplog.text
     assert recorder.sender.lost == 0
+
+
+@pytest.mark.parametrize(("asked", "code"), [(3, 3), ("no data", 1), (-1, 255)])
+def test_sys_exit_within_the_block_is_no_clean_end(
+    tmp_path: Path, monitor: SystemMonitor, asked: object, code: int
+) -> None:
+    with pytest.raises(SystemExit), started(tmp_path, monitor) as recorder:
+        assert recorder.begun
+        sys.exit(asked)  # type: ignore[arg-type]
+    wait_for(lambda: look(tmp_path, lambda history: history.ending(1)), "the end")
+    ending = look(tmp_path, lambda history: history.ending(1))
+    assert (ending.state, ending.cause, ending.exit_code) == ("failed", "exit_code", code)
