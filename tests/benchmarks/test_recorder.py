@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.recorder import history, report, verdicts
+from benchmarks.recorder import deaths, history, report, verdicts
+from benchmarks.recorder.death_readers import Answer, grade
+from pylon.recorder.channel import VARIABLE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
@@ -25,3 +27,35 @@ def test_reports_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     report.main(["--quick"])
     row = next(line for line in capsys.readouterr().out.splitlines() if "--html FILE" in line)
     assert row.rstrip(" |").endswith("MB")
+
+
+@pytest.mark.parametrize(
+    ("tool", "death", "says"),
+    [
+        ("Recorder", "exit 3", "Failed: the program ended with exit code 3 (confirmed)."),
+        ("Recorder", "segfault", "Crashed: invalid memory access (SIGSEGV) (confirmed)."),
+        ("pylon run", "exception", "Failed: the program ended with an exception (confirmed)."),
+    ],
+)
+def test_what_can_be_read_after_a_death_is_quoted_and_graded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, death: str, says: str
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    seen = deaths.watch(tool, death, tmp_path)
+    assert (seen.grade, seen.answer.quote) == ("right", says)
+    assert seen.after_s is not None
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Answer("status RUNNING", "running"), "wrong"),
+        (Answer("exit_code 0", "well"), "wrong"),
+        (Answer("status FAILED", "badly"), "partly"),
+        (Answer("exit_code 3", "badly"), "right"),
+        (Answer("exit_code 33", "badly"), "partly"),
+        (Answer(), "nothing"),
+    ],
+)
+def test_a_grade_needs_state_and_cause(answer: Answer, expected: str) -> None:
+    assert grade(answer, well=False, cause=deaths.DEATHS["exit 3"].cause) == expected

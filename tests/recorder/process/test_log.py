@@ -27,7 +27,9 @@ def test_lines_come_behind_those_of_the_run_without_secrets(tmp_path: Path, logg
     assert second.endswith("WARNING pylon.recorder.alerts.book: stuck (critical): no step for 60 s, ***")
 
 
-@pytest.mark.parametrize("put", [lambda path: None, lambda path: path.symlink_to("/etc/hostname"), Path.mkdir])
+@pytest.mark.parametrize(
+    "put", [lambda path: None, lambda path: path.symlink_to("/etc/hostname"), Path.mkdir]
+)
 def test_file_that_is_gone_or_planted_is_left_alone(
     tmp_path: Path, logger: logging.Logger, put: Callable[[Path], None]
 ) -> None:
