@@ -12,9 +12,11 @@ from pylon.recorder.process.log import RunLog
 
 @pytest.fixture
 def logger() -> logging.Logger:
-    made = logging.Logger("pylon.recorder.alerts.book")
-    made.setLevel(logging.INFO)
-    return made
+    return own_logger("pylon.recorder.alerts.book")
+
+
+def own_logger(name: str) -> logging.Logger:
+    return logging.Logger(name, logging.INFO)  # noqa: LOG001 - one that no other test has
 
 
 def test_lines_come_behind_those_of_the_run_without_secrets(tmp_path: Path, logger: logging.Logger) -> None:
@@ -46,7 +48,7 @@ def test_lines_of_several_writers_stay_whole(tmp_path: Path, logger: logging.Log
     path = tmp_path / "train.log"
     path.touch()
     logger.addHandler(RunLog(path, ()))
-    other = logging.Logger("pylon.recorder")
+    other = own_logger("pylon.recorder")
     other.addHandler(RunLog(path, ()))
     threads = [
         threading.Thread(target=lambda one=one: [one.error("x" * 500) for _ in range(100)])
