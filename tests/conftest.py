@@ -23,7 +23,7 @@ os.environ["TERM"] = "xterm"
 
 # So must their signals: nohup and a shell's background jobs have them ignored, which programs inherit. What
 # has a handler here is set to its default in a program that is started, and this process still survives it.
-for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 

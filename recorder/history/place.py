@@ -1,5 +1,6 @@
 """The place of a record's file: what its file system carries, who writes there, what is set aside."""
 
+import ctypes
 import errno
 import fcntl
 import logging
@@ -16,6 +17,20 @@ logger = logging.getLogger(__name__)
 WITH_WAL = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "tmpfs", "ramfs", "overlay"}
 )
+# `f_type` of statfs(2), from linux/magic.h, for mounts that are not shown: in a chroot, that of its root.
+_TYPES = {
+    0xEF53: "ext4",
+    0x58465342: "xfs",
+    0x9123683E: "btrfs",
+    0x2FC12FC1: "zfs",
+    0xF2F52010: "f2fs",
+    0xCA451A4E: "bcachefs",
+    0x3153464A: "jfs",
+    0x01021994: "tmpfs",
+    0x858458F6: "ramfs",
+    0x794C7630: "overlay",
+}
+_STATFS_BYTES = 256
 # What SQLite keeps next to the file.
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
@@ -34,6 +49,7 @@ def file_system(folder: Path) -> str | None:
         mount = _mount_of(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
         mounts = Path("/proc/self/mountinfo").read_text()
         kind, options = _type_of(mount, mounts) if mount is not None else (None, "")
+        kind = kind or _TYPES.get(_magic_of(descriptor))
     except (OSError, ValueError):
         return None
     finally:
@@ -42,6 +58,15 @@ def file_system(folder: Path) -> str | None:
         upper = next((one[9:] for one in options.split(",") if one.startswith("upperdir=")), "")
         return (file_system(Path(upper)) if upper.startswith("/") else None) or kind
     return kind
+
+
+def _magic_of(descriptor: int) -> int:
+    """What the file system calls its type; 0 if it cannot be asked."""
+    found = ctypes.create_string_buffer(_STATFS_BYTES)
+    if ctypes.CDLL(None).fstatfs(descriptor, found):
+        return 0
+    # The first field, of the width of a register, whose upper half is not used.
+    return int(ctypes.c_uint32.from_buffer(found).value)
 
 
 def _mount_of(fdinfo: str) -> str | None:

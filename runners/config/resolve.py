@@ -32,6 +32,7 @@ _SCORES = re.compile(
 )
 
 
+_LONGEST_SHOWN = 300
 ABSENT = "(absent)"
 
 
@@ -104,8 +105,13 @@ def difference_lines(changed: list[tuple[str, Any, Any]]) -> list[str]:
     for path, *values in changed:
         old, new = (value if value == ABSENT else masked(value, path) for value in values)
         another = "" if old != new else ", which is another one"
-        lines.append(f"{path}: was {old!r}, now {new!r}{another}")
+        lines.append(f"{path}: was {_shortened(old)}, now {_shortened(new)}{another}")
     return lines
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any configuration value

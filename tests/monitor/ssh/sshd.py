@@ -7,8 +7,10 @@
 """
 
 import contextlib
+import functools
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -82,6 +84,17 @@ def public_line(key: Path) -> str:
     return " ".join(Path(f"{key}.pub").read_text().split()[:2])
 
 
+@functools.cache
+def openssh_version() -> tuple[int, int]:
+    """Of the `ssh` that is installed, which is the server's too; (0, 0) without one."""
+    try:
+        printed = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr
+    except FileNotFoundError:
+        return 0, 0
+    found = re.search(r"OpenSSH_(\d+)\.(\d+)", printed)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 class Sshd:
     """One sshd, or several with the same keys where one cannot listen on all addresses.
 
@@ -123,6 +136,9 @@ class Sshd:
         self._authorized_keys = root / "authorized_keys"
         self._authorized_keys.write_text("".join(f"{public_line(one)}\n" for one in authorized))
         self._options = dict(options or {})
+        if openssh_version() >= (9, 8):
+            # For some time after failed logins it would hang up on every client of this machine.
+            self._options.setdefault("PerSourcePenalties", "no")
         self._log = root / "sshd.log"
         self._processes: list[subprocess.Popen[bytes]] = []
 

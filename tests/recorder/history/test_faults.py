@@ -411,6 +411,17 @@ def test_overlay_is_what_its_upper_layer_is_on(tmp_path: Path) -> None:
     assert done.stdout == "tmpfs\n", done.stderr
 
 
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_mount_that_is_not_shown_has_the_type_that_the_kernel_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    folder = Path("/dev/shm") if kind == "tmpfs" else tmp_path
+    if place.file_system(folder) != kind:
+        pytest.skip(f"{folder} is no {kind} here")
+    monkeypatch.setattr(place, "_type_of", lambda *_: (None, ""))
+    assert place.file_system(folder) == kind
+
+
 def test_type_of_a_file_system_is_read_from_its_mount(tmp_path: Path) -> None:
     assert place.file_system(Path("/proc")) == "proc"
     assert place.file_system(tmp_path) not in {None, "proc"}
