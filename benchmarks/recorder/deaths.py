@@ -58,7 +58,7 @@ DEATHS = {
     "memory": Death("killed at the group's memory limit", r"memory|oom"),
     "segfault": Death("segmentation fault", r"segmentation|SIGSEGV|code\W+(-11|139)"),
     "abort": Death("`os.abort()`", r"abort|SIGABRT|code\W+(-6|134)"),
-    "_exit 0": Death("`os._exit(0)` in the middle", r"without|before its end|in the middle"),
+    "_exit 0": Death("`os._exit(0)` in the middle", r"before it had come to its end"),
     "hang": Death("hang, then SIGKILL", r"hung|hang|no step", by=signal.SIGKILL),
 }
 

@@ -104,6 +104,9 @@ def _by_exit_code(seen: Seen, code: int, source: str) -> Judgement:
         asked = _newest_request(seen)
         if asked is not None:
             return dataclasses.replace(base, state="stopped", cause=asked)
+        if seen.reports_its_end and not (seen.word or {}).get("at_exit"):
+            text = "it had not come to its end: os._exit, or the exit of a library, leaves without that"
+            return base.with_evidence(Evidence(text, "program", None))
         return dataclasses.replace(base, state="finished", cause="clean")
     found = _raised(seen)
     if found is not None:

@@ -61,6 +61,7 @@ class Seen:
         disk_full: the disk of the record; None: not known.
         crash: what a crash handler has written of the stacks.
         supervisor_ended: the monitors' supervisor was ended too.
+        reports_its_end: the program records itself, so that an end in order has a word.
     """
 
     status: ExitStatus | None = None
@@ -79,6 +80,7 @@ class Seen:
     disk_full: bool | None = None
     crash: str | None = None
     supervisor_ended: bool = False
+    reports_its_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

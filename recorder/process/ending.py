@@ -147,6 +147,7 @@ def ending_row(
         disk_full=_is_full(Path(spec.path).parent),
         crash=crash,
         supervisor_ended=supervisor_ended,
+        reports_its_end=spec.launch.kind != "wrapper",
     )
     return _row(judge(seen), spec, launch, at)
 

@@ -1,5 +1,6 @@
 """What a program holds that is recorded: it starts the recorder, or joins the one that records already."""
 
+import atexit
 import hashlib
 import json
 import logging
@@ -185,6 +186,7 @@ class Recorder:
             return
         self._pid = -1
         self._unhook()
+        atexit.unregister(self._at_exit)
         if self.joined:
             self.sender.mark("left", kind=self._kind, pid=os.getpid())
         elif not self._has_word:
@@ -233,10 +235,17 @@ class Recorder:
             os.environ[VARIABLE] = self._channel.address
         if self._kind != "wrapper":  # which is not the program
             self._stacks = OfferedStacks(self.sender)
+        if not self.joined:
+            atexit.register(self._at_exit)
         if self._uncaught:
             self._former_hook, sys.excepthook = sys.excepthook, self._on_uncaught
         if self._owns_monitor and self._monitor is not None:
             self._monitor.start()
+
+    def _at_exit(self) -> None:
+        """Note that the interpreter ends in order: os._exit does not come here."""
+        if self._pid == os.getpid() and not self._has_word:
+            self.sender.last_word(at_exit=True)
 
     def _on_uncaught(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None

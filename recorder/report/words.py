@@ -63,7 +63,8 @@ def cause_line(cause: str, certainty: str, exit_code: int | None, signal: int | 
     if cause == "recorder_lost" and certainty == "not_observable":
         return "Nothing more was recorded; whether it still runs is not observable from here."
     if cause == "exit_code" and exit_code is not None:
-        text = text.replace("an exit code other than 0", f"exit code {exit_code}")
+        early = "" if exit_code else " before it had come to its end"
+        text = text.replace("an exit code other than 0", f"exit code {exit_code}{early}")
     elif cause in {"not_observable", "signal"} and signal is not None:
         details.append(f"signal {signal}")
     if cause not in {"clean", "not_observable", "recorder_lost"}:

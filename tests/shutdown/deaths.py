@@ -34,7 +34,7 @@ EXPECTED = {
     "sighup": ("killed", "signal"),
     "end": ("finished", "clean"),
     "exit 3": ("failed", "exit_code"),
-    "_exit 0": ("finished", "clean"),
+    "_exit 0": ("failed", "exit_code"),
     "_exit 5": ("failed", "exit_code"),
     "exception": ("failed", "exception"),
     "disk full": ("failed", "disk_full"),

@@ -8,7 +8,7 @@ from pylon.recorder.endings import ending_by_reader
 from pylon.recorder.history import open_history
 from tests.shutdown.deaths import EXPECTED, Death, can_limit_memory, die
 
-QUICK = ("sigkill", "exception", "segfault", "_exit 5", "obeyed sigterm", "memory")
+QUICK = ("sigkill", "exception", "segfault", "_exit 5", "_exit 0", "obeyed sigterm", "memory")
 # A recorder writes the end within moments, and outlives the run by 2 s at most.
 SOON_S = 2.0
 

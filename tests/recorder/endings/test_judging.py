@@ -38,6 +38,11 @@ def counted(kills: int = 2, group_kills: int = 0, host_kills: int = 5, **changes
     [
         (Seen(ExitStatus(0, None)), ("finished", "clean", "confirmed", "kernel")),
         (Seen(ExitStatus(0, None, "parent")), ("finished", "clean", "confirmed", "parent")),
+        (
+            Seen(ExitStatus(0, None), reports_its_end=True, word={"at_exit": True}),
+            ("finished", "clean", "confirmed", "kernel"),
+        ),
+        (Seen(ExitStatus(0, None), reports_its_end=True), ("failed", "exit_code", "confirmed", "kernel")),
         (Seen(ExitStatus(3, None)), ("failed", "exit_code", "confirmed", "kernel")),
         (Seen(ExitStatus(137, None)), ("failed", "exit_code", "confirmed", "kernel")),
         (Seen(ExitStatus(None, 15)), ("stopped", "sigterm", "confirmed", "kernel")),
