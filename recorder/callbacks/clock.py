@@ -4,7 +4,7 @@ import time
 
 
 class StepClock:
-    """Told when a loop does what; everything else between two steps is waiting for data."""
+    """Takes what a loop does when; everything else between two steps is waiting for data."""
 
     def __init__(self) -> None:
         self._free_s: float | None = None

@@ -44,7 +44,7 @@ class Memory:
 
     @classmethod
     def create(cls) -> "Memory":
-        """New memory; nobody can shrink or grow it, so no access to it can fail later.
+        """New memory; its size is sealed, so no access to it can fail later.
 
         Raises:
             OSError: the system has no memory files, or no memory.

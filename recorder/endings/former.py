@@ -1,4 +1,4 @@
-"""A launch whose end nobody has written: its recorder ended in the same moment, or before it.
+"""A launch without a written end: its recorder ended in the same moment, or before it.
 
 Who reads the record next can still report until when it was recorded, and whether the machine has restarted
 since.

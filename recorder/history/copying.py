@@ -24,7 +24,7 @@ _MEMORY = Path("/dev/shm")
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """A connection to the record, or to a copy that nobody else sees.
+    """A connection to the record, or to a copy that is private.
 
     Raises:
         HistoryAbsentError: there is no such file.

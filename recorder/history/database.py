@@ -43,7 +43,7 @@ class Database:
     identity: tuple[int, int]
 
     def in_place(self) -> bool:
-        """Whether the file still has its name: a removed one takes what is written, and nobody finds it."""
+        """Whether the file still has its name: a removed one takes what is written, and is not found."""
         try:
             status = self.path.stat()
         except OSError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SIZE_INCHES = (6.4, 2.6)
 _DOTS_PER_INCH = 200
-# Okabe and Ito's palette: told apart by colour-blind readers too, and in print.
+# Okabe and Ito's palette: distinguished by colour-blind readers too, and in print.
 _PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a6a00", "#56b4e9", "#000000", "#e69f00")
 _STYLES = ("-", "--", ":", "-.")
 _SCALES = {

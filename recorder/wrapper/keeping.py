@@ -54,7 +54,7 @@ class KeptErrors:
                 os._exit(0)
         os.close(ending)
         if not self._is_terminal:
-            # Held here, the command would not notice that nobody reads any more.
+            # Held here, the command would not notice that the reader is gone.
             os.close(self._reader)
 
     def resize(self) -> None:

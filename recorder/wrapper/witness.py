@@ -104,7 +104,7 @@ def _watch(parent_pid: int, writer: int, orders: int) -> None:
         elif seen.si_signo == signal.SIGUSR1 and seen.si_pid == parent_pid:
             followed = int(os.read(orders, 4096).split()[-1])
         else:
-            # 65536 signals that nobody has read yet are enough.
+            # 65536 signals that are not read yet are enough.
             with contextlib.suppress(BlockingIOError):
                 os.write(writer, bytes([seen.si_signo]))
 

@@ -143,7 +143,7 @@ def is_limit(key: SeriesKey) -> bool:
 
 
 def line_names(keys: Sequence[SeriesKey], devices: dict[tuple[str, str], str]) -> list[str]:
-    """What the lines of one chart are called, by what tells them apart.
+    """What the lines of one chart are called, by what distinguishes them.
 
     Args:
         keys: of the chart.

@@ -82,6 +82,6 @@ def run_names(contenders: Sequence[Contender]) -> list[str]:
 
 
 def _label(changed: Sequence[Difference], table: Mapping[str, str]) -> str:
-    """What tells a group from the others, by at most two keys."""
+    """What distinguishes a group from the others, by at most two keys."""
     parts = [f"{one.key.rpartition('.')[2]} {table.get(one.key, '-')}" for one in changed[:2]]
     return ", ".join(parts)
