@@ -11,6 +11,8 @@ _TIMES = frozenset(
 )
 # What tells when, how often and where a run was launched.
 _OF_THE_LAUNCH = frozenset({"train.log", "environment.json", "config.json", "curves.png", ".lock"})
+# What was measured, and when; its `-wal`, `.lock` and so on.
+_RECORD = "history.sqlite"
 
 
 def differences(expected: Path, found: Path) -> list[str]:
@@ -28,7 +30,7 @@ def numbers(root: Path) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for path in root.rglob("*"):
         name = str(path.relative_to(root))
-        if path.is_dir() or name in _OF_THE_LAUNCH:
+        if path.is_dir() or name in _OF_THE_LAUNCH or name.startswith(_RECORD):
             continue
         if path.name.endswith(".manifest.json"):
             result[name] = None
