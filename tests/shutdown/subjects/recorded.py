@@ -83,7 +83,15 @@ DEATHS: dict[str, Callable[[Recorder], object]] = {
 }
 
 
+def heed_signals() -> None:
+    """Undo what nohup and a shell's background jobs ignore, which programs inherit."""
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main() -> None:
+    heed_signals()
     folder, death, delay_s = sys.argv[1], sys.argv[2], float(sys.argv[3])
     # The watched process is small: the kernel kills the largest of a group.
     monitor = SystemMonitor(gpu=False, interval_s=0.2)
