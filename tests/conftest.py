@@ -37,6 +37,12 @@ def pytest_collection_finish() -> None:
 _NEXT_TO_REPOSITORY = Path(__file__).resolve().parents[2] / "shared/data/LEVIR_samples"
 
 
+@pytest.fixture(autouse=True)
+def own_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test records must not be in the record that a failed one has left open."""
+    monkeypatch.delenv("PYLON_RECORDER", raising=False)
+
+
 @pytest.fixture(scope="session")
 def real_pairs() -> Path:
     """Folder with A, B and label: $PYLON_REAL_PAIRS, or one next to the repository.

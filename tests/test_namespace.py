@@ -90,7 +90,10 @@ def test_file_that_is_loaded_twice_is_noticed(tmp_path: Path) -> None:
         ("pylon.runners", "Retention", "pylon/runners/run_directory/retention.py"),
     ],
 )
-def test_editor_finds_definitions_behind_links(package: str, name: str, home: str) -> None:
+def test_editor_finds_definitions_behind_links(
+    package: str, name: str, home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jedi.settings, "cache_directory", str(tmp_path))  # a home may be read-only
     script = jedi.Script(
         f"from {package} import {name}\n{name}\n",
         path=REPOSITORY / "own.py",

@@ -115,7 +115,8 @@ def _reading_error(value: Any) -> Exception | None:  # noqa: ANN401 - any state
     except RecursionError:
         raise
     except Exception as error:  # noqa: BLE001 - a class decides itself how it is pickled
-        return error
+        # Its frames hold views of the buffer: Python 3.13 prints a BufferError when the cycle is collected.
+        return error.with_traceback(None)
     return None
 
 
