@@ -59,7 +59,7 @@ def write_arrays(path: Path, arrays: AnyArrays) -> None:
 
 
 def read_arrays(path: Path, *, check: bool) -> AnyArrays:
-    """The arrays of a file, read-only and mapped: what nobody looks at is not read.
+    """The arrays of a file, read-only and mapped: what is not looked at is not read.
 
     Args:
         path: of the file.

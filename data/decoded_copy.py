@@ -53,7 +53,7 @@ class DecodedCopy:
 
     Args:
         folder: on a local disk; None: `pylon/decoded` in $XDG_CACHE_HOME or in ~/.cache.
-        capacity_bytes: of all entries together, at least 1. What nobody has used for a day makes room.
+        capacity_bytes: of all entries together, at least 1. What was not used for a day makes room.
 
     Raises:
         ValueError: a size below 1.

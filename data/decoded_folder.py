@@ -22,7 +22,7 @@ class UnusableFolderError(OSError):
 
 
 class DecodedFolder:
-    """Files that nobody misses if they are removed.
+    """Files that are made again if they are removed.
 
     Args:
         path: of the folder.

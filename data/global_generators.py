@@ -33,7 +33,7 @@ class GlobalGenerators:
     def __init__(self, *, once: bool = False) -> None:
         self._in_batch = False
         self._python_is_drawn = once
-        # In the state of Python's global generator as long as nobody draws from that one.
+        # In the state of Python's global generator until that one is drawn from.
         self._twin = random.Random(0)
         self._numpy = NumpyState()
         self._last_seed: int | None = None
