@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from pylon.monitor.collectors.cgroup.files import entry, pairs
+from pylon.monitor.collectors.cgroup.files import Group, entry, pairs
 from pylon.monitor.collectors.cgroup.paths import Groups
 from pylon.monitor.collectors.proc import content
 from pylon.monitor.status.values import Absence
@@ -33,12 +33,8 @@ def own_oom_count(proc_root: str = "/proc", cgroup_root: str = "/sys/fs/cgroup")
         proc_root: '/proc', or a recorded tree.
         cgroup_root: '/sys/fs/cgroup', or a recorded tree.
     """
-    try:
-        membership = content(f"{proc_root}/self/cgroup")
-    except OSError as error:
-        return _reason(error)
-    group = Groups(membership, cgroup_root).of("memory")
-    return Absence.UNSUPPORTED if group is None else oom_count_in(group.own)
+    group = _group_of("self", proc_root, cgroup_root)
+    return group if isinstance(group, Absence) else oom_count_in(group.own)
 
 
 def oom_count_in(group: str) -> OOMCount | Absence:
@@ -90,9 +86,13 @@ def memory_group(
         proc_root: '/proc', or a recorded tree.
         cgroup_root: '/sys/fs/cgroup', or a recorded tree.
     """
+    group = _group_of(str(pid), proc_root, cgroup_root)
+    return group if isinstance(group, Absence) else MemoryGroup(group.version, group.levels)
+
+
+def _group_of(process: str, proc_root: str, cgroup_root: str) -> Group | Absence:
     try:
-        membership = content(f"{proc_root}/{pid}/cgroup")
+        membership = content(f"{proc_root}/{process}/cgroup")
     except OSError as error:
         return _reason(error)
-    group = Groups(membership, cgroup_root).of("memory")
-    return Absence.UNSUPPORTED if group is None else MemoryGroup(group.version, group.levels)
+    return Groups(membership, cgroup_root).of("memory") or Absence.UNSUPPORTED
