@@ -23,10 +23,10 @@ from benchmarks.monitors.tables import table
 from benchmarks.recorder.death_readers import READERS, Answer, grade
 from benchmarks.surroundings import machine, versions
 from pylon.recorder.history import HistoryError, open_history
+from tests.shutdown.deaths import can_limit_memory, memory_group
 
 _PROGRAM = Path(__file__).with_name("death_run.py")
 _REPOSITORY = Path(__file__).parents[2]
-_GROUPS = Path("/sys/fs/cgroup/memory")
 _ROOM_BYTES = 64 << 20
 _WITHIN_S = 6.0
 _PEERS = {"W&B offline": "wandb", "con/duct": "con_duct", "MLflow": "mlflow", "Lightning": "lightning"}
@@ -82,11 +82,9 @@ def watch(tool: str, death: str, folder: Path) -> Seen:
     """Have the program die under a tool, and read the tool's files."""
     chosen = DEATHS[death]
     with contextlib.ExitStack() as stack:
-        group = _GROUPS / f"pylon-peers-{os.getpid()}-{time.monotonic_ns()}" if death == "memory" else None
+        group = stack.enter_context(memory_group()) if death == "memory" else None
         command = [*_before(tool, folder), sys.executable, str(_PROGRAM), tool, str(folder), death]
         if group is not None:
-            group.mkdir()
-            stack.callback(_remove, group)
             command = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh", *command]
         environment = {**os.environ, "PYTHONPATH": str(_REPOSITORY), "OMP_NUM_THREADS": "1"}
         output = stack.enter_context((folder / "output").open("w"))
@@ -174,19 +172,6 @@ def _changed_s(file: Path) -> float:
     return max(one.stat().st_mtime for one in file.parent.glob(f"{file.name}*"))
 
 
-def _remove(group: Path) -> None:
-    until_s = time.monotonic() + 10
-    while True:
-        try:
-            group.rmdir()
-        except OSError:
-            if time.monotonic() > until_s:
-                raise
-            time.sleep(0.05)
-        else:
-            return
-
-
 def _prepare(tool: str, folder: Path, store: Path) -> None:
     folder.mkdir(parents=True)
     if tool == "MLflow":
@@ -221,7 +206,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--deaths", nargs="+", choices=list(DEATHS), default=list(DEATHS), metavar="DEATH")
     parser.add_argument("--jobs", type=int, default=2, help="how many at the same time (2)")
     options = parser.parse_args(words)
-    deaths = [one for one in options.deaths if one != "memory" or os.access(_GROUPS, os.W_OK)]
+    deaths = [one for one in options.deaths if one != "memory" or can_limit_memory()]
     reasons = [reason for tool in options.only if (reason := _absent(tool))]
     tools = [tool for tool in options.only if not _absent(tool)]
     print(f"{machine()}; {versions(('wandb', 'con-duct', 'mlflow', 'lightning'))}", *reasons, sep="\n")

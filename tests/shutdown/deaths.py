@@ -96,7 +96,7 @@ def can_limit_memory() -> bool:
 
 def die(death: Death, folder: Path, within_s: float = _NOTED_WITHIN_S) -> Noted:
     """Have a recorded program die, and read its record, in which the end must be within so many seconds."""
-    group = _limited_group() if death.name == "memory" else contextlib.nullcontext(None)
+    group = memory_group(LIMIT_BYTES) if death.name == "memory" else contextlib.nullcontext(None)
     with group as joined:
         command = [sys.executable, str(SUBJECT), str(folder), death.name, str(death.delay_s)]
         if joined is not None:
@@ -156,11 +156,13 @@ def _ending(folder: Path, died_s: float, within_s: float) -> tuple[EndingRow | N
 
 
 @contextlib.contextmanager
-def _limited_group() -> Iterator[Path]:
+def memory_group(limit_bytes: int | None = None) -> Iterator[Path]:
+    """A memory control group of version 1 for the block, with a limit or without."""
     group = GROUPS / f"pylon-death-{os.getpid()}-{time.monotonic_ns()}"
     group.mkdir()
-    (group / "memory.limit_in_bytes").write_text(str(LIMIT_BYTES))
     try:
+        if limit_bytes is not None:
+            (group / "memory.limit_in_bytes").write_text(str(limit_bytes))
         yield group
     finally:
         until_s = time.monotonic() + 10
