@@ -32,19 +32,20 @@ class Opened:
     channel: Channel | None = None
     recorder: Recorder | None = None
 
-    def close(self, failure: Mapping[str, Any] | None) -> None:
+    def close(self, failure: Mapping[str, Any]) -> None:
         """Report the end, and end what this process has started.
 
         Args:
-            failure: what the last word says of a failure; None if there is none.
+            failure: in words, see `words_of`; empty if there is none.
         """
         if self.recorder is not None and not self.recorder.joined:
             self.recorder.await_begin(_RECORDER_WITHIN_S)
-            if failure is not None:
+            if failure:
                 self.recorder.end(**failure)
-        elif failure is not None:
+        elif failure:
             # Who joins does not decide how the whole ends: the program may go on after this.
-            words = {name: one for name, one in failure.items() if name not in {"state", "traceback"}}
+            of_the_whole = {"state", "exit_code", "signal", "traceback"}
+            words = {name: one for name, one in failure.items() if name not in of_the_whole}
             self.sender.last_word(**words, last_lines=failure.get("traceback"))
         if self.recorder is not None:
             self.recorder.stop()

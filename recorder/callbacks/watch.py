@@ -7,12 +7,13 @@ import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from pylon.recorder.callbacks.clock import StepClock
 from pylon.recorder.callbacks.losses import Losses
 from pylon.recorder.callbacks.opening import Opened, joined, opened
 from pylon.recorder.channel import Sender
+from pylon.recorder.endings import words_of
 
 _logger = logging.getLogger("pylon.recorder")
 Item = TypeVar("Item")
@@ -77,7 +78,7 @@ class Watch:
         ending, self._opened = self._opened, None
         self.clock.busy()
         if ending is not None:
-            ending.close(None if error is None else _described(error))
+            ending.close({} if error is None else words_of(error))
 
     @never_raising
     def step(self, loss: object = None, *, number: int | None = None, epoch: int | None = None) -> None:
@@ -166,18 +167,6 @@ class Watch:
             if self._opened is None:
                 _logger.info("recorder: nothing records here; use watch.recording(DIR) or `pylon run`")
         return None if self._opened is None else self._opened.sender
-
-
-def _described(error: BaseException) -> dict[str, Any]:
-    lines = traceback.format_exception(error)
-    if isinstance(error, SystemExit) and error.code in {None, 0}:
-        return {"state": "finished"}
-    return {
-        "state": "stopped" if isinstance(error, KeyboardInterrupt) else "failed",
-        "error_type": type(error).__name__,
-        "error": str(error),
-        "traceback": "".join(lines),
-    }
 
 
 # That of a plain loop: a process has one record.

@@ -9,7 +9,7 @@ former      a launch whose recorder has ended too
 """
 
 from pylon.recorder.endings.advice import advice
-from pylon.recorder.endings.exceptions import cause_of, traceback_in
+from pylon.recorder.endings.exceptions import cause_of, traceback_in, words_of
 from pylon.recorder.endings.former import Here, boot_id, ending_by_reader, runs_here
 from pylon.recorder.endings.judging import judge
 from pylon.recorder.endings.memory import Level, MemoryCounter, MemoryCounts, killed_in_log
@@ -36,4 +36,5 @@ __all__ = [
     "killed_in_log",
     "runs_here",
     "traceback_in",
+    "words_of",
 ]

@@ -8,7 +8,6 @@ import os
 import platform
 import sys
 import time
-import traceback
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,14 +17,12 @@ from typing import Any, Self
 from pylon.masking import masked, masked_words, secret_values
 from pylon.monitor import Companion, MonitorError, SystemMonitor
 from pylon.recorder.channel import VARIABLE, Channel, ChannelError, Sender, start_ticks
-from pylon.recorder.endings import boot_id
+from pylon.recorder.endings import boot_id, words_of
 from pylon.recorder.history import LaunchRow
 from pylon.recorder.process.recording import record
 from pylon.recorder.process.specification import RecordSpec
 from pylon.recorder.process.stacks import OfferedStacks
 
-_MOST_FRAMES = 50
-_MOST_CAUSES = 5
 HANG_AFTER_S = 60.0
 _LOOK_EVERY_S = 0.005
 
@@ -160,25 +157,8 @@ class Recorder:
 
     def end_with(self, error: BaseException) -> None:
         """State that the program ends with an exception."""
-        if isinstance(error, SystemExit):
-            self._end_with_exit(error.code)
-            return
-        stopped = isinstance(error, KeyboardInterrupt)
-        self.end(
-            "stopped" if stopped else "failed",
-            error_type=type(error).__name__,
-            error=_with_causes(error),
-            signal="SIGINT" if stopped else None,
-            traceback="".join(traceback.format_exception(error, limit=-_MOST_FRAMES)),
-        )
-
-    def _end_with_exit(self, asked: object) -> None:
-        """The recorder may be gone before the exit code can be seen from outside."""
-        code = asked if isinstance(asked, int) else int(asked is not None)
-        if code:
-            said = None if isinstance(asked, int) else str(asked)
-            word = {"exit_code": code & 0xFF, "error_type": "SystemExit", "error": said}
-            self.end("failed", cause="exit_code", **word)
+        if words := words_of(error):
+            self.end(**words)
 
     def stop(self) -> None:
         """End the recording, and the monitors. If no end was stated, the program has ended it as planned."""
@@ -260,15 +240,6 @@ class Recorder:
         # A later hook may call this one: then it stays, and does nothing.
         if self._former_hook is not None and sys.excepthook == self._on_uncaught:
             sys.excepthook = self._former_hook
-
-
-def _with_causes(error: BaseException) -> str:
-    """Its text, and what it was raised from: a readable error may not name the library's."""
-    parts, one = [str(error)], error.__cause__
-    while one is not None and len(parts) < _MOST_CAUSES:
-        parts.append(f"({type(one).__name__}: {one})")
-        one = one.__cause__
-    return "\n".join(parts)
 
 
 def _launch_row(

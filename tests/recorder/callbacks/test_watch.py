@@ -74,14 +74,16 @@ def test_failure_inside_is_reported_and_raised(recorded: Recorded, tmp_path: Pat
 SCRIPT = """
 import sys
 from pylon.recorder import watch
-for folder in ("fine", "failed"):
+for folder in ("fine", "failed", "left"):
     try:
         with watch.recording(folder):
             watch.step(1.0)
             watch.step(0.5)
             if folder == "failed":
                 raise ValueError("my own")
-    except ValueError:
+            if folder == "left":
+                sys.exit(3)
+    except (ValueError, SystemExit):
         pass
 """
 
@@ -103,6 +105,10 @@ def test_loop_that_records_itself_and_ends_at_once(tmp_path: Path, monkeypatch: 
         assert ending is not None
         assert (ending.state, ending.source) == (state, "program")
         assert text is None or str(ending.traceback).rstrip().endswith(text)
+    with open_history(tmp_path / "left") as history:
+        ending = history.ending(1)
+    assert ending is not None
+    assert (ending.state, ending.cause, ending.exit_code) == ("failed", "exit_code", 3)
 
 
 def test_without_a_recorder_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
