@@ -17,6 +17,11 @@ ALLOWED = {
         *("storage", "monitor", "masking", "psutil", "matplotlib"),
         *("lightning", "pytorch_lightning", "transformers", "accelerate"),
     },
+    "views": {
+        *("storage", "monitor", "recorder", "masking", "extras"),
+        *("textual", "rich", "starlette", "uvicorn", "prometheus_client", "opentelemetry"),
+        *("tensorboardX", "wandb", "mlflow", "trackio"),
+    },
     "data": {"storage", "numpy", "torch", "PIL"},
     "models": {"torch"},
     "criteria": {"torch"},
@@ -67,12 +72,14 @@ def test_package_imports_only_what_it_may(package: str) -> None:
 
 
 def test_others_use_only_what_the_monitor_exports() -> None:
+    # A view has the words and the options of the plain ones.
+    plain = ("pylon.monitor.views.", "pylon.monitor.cli.")
     deep = {
         f"{path.relative_to(REPOSITORY)}: {name}"
         for package in set(ALLOWED) - {"monitor"}
         for path in sources(package)
         for name in imports_of(path)
-        if name.startswith("pylon.monitor.")
+        if name.startswith("pylon.monitor.") and not (package == "views" and name.startswith(plain))
     }
     assert deep == set()
 
@@ -110,11 +117,17 @@ RECORDER_LAYERS = (
     {"cli"},
 )
 
+VIEWS_LAYERS = (
+    {"sources"},
+    {"terminal", "web", "export", "loggers"},
+    {"cli"},
+)
+
 
 @pytest.mark.parametrize(
     ("package", "layers"),
-    [("monitor", MONITOR_LAYERS), ("recorder", RECORDER_LAYERS)],
-    ids=["monitor", "recorder"],
+    [("monitor", MONITOR_LAYERS), ("recorder", RECORDER_LAYERS), ("views", VIEWS_LAYERS)],
+    ids=["monitor", "recorder", "views"],
 )
 def test_layers_inside_a_package(package: str, layers: tuple[set[str], ...]) -> None:
     layer_of = {part: number for number, layer in enumerate(layers) for part in layer}
@@ -154,8 +167,8 @@ def test_each_foreign_system_has_one_door(door: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     "heavy", ["torch", "numpy", "matplotlib", "pylon.runners", "paramiko", "cryptography"]
 )
-@pytest.mark.parametrize("package", ["monitor", "recorder"])
-def test_monitor_and_recorder_load_nothing_heavy(package: str, heavy: str) -> None:
+@pytest.mark.parametrize("package", ["monitor", "recorder", "views"])
+def test_monitor_recorder_and_views_load_nothing_heavy(package: str, heavy: str) -> None:
     code = f"import sys, pylon.{package}, pylon.{package}.cli; sys.exit({heavy!r} in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60, check=False).returncode == 0

@@ -55,8 +55,8 @@ def trouble_lines(
     by_server = server_health(health)
     lines = []
     for server in servers:
-        state = _state(snapshot, server)
-        note = _note(by_server.get(server)) or _driver_message(snapshot, server)
+        state = server_state(snapshot, server)
+        note = server_note(by_server.get(server)) or driver_message(snapshot, server)
         if state != "ok" or note:
             lines.append(f"{printable(server)}: {state}{': ' if note else ''}{note}")
     lines += [
@@ -99,11 +99,11 @@ def _row(snapshot: SystemSnapshot, health: Mapping[str, ServerHealth], server: s
         )
     return (
         printable(server),
-        _state(snapshot, server),
+        server_state(snapshot, server),
         seconds(None if cpu is None else cpu.age_s),
         *figures,
         *_gpu_figures(None if gpu is None else gpu.current),
-        _note(health.get(server)),
+        server_note(health.get(server)),
     )
 
 
@@ -126,7 +126,7 @@ def _is_busy(gpu: GPUSample) -> bool | None:
     return None if gpu.processes is None else False
 
 
-def _state(snapshot: SystemSnapshot, server: str) -> str:
+def server_state(snapshot: SystemSnapshot, server: str) -> str:
     """Of the host's readings; if these are well, of those of its GPUs, and of further monitors."""
     cpu = snapshot.cpu.get(server)
     if cpu is None:
@@ -147,11 +147,12 @@ def _gpu_absence(seen: Observation[GPUStatus] | None) -> Absence | None:
     return None if seen.status is None or seen.status.released else seen.status.trouble
 
 
-def _note(health: ServerHealth | None) -> str:
+def server_note(health: ServerHealth | None) -> str:
+    """The newest error of a server's readings; empty if there is none."""
     return "" if health is None or health.last_error is None else printable(str(health.last_error))
 
 
-def _driver_message(snapshot: SystemSnapshot, server: str) -> str:
+def driver_message(snapshot: SystemSnapshot, server: str) -> str:
     """What the driver prints in place of figures, or among them: of a GPU that is dead, or a warning."""
     seen = snapshot.gpu.get(server)
     status = None if seen is None else seen.current

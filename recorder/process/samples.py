@@ -1,111 +1,13 @@
-"""Observations of the monitors as readings of named figures: which, in what unit, and why there is none.
-
-A figure's name has no unit in it. `core_max_utilization` is of the busiest core: one thread that is at its
-limit shows there, also on a machine of a hundred cores.
-"""
+"""Observations of the monitors as readings of named figures, or why there is none."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from pylon.monitor import CPUStatus, GPUStatus, Observation, RemoteStatus
 from pylon.recorder.history import SeriesKey
+from pylon.recorder.process.figures import CGROUP, CORE_MAX, GPU, HOST, RUN, Figure
 
 Reading = tuple[SeriesKey, float | None, str | None]
-_UNSUPPORTED = "unsupported"
-
-
-class _Figure(NamedTuple):
-    attribute: str
-    name: str
-    unit: str
-    slow: bool = False
-
-
-def _figures(*rows: tuple[str, str, str], slow: bool = False) -> tuple[_Figure, ...]:
-    return tuple(_Figure(*row, slow) for row in rows)
-
-
-_BYTES, _RATE = "bytes", "bytes_per_second"
-_HOST = (
-    *_figures(
-        ("cpu_percent", "cpu_utilization", "percent"),
-        ("load_1m", "load_1m", "count"),
-        ("memory_used_bytes", "memory_used", _BYTES),
-        ("memory_available_bytes", "memory_available", _BYTES),
-        ("disk_read_bytes_per_s", "disk_read", _RATE),
-        ("disk_write_bytes_per_s", "disk_write", _RATE),
-        ("net_received_bytes_per_s", "net_received", _RATE),
-        ("net_sent_bytes_per_s", "net_sent", _RATE),
-    ),
-    *_figures(
-        ("memory_total_bytes", "memory_total", _BYTES),
-        ("swap_used_bytes", "swap_used", _BYTES),
-        ("swap_total_bytes", "swap_total", _BYTES),
-        slow=True,
-    ),
-)
-_CGROUP = (
-    *_figures(
-        ("memory_used_bytes", "cgroup_memory_used", _BYTES),
-        ("memory_limit_used_bytes", "cgroup_memory_limit_used", _BYTES),
-        ("cpu_used_cores", "cgroup_cpu_used", "cores"),
-        ("cpu_percent", "cgroup_cpu_utilization", "percent"),
-        ("throttled_percent", "cgroup_cpu_throttled", "percent"),
-        ("oom_kills", "cgroup_oom_kills", "count"),
-    ),
-    *_figures(
-        ("memory_limit_bytes", "cgroup_memory_limit", _BYTES),
-        ("memory_working_set_bytes", "cgroup_memory_working_set", _BYTES),
-        ("cpu_limit_cores", "cgroup_cpu_limit", "cores"),
-        ("cpuset_cores", "cgroup_cpuset", "cores"),
-        ("cpu_pressure_percent", "cgroup_cpu_pressure", "percent"),
-        ("memory_pressure_percent", "cgroup_memory_pressure", "percent"),
-        ("io_pressure_percent", "cgroup_io_pressure", "percent"),
-        slow=True,
-    ),
-)
-_RUN = (
-    *_figures(
-        ("cpu_percent", "run_cpu", "percent"),
-        ("rss_bytes", "run_memory", _BYTES),
-        ("processes", "run_processes", "count"),
-        ("threads", "run_threads", "count"),
-        ("read_bytes_per_s", "run_read", _RATE),
-        ("write_bytes_per_s", "run_write", _RATE),
-    ),
-    *_figures(
-        ("pss_bytes", "run_memory_pss", _BYTES),
-        ("open_files", "run_open_files", "count"),
-        slow=True,
-    ),
-)
-_GPU = (
-    *_figures(
-        ("utilization_percent", "gpu_utilization", "percent"),
-        ("memory_busy_percent", "gpu_memory_busy", "percent"),
-        ("memory_used_bytes", "gpu_memory_used", _BYTES),
-        ("temperature_c", "gpu_temperature", "celsius"),
-        ("power_w", "gpu_power", "watts"),
-        ("energy_j", "gpu_energy", "joules"),
-        ("sm_clock_hz", "gpu_sm_clock", "hertz"),
-        ("memory_clock_hz", "gpu_memory_clock", "hertz"),
-        ("throttle_reasons", "gpu_throttle_reasons", "bits"),
-        ("run_memory_used_bytes", "gpu_run_memory_used", _BYTES),
-        ("others_memory_used_bytes", "gpu_others_memory_used", _BYTES),
-    ),
-    *_figures(
-        ("memory_total_bytes", "gpu_memory_total", _BYTES),
-        ("memory_temperature_c", "gpu_memory_temperature", "celsius"),
-        ("sm_clock_max_hz", "gpu_sm_clock_max", "hertz"),
-        ("power_limit_w", "gpu_power_limit", "watts"),
-        ("fan_percent", "gpu_fan", "percent"),
-        ("pcie_received_bytes_per_s", "gpu_pcie_received", _RATE),
-        ("pcie_sent_bytes_per_s", "gpu_pcie_sent", _RATE),
-        ("ecc_corrected_errors", "gpu_ecc_corrected", "count"),
-        ("ecc_uncorrected_errors", "gpu_ecc_uncorrected", "count"),
-        slow=True,
-    ),
-)
 
 
 class Sampler:
@@ -161,18 +63,18 @@ class Sampler:
     def _of_host(self, source: tuple[str, str], status: CPUStatus) -> Iterator[Reading]:
         sample = status.sample
         slow = self._slow_is_new((*source, ""), sample.slow_monotonic_s)
-        parts = ((sample, _HOST, "host"), (sample.cgroup, _CGROUP, "cgroup"), (sample.run, _RUN, "process"))
+        parts = ((sample, HOST, "host"), (sample.cgroup, CGROUP, "cgroup"), (sample.run, RUN, "process"))
         for part, figures, scope in parts:
             if part is not None:
                 yield from self._of_part(source, part, figures, device="", scope=scope, slow=slow)
         busiest = max((one for one in sample.core_percent or () if one is not None), default=None)
         if busiest is not None:
-            yield self._key(source[1], "", "core_max_utilization", "percent", "host"), busiest, None
+            yield self._key(source[1], "", CORE_MAX, "percent", "host"), busiest, None
 
     def _of_gpus(self, source: tuple[str, str], status: GPUStatus, at_s: float) -> Iterator[Reading]:
         for gpu in status.gpus:
             slow = self._slow_is_new((*source, gpu.uuid), gpu.slow_monotonic_s)
-            yield from self._of_part(source, gpu, _GPU, device=gpu.uuid, scope="device", slow=slow)
+            yield from self._of_part(source, gpu, GPU, device=gpu.uuid, scope="device", slow=slow)
             if any(reason.value == "lost" for reason in gpu.absent.values()):
                 self.lost_gpus[gpu.uuid] = at_s
 
@@ -180,7 +82,7 @@ class Sampler:
         self,
         source: tuple[str, str],
         part: Any,  # noqa: ANN401 - a sample of any kind
-        figures: tuple[_Figure, ...],
+        figures: tuple[Figure, ...],
         *,
         device: str,
         scope: str,

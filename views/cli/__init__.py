@@ -1,0 +1,1 @@
+"""The commands that show or pass on what goes on."""

@@ -1,0 +1,1 @@
+"""What other trackers get of a run, from its record."""

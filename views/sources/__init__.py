@@ -1,0 +1,1 @@
+"""Servers and runs as they are now and were lately."""

@@ -1,0 +1,1 @@
+"""What `pylon watch` shows on a whole terminal."""

@@ -1,0 +1,1 @@
+"""What `pylon serve` shows in a browser."""
