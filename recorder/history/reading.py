@@ -125,6 +125,27 @@ class History:
         rows = self._all("mark", MarkRow, "WHERE ? IN (launch, 0) ORDER BY t, id", launch or 0)
         return rows if kinds is None else [row for row in rows if row.kind in kinds]
 
+    def newest_marks(self, launch: int, kind: str | None = None, count: int = 1) -> list[MarkRow]:
+        """The last `count` marks of a kind, or of all kinds, by time."""
+        rest = "WHERE launch = ? AND kind = coalesce(?, kind) ORDER BY id DESC LIMIT ?"
+        return self._all("mark", MarkRow, rest, launch, kind, count)[::-1]
+
+    def newest_window(self, launch: int) -> StepWindow | None:
+        """The last step window; None: no step was finished."""
+        found = self._all("step_window", StepWindow, "WHERE launch = ? ORDER BY t DESC LIMIT 1", launch)
+        return found[0] if found else None
+
+    def newest_alerts(self, launch: int, count: int) -> list[AlertRow]:
+        """The last `count` alerts, by the time at which they began."""
+        rest = "WHERE launch = ? ORDER BY since DESC, id DESC LIMIT ?"
+        return self._all("alert", AlertRow, rest, launch, count)[::-1]
+
+    def newest_verdicts(self, launch: int, count: int) -> list[VerdictRow]:
+        """The last `count` verdicts, by time."""
+        return self._all("verdict", VerdictRow, "WHERE launch = ? ORDER BY t DESC LIMIT ?", launch, count)[
+            ::-1
+        ]
+
     def alerts(self, launch: int | None = None) -> list[AlertRow]:
         """Rules that were broken, by the time at which they began to be."""
         return self._all("alert", AlertRow, "WHERE ? IN (launch, 0) ORDER BY since, id", launch or 0)

@@ -118,7 +118,7 @@ def read_story(history: History, path: Path, chosen: int | None = None) -> Story
     launch = launches[number - 1]
     identity = launch.id or 0
     last_seen = last_seen_of(history, launch, launches[number:])
-    ending = history.ending(identity) or _concluded(launch, last_seen)
+    ending = history.ending(identity) or concluded(launch, last_seen)
     end = last_seen if ending is None else max(ending.at, launch.began_at)
     windows = history.windows(identity, buckets=1)
     figures = training_figures(lambda since, until: history.windows(identity, since, until, buckets=60), end)
@@ -152,14 +152,14 @@ def last_seen_of(history: History, launch: LaunchRow, later: Sequence[LaunchRow]
     """The time of a launch's newest entry: its samples are older than the next launch."""
     until = later[0].began_at if later else math.inf
     sampled = history.last_sample_at(launch.began_at, until)
-    marks = history.marks(launch.id)
-    windows = history.windows(launch.id or 0, buckets=1)
-    stepped = windows[-1].t + windows[-1].width if windows else 0.0
+    marks = history.newest_marks(launch.id or 0)
+    window = history.newest_window(launch.id or 0)
+    stepped = 0.0 if window is None else window.t + window.width
     return max(launch.began_at, sampled or 0.0, marks[-1].t if marks else 0.0, stepped)
 
 
-def _concluded(launch: LaunchRow, last_seen: float) -> EndingRow | None:
-    """What its reader knows of the end of a launch; None if it runs, here or on another machine."""
+def concluded(launch: LaunchRow, last_seen: float) -> EndingRow | None:
+    """What its reader knows of the end of a launch that has no ending; None if it runs, here or elsewhere."""
     here = Here()
     elsewhere = launch.host is not None and launch.host != here.host
     if elsewhere and 0 <= time.time() - last_seen < _SILENT_S:
