@@ -41,6 +41,7 @@ from pylon.monitor.status import (
     Side,
     TopProcess,
     WindowStats,
+    XidEvent,
 )
 from pylon.monitor.status.failure import Failure, ProcessFailure
 from pylon.monitor.status.health import MonitorHealth, ServerHealth
@@ -89,6 +90,7 @@ __all__ = [
     "SystemSnapshot",
     "TopProcess",
     "WindowStats",
+    "XidEvent",
     "find_free_gpus",
     "memory_group",
     "oom_count_in",

@@ -22,7 +22,8 @@ class GPUMonitor(BaseMonitor[GPUStatus]):
         slow_interval_s: seconds between readings of what costs the driver much or changes little:
             processes, PCIe throughput, ECC, fan, MIG, limits. Above 0.
         max_calls_per_tick: calls into the driver that one reading may take, at least 1. The 8 per
-            GPU that each reading needs, and the slow ones of one GPU, are made in any case.
+            GPU that each reading needs, the one for Xid errors, and the slow ones of one GPU, are made in any
+            case.
         all_commands: give the command lines of other users' processes too.
         interval_s, timeout_s, join_timeout_s, limits: see BaseMonitor.
     """

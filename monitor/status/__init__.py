@@ -1,7 +1,7 @@
 """What monitors report: frozen values with their time, their origin, and a reason if one is absent."""
 
 from pylon.monitor.status.cpu import CgroupSample, CPUSample, CPUStatus, ProcessTreeSample, TopProcess
-from pylon.monitor.status.gpu import GPUProcess, GPUSample, GPUStatus, MIGInstance
+from pylon.monitor.status.gpu import GPUProcess, GPUSample, GPUStatus, MIGInstance, XidEvent
 from pylon.monitor.status.values import (
     Absence,
     Origin,
@@ -30,6 +30,7 @@ __all__ = [
     "Side",
     "TopProcess",
     "WindowStats",
+    "XidEvent",
     "age_s",
     "measured",
     "origins",

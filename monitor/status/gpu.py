@@ -197,6 +197,24 @@ def smi_fields() -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
+class XidEvent:
+    """An error that the driver reported of a GPU (NVIDIA, "Xid Errors").
+
+    Attributes:
+        monotonic_s, wall_time_s: of the reading that found it.
+        uuid: of the GPU; None if the driver does not name one that is known.
+        xid: its number; 999 is one that the driver does not know (NVML API reference, nvmlEventData_t).
+        side: where it was read.
+    """
+
+    monotonic_s: float
+    wall_time_s: float
+    uuid: str | None
+    xid: int = measured(Scope.DEVICE, "nvmlEventSetWait_v2", remote=_NOT_THERE)
+    side: Side = Side.LOCAL
+
+
+@dataclass(frozen=True, slots=True)
 class GPUStatus:
     """The GPUs of a host as their monitor last saw them.
 
@@ -211,6 +229,8 @@ class GPUStatus:
         error: the driver's own message for that.
         released: the driver is closed on request, so that a GPU can be reset or divided.
         driver_calls: how many calls into the driver this reading took.
+        xid_events: the newest Xid errors since the monitor's process began, by time; at most 16. What
+            happened before it, or while the driver was closed, is not among them.
         side: where they were read.
     """
 
@@ -231,6 +251,7 @@ class GPUStatus:
     error: str | None = None
     released: bool = False
     driver_calls: int = 0
+    xid_events: tuple[XidEvent, ...] = ()
     side: Side = Side.LOCAL
 
     @property

@@ -76,7 +76,8 @@ class Alerts:
             text = f"No step for {detail.get('for_s', 'too many')} s{usual}."
             self._stuck = None if detail.get("ended") else text
         elif row.kind == "xid":
-            self._alarms.happened(rules.XID, row.t, f"The driver reported Xid {detail.get('xid')}.")
+            of = f" of GPU {detail['gpu']}" if detail.get("gpu") else ""
+            self._alarms.happened(rules.XID, row.t, f"The driver reported Xid {detail.get('xid')}{of}.")
 
     def add_readings(self, t: float, readings: Iterable[tuple[SeriesKey, float | None, str | None]]) -> None:
         """Add readings, as `HistoryWriter.sample` takes them."""

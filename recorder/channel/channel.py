@@ -82,6 +82,11 @@ class Channel:
         return bool(self.memory.numbers[layout.LAUNCH])
 
     @property
+    def ended(self) -> bool:
+        """Whether the end of the launch is in the record."""
+        return bool(self.memory.numbers[layout.ENDED])
+
+    @property
     def recorder_pid(self) -> int | None:
         """The process that records; None before it has begun."""
         return int(self.memory.numbers[layout.RECORDER_PID]) or None

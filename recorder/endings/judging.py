@@ -33,6 +33,9 @@ def judge(seen: Seen) -> Judgement:
         text = f"the driver had lost the GPU {', '.join(seen.lost_gpus)} shortly before"
         lost = Evidence(text, "gpu", list(seen.lost_gpus))
         judgement = dataclasses.replace(judgement, cause="gpu_lost", certainty="likely").with_evidence(lost)
+    if seen.xids and judgement.cause in {*_GPU_CAUSES, "gpu_lost", "hang"}:
+        text = f"the driver had reported {', '.join(seen.xids)} shortly before"
+        judgement = judgement.with_evidence(Evidence(text, "gpu", list(seen.xids)))
     if seen.crash and judgement.state in {"crashed", "killed"} and judgement.traceback is None:
         judgement = dataclasses.replace(judgement, traceback=seen.crash)
     if seen.supervisor_ended:

@@ -57,6 +57,7 @@ class Seen:
         pid: of the process that ended, as that log would name it.
         hang: in which it ended; None if it was taking steps.
         lost_gpus: that the driver had lost in the last minute.
+        xids: errors that the driver had reported in the last minute, in words.
         shared_memory_full: /dev/shm; None: not known.
         disk_full: the disk of the record; None: not known.
         crash: what a crash handler has written of the stacks.
@@ -76,6 +77,7 @@ class Seen:
     pid: int | None = None
     hang: Hang | None = None
     lost_gpus: tuple[str, ...] = ()
+    xids: tuple[str, ...] = ()
     shared_memory_full: bool | None = None
     disk_full: bool | None = None
     crash: str | None = None

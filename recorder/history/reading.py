@@ -155,7 +155,7 @@ class History:
         return self._all("verdict", VerdictRow, "WHERE ? IN (launch, 0) ORDER BY t", launch or 0)
 
     def processes(self, launch: int | None = None) -> list[ProcessRow]:
-        """Processes of the run, and users of its GPUs."""
+        """Users of GPUs, and processes that held memory, by when they were first seen."""
         return self._all("process", ProcessRow, "WHERE ? IN (launch, 0) ORDER BY since, pid", launch or 0)
 
     def series(self) -> list[SeriesKey]:

@@ -198,7 +198,16 @@ class VerdictRow:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
-    """A process of the run or a user of its GPUs, as seen from `since` to `until`. The command is masked."""
+    """A process that used a GPU or held memory, as seen from `since` to `until`.
+
+    Attributes:
+        until: when it was not there any more; None: it was there when the record ended.
+        user: None: not known.
+        command: masked, or the name alone; None: not shown to this user.
+        role: 'run': of the run; 'gpu': another user of a GPU; 'host': another process of the machine.
+        device: UUID of the GPU; '' for the machine's memory.
+        memory_bytes: the most that it was seen to hold, of the GPU's memory or resident; None: not known.
+    """
 
     launch: int
     pid: int
@@ -207,3 +216,5 @@ class ProcessRow:
     user: str | None = None
     command: str | None = None
     role: str | None = None
+    device: str = ""
+    memory_bytes: int | None = None

@@ -56,8 +56,8 @@ CREATE TABLE verdict(
     launch INTEGER, t REAL, width REAL, name TEXT, evidence TEXT, runner_up TEXT, step_s_if_cured REAL,
     PRIMARY KEY(launch, t)) WITHOUT ROWID;
 CREATE TABLE process(
-    launch INTEGER, pid INTEGER, since REAL, until REAL, user TEXT, command TEXT, role TEXT,
-    PRIMARY KEY(launch, pid, since)) WITHOUT ROWID;
+    launch INTEGER, pid INTEGER, since REAL, until REAL, user TEXT, command TEXT, role TEXT, device TEXT,
+    memory_bytes INTEGER, PRIMARY KEY(launch, pid, device, since)) WITHOUT ROWID;
 """
 TABLES = frozenset(
     {

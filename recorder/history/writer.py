@@ -179,7 +179,7 @@ class HistoryWriter:
         self._add("verdict", row, row.t)
 
     def process(self, row: ProcessRow) -> None:
-        """Add a process; a row of the same launch, pid and `since` is replaced."""
+        """Add a process; a row of the same launch, pid, device and `since` is replaced."""
         self._add("process", row, row.since)
 
     def end(self, row: EndingRow) -> None:

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pylon.masking import masked_text
+from pylon.monitor import XidEvent
 from pylon.recorder.channel import MarkRecord
 from pylon.recorder.endings import (
     Evidence,
@@ -34,6 +36,8 @@ _SHARED_MEMORY = "/dev/shm"
 _FULL_BYTES = 16 * 2**20
 _DISK_FULL_BYTES = 2**20
 _STICKY_S = 30.0
+_XIDS_S = 60.0
+_MOST_XIDS = 20
 _MOST_REQUESTS = 20
 _LONGEST_TEXT = 16_000
 
@@ -48,12 +52,14 @@ class Ended:
         begun: the same.
         last: the last look at the memory.
         hang: in which the launch is; None: it takes its steps.
+        xids: what GPUs have reported, the newest last.
     """
 
     def __init__(self, begun: MemoryCounts) -> None:
         self.begun = begun
         self.last = begun
         self.hang: Hang | None = None
+        self.xids: deque[XidEvent] = deque(maxlen=_MOST_XIDS)
         self._requests: list[tuple[float, str | None, str, bool]] = []
         self._shared_memory_full_s: float | None = None
 
@@ -76,6 +82,14 @@ class Ended:
         """The requests, the newest last."""
         return tuple(
             StopRequest(max(0.0, now_s - at_s), name, by, own) for at_s, name, by, own in self._requests
+        )
+
+    def newest_xids(self, now_s: float) -> tuple[str, ...]:
+        """What GPUs have reported in the last minute, in words."""
+        return tuple(
+            f"Xid {one.xid}" + (f" of GPU {one.uuid}" if one.uuid else "")
+            for one in self.xids
+            if now_s - one.monotonic_s < _XIDS_S
         )
 
     def look_at_shared_memory(self, now_s: float) -> None:
@@ -143,6 +157,7 @@ def ending_row(
         pid=watched.pid,
         hang=ended.hang,
         lost_gpus=tuple(lost_gpus),
+        xids=ended.newest_xids(now_s),
         shared_memory_full=ended.shared_memory_was_full(now_s),
         disk_full=_is_full(Path(spec.path).parent),
         crash=crash,

@@ -1,9 +1,11 @@
-"""What the recorder looks at itself: the machine's clock, the record's disk, and memory while it runs out."""
+"""What the recorder looks at itself: clock, disk, memory while it runs out, and the state of the monitors."""
 
 import os
 import time
 from pathlib import Path
+from typing import Any
 
+from pylon.monitor import MonitorHealth
 from pylon.recorder.endings import MemoryCounts
 from pylon.recorder.history import SeriesKey
 
@@ -65,3 +67,14 @@ def memory_readings(counts: MemoryCounts) -> list[Reading]:
     """What a quick look at the memory gives, as figures that the monitors read more rarely."""
     values = ((_AVAILABLE, counts.available_bytes), (_LIMIT_USED, counts.used_bytes))
     return [(key, float(value), None) for key, value in values if value is not None]
+
+
+def shown_state(health: MonitorHealth) -> str:
+    """What counts as a change of a monitor's state."""
+    return health.state.value if health.slowed_by is None else f"{health.state.value}, {health.slowed_by}"
+
+
+def health_detail(name: str, health: MonitorHealth) -> dict[str, Any]:
+    """The detail of a mark of kind 'health'."""
+    error = None if health.last_error is None else str(health.last_error)
+    return {"monitor": name, "state": health.state.value, "error": error}

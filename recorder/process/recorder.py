@@ -25,6 +25,7 @@ from pylon.recorder.process.stacks import OfferedStacks
 
 HANG_AFTER_S = 60.0
 _LOOK_EVERY_S = 0.005
+_END_WITHIN_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Recorder:
         name: of the run.
         configuration: of the run, as JSON has it; what is secret in it is masked.
         monitor: the monitors whose figures are recorded; the caller starts them after `start`, and stops
-            them after `stop`. None: this machine's, which are started and stopped here.
+            them. None: this machine's, which are started and stopped here.
         rank, ranks: of this process among those that train together.
         command: of the launch; None: this program's own.
         git: the state of the code.
@@ -175,6 +176,7 @@ class Recorder:
             self._channel.ask_to_stop()
             if os.environ.get(VARIABLE) == self._channel.address:
                 del os.environ[VARIABLE]
+            self._end_after_monitors()
         if self._owns_monitor and self._monitor is not None:
             self._monitor.stop()
         if self._stacks is not None:
@@ -209,9 +211,7 @@ class Recorder:
                 self._channel = Channel.create(self._rank)
             if self._monitor is None:
                 self._monitor = SystemMonitor()
-            self._monitor.accompany(
-                Companion("recorder", record, self._spec, self._channel.memory.descriptor)
-            )
+            self._monitor.accompany(self._companion())
             os.environ[VARIABLE] = self._channel.address
         if self._kind != "wrapper":  # which is not the program
             self._stacks = OfferedStacks(self.sender)
@@ -221,6 +221,27 @@ class Recorder:
             self._former_hook, sys.excepthook = sys.excepthook, self._on_uncaught
         if self._owns_monitor and self._monitor is not None:
             self._monitor.start()
+
+    def _end_after_monitors(self) -> None:
+        """Have the end written by another recorder: if the monitors were stopped first, theirs ended too."""
+        supervisor = None if self._monitor is None else self._monitor.supervisor_pid
+        is_there = supervisor is not None and start_ticks(supervisor) is not None
+        if is_there or not self._channel.begun or self._channel.ended:
+            return
+        until_s = time.monotonic() + _END_WITHIN_S
+        last = SystemMonitor(gpu=False)
+        try:
+            last.accompany(self._companion())
+            last.start()
+            while not self._channel.ended and time.monotonic() < until_s:
+                time.sleep(_LOOK_EVERY_S)
+        except (OSError, RuntimeError) as error:
+            logger.warning("%s: the end of this program is not recorded: %s", self.path, error)
+        finally:
+            last.stop()
+
+    def _companion(self) -> Companion:
+        return Companion("recorder", record, self._spec, self._channel.memory.descriptor)
 
     def _at_exit(self) -> None:
         """Note that the interpreter ends in order: os._exit does not come here."""

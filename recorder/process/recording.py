@@ -20,14 +20,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pylon.monitor import MonitorHealth, ReportsGoneError
+from pylon.monitor import ReportsGoneError
 from pylon.recorder.channel import ChannelReader, MarkRecord, Memory, Writer, start_ticks
 from pylon.recorder.endings import MemoryCounter, MemoryCounts
 from pylon.recorder.history import HistoryWriter, MarkRow
 from pylon.recorder.process.ending import Ended, ending_row
 from pylon.recorder.process.hangs import HangWatch
+from pylon.recorder.process.inventory import Inventory
 from pylon.recorder.process.log import log_to
-from pylon.recorder.process.looks import ClockWatch, DiskWatch, memory_readings
+from pylon.recorder.process.looks import (
+    ClockWatch,
+    DiskWatch,
+    health_detail,
+    memory_readings,
+    shown_state,
+)
 from pylon.recorder.process.observers import Observers
 from pylon.recorder.process.rate import Rate
 from pylon.recorder.process.samples import Sampler
@@ -102,6 +109,7 @@ class Recording:
         self._lost = 0
         self._launch = self._begun()
         title = f"{spec.launch.name or 'run'} on {spec.launch.host}"
+        self._inventory = Inventory(self._launch, writer)
         self._observers = Observers(self._launch, writer, spec.notify, title)
         self._reports = threading.Thread(target=self._read_reports, daemon=True)
         signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -212,16 +220,21 @@ class Recording:
         self._observers.add_mark(MarkRow(self._launch, t, kind, json.dumps(detail)))
 
     def _take_samples(self, now_s: float) -> None:
-        for t, readings in self._sampler.readings(self._context.observations(), now_s):
+        observed = self._context.observations()
+        self._inventory.look(observed, self._reader.wall(now_s))
+        for t, readings in self._sampler.readings(observed, now_s):
             self._writer.sample(t, readings)
             self._observers.add_readings(t, readings)
+        while self._sampler.xids:
+            one = self._sampler.xids.pop(0)
+            self._ended.xids.append(one)
+            self._mark(one.monotonic_s, "xid", {"xid": one.xid, "gpu": one.uuid})
 
     def _take_health(self, now_s: float) -> None:
         for name, health in (self._context.health() or {}).items():
-            state = _shown(health)
+            state = shown_state(health)
             if self._states.get(name, "starting") != state:
-                detail = {"monitor": name, "state": health.state.value, "error": _error(health)}
-                self._mark(now_s, "health", detail)
+                self._mark(now_s, "health", health_detail(name, health))
             self._states[name] = state
 
     def _look_at_memory(self, now_s: float) -> None:
@@ -286,11 +299,3 @@ class Recording:
         self._reader.note_end()
         self._context.done()
         self._observers.end(row)
-
-
-def _shown(health: MonitorHealth) -> str:
-    return health.state.value if health.slowed_by is None else f"{health.state.value}, {health.slowed_by}"
-
-
-def _error(health: MonitorHealth) -> Any:  # noqa: ANN401 - JSON
-    return None if health.last_error is None else str(health.last_error)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pylon.monitor import CPUStatus, GPUStatus, Observation, RemoteStatus
+from pylon.monitor import CPUStatus, GPUStatus, Observation, RemoteStatus, XidEvent
 from pylon.recorder.history import SeriesKey
 from pylon.recorder.process.figures import CGROUP, CORE_MAX, GPU, HOST, RUN, Figure
 
@@ -15,6 +15,10 @@ class Sampler:
 
     Args:
         wall: monotonic seconds to the time of the record.
+
+    Attributes:
+        lost_gpus: UUIDs of those that the driver has lost, with the newest monotonic time of that.
+        xids: what GPUs have reported since this list was emptied.
     """
 
     def __init__(self, wall: Callable[[float], float]) -> None:
@@ -25,7 +29,9 @@ class Sampler:
         self._taken_s: dict[tuple[str, str], float] = {}
         self._slow_s: dict[tuple[str, ...], float | None] = {}
         self._absent: dict[tuple[str, str], str | None] = {}
+        self._xids_until_s: dict[tuple[str, str], float] = {}
         self.lost_gpus: dict[str, float] = {}
+        self.xids: list[XidEvent] = []
 
     def readings(
         self, observed: dict[str, dict[str, Observation[Any]]], now_s: float
@@ -77,6 +83,11 @@ class Sampler:
             yield from self._of_part(source, gpu, GPU, device=gpu.uuid, scope="device", slow=slow)
             if any(reason.value == "lost" for reason in gpu.absent.values()):
                 self.lost_gpus[gpu.uuid] = at_s
+        before_s = self._xids_until_s.get(source, 0.0)
+        new = [one for one in status.xid_events if one.monotonic_s > before_s]
+        if new:
+            self._xids_until_s[source] = new[-1].monotonic_s
+            self.xids += new
 
     def _of_part(
         self,

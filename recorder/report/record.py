@@ -37,6 +37,7 @@ def story_record(story: Story) -> dict[str, Any]:
         ],
         "figures": [figure.as_record() for figure in story.figures],
         "verdict": None if story.verdict is None else dataclasses.asdict(story.verdict),
+        "processes": [dataclasses.asdict(one) for one in story.holders],
         "alerts": [dataclasses.asdict(alert) for alert in story.alerts],
     }
 

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from pylon.recorder.endings import Here, advice, ending_by_reader
-from pylon.recorder.history import AlertRow, EndingRow, History, LaunchRow, MarkRow, VerdictRow
+from pylon.recorder.history import (
+    AlertRow,
+    EndingRow,
+    History,
+    LaunchRow,
+    MarkRow,
+    ProcessRow,
+    VerdictRow,
+)
 from pylon.recorder.report.errors import ReportError
 from pylon.recorder.report.figures import Figure, hardware_figures, training_figures
 from pylon.recorder.report.units import duration_text, time_text
@@ -20,6 +28,10 @@ from pylon.recorder.verdict import NOT_ENOUGH, of_history
 _SILENT_S = 60.0
 # The whole record of a longer launch takes too long to judge.
 _SHORT_S = 900.0
+_OF_MEMORY = frozenset({"cgroup_oom", "host_oom", "cuda_oom", "sigkill", "bus_error"})
+# What a kill has freed is gone from the list before the end is known.
+_LAST_HOLDERS_S = 30.0
+_MOST_HOLDERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,8 @@ class Story:
         last_step: None: not known.
         stacks: of every thread, from when it last hung; None: it did not, or they could not be taken.
         earlier: the launches before it in the same record, with their endings.
+        holders: processes that held memory at the end, those with the most first; of an end for which memory
+            is or may be the reason.
     """
 
     path: Path
@@ -78,6 +92,7 @@ class Story:
     last_step: int | None
     stacks: str | None = None
     earlier: tuple[tuple[LaunchRow, EndingRow | None], ...] = ()
+    holders: tuple[ProcessRow, ...] = ()
 
     @property
     def state(self) -> str:
@@ -139,7 +154,19 @@ def read_story(history: History, path: Path, chosen: int | None = None) -> Story
         last_step=windows[-1].last_step if windows else None,
         stacks=_stacks(history.marks(identity, {"stack"})),
         earlier=tuple((one, history.ending(one.id or 0)) for one in launches[: number - 1]),
+        holders=_holders(history, ending),
     )
+
+
+def _holders(history: History, ending: EndingRow | None) -> tuple[ProcessRow, ...]:
+    if ending is None or ending.cause not in _OF_MEMORY:
+        return ()
+    at_end = [
+        one
+        for one in history.processes(ending.launch)
+        if one.memory_bytes and (one.until is None or ending.at - one.until < _LAST_HOLDERS_S)
+    ]
+    return tuple(sorted(at_end, key=lambda one: -(one.memory_bytes or 0))[:_MOST_HOLDERS])
 
 
 def _stacks(marks: Sequence[MarkRow]) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from pylon.monitor import printable
-from pylon.recorder.history import AlertRow, EndingRow, LaunchRow
+from pylon.recorder.history import AlertRow, EndingRow, LaunchRow, ProcessRow
 from pylon.recorder.report.figures import Figure
 from pylon.recorder.report.story import Story, Verdict, facts
 from pylon.recorder.report.units import clock_text, duration_text, range_text, time_text, value_text
@@ -23,6 +23,7 @@ def report_lines(story: Story) -> list[str]:
     lines += _last_minutes(story)
     lines += verdict_lines(story.verdict)
     lines += _alerts(story)
+    lines += _holders(story)
     lines += _quoted("Stacks while it hung", story.stacks)
     if story.ending is not None:
         for title, text in quoted_texts(story.ending):
@@ -122,6 +123,21 @@ def _alerts(story: Story) -> list[str]:
         lasted = alert_duration(alert, running=story.ending is None)
         lines.append(f"  {time_text(alert.since)[5:19]}  {alert.severity}: {alert.text} ({lasted})")
     return lines
+
+
+def _holders(story: Story) -> list[str]:
+    if not story.holders:
+        return []
+    return ["", "Processes that held memory at the end", *(f"  {holder_text(one)}" for one in story.holders)]
+
+
+def holder_text(row: ProcessRow) -> str:
+    """A process in a line: what it held, of what, and whose it is."""
+    of = f"of GPU {row.device}" if row.device else "resident"
+    whose = {"run": "of this run", "gpu": "another user of the GPU"}.get(row.role or "", "")
+    parts = (f"pid {row.pid}", row.user and f"user {row.user}", whose)
+    known = ", ".join(part for part in parts if part)
+    return f"{value_text(row.memory_bytes, 'bytes'):>10} {of}: {row.command or '?'} ({known})"
 
 
 def alert_duration(alert: AlertRow, *, running: bool) -> str:

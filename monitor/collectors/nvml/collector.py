@@ -3,7 +3,7 @@
 collector   when: sessions, tiers, budget        fields      the queries
 inventory   which GPUs, found again by UUID      processes   their users
 device      one GPU and its fields               mig         their parts
-driver      the door to pynvml
+driver      the door to pynvml                   events      Xid errors
 """
 
 import threading
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pylon.monitor.collectors.nvml.driver import Driver, DriverError
+from pylon.monitor.collectors.nvml.events import XidEvents
 from pylon.monitor.collectors.nvml.fields import FAST
 from pylon.monitor.collectors.nvml.inventory import Inventory
 from pylon.monitor.collectors.nvml.processes import ProcessLookup
@@ -76,6 +77,7 @@ class NVMLCollector:
         self._wall_clock = wall_clock
         self._driver = Driver()
         self._inventory = Inventory(self._driver, visible_devices)
+        self._xid_events = XidEvents(self._driver)
         self._windows = GPUWindows(window_size)
         self._versions: tuple[str | None, str | None] = (None, None)
         self._open_from_s = float("-inf")
@@ -154,6 +156,7 @@ class NVMLCollector:
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         try:
             self._driver.open()
+            self._xid_events.begin_session()
             self._inventory.enumerate()
             self._versions = (self._driver_version(), self._cuda_version())
         except DriverError as error:
@@ -174,6 +177,7 @@ class NVMLCollector:
         try:
             self._look_for_missing(now)
             devices = self._inventory.shown
+            self._xid_events.read(devices, now, self._wall_clock())
             for device in devices:
                 if device.handle is not None:
                     device.read_fast()
@@ -207,6 +211,8 @@ class NVMLCollector:
             device.read_slow(now, self._slow_interval_s, self._lookup)
 
     def _end_session(self, trouble: _Trouble) -> None:
+        if self._driver.is_open:
+            self._xid_events.end_session()
         self._driver.close()
         self._trouble = trouble
 
@@ -240,5 +246,6 @@ class NVMLCollector:
             absence=self._trouble.absence,
             error=self._trouble.message,
             driver_calls=calls,
+            xid_events=self._xid_events.newest,
         )
         return self._windows.status(status)

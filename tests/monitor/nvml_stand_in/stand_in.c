@@ -25,6 +25,8 @@
  *   graphics PID BYTES [I]    a graphics process
  *   mig I COUNT               GPU I is divided into COUNT instances
  *   private I                 who uses GPU I is told for its instances only, not for the whole
+ *   xid CODE SERIAL [I]       report this Xid once, of GPU I (default 0), to who has registered before the line
+ *                             was there; each has a larger SERIAL
  *   log PATH                  append the name of each call and the GPU it is about (or -)
  */
 #include <pthread.h>
@@ -37,9 +39,9 @@
 
 enum {
     SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6,
-    INSUFFICIENT_SIZE = 7, GPU_IS_LOST = 15
+    INSUFFICIENT_SIZE = 7, TIMEOUT = 10, GPU_IS_LOST = 15
 };
-enum { MAX_LINES = 512, LINE = 256, MAX_HANDLES = 4096, MAX_NAMES = 128, MAX_PROCESSES = 256, MAX_MIG = 7 };
+enum { MAX_LINES = 512, LINE = 256, MAX_HANDLES = 4096, MAX_NAMES = 128, MAX_PROCESSES = 256, MAX_MIG = 7, MAX_GPUS = 64 };
 #define GIB (1ULL << 30)
 #define NONE 0xFFFFFFFFu
 
@@ -60,6 +62,9 @@ typedef struct {
     unsigned int domain, bus, device, id, subsystem;
     char bus_id[32];
 } pci_t;
+
+typedef struct { handle_t *device; unsigned long long type, data; unsigned int gpu_instance, compute_instance; } event_t;
+typedef struct { int registered[MAX_GPUS]; long serial; } events_t;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char lines[MAX_LINES][LINE];
@@ -392,4 +397,43 @@ int nvmlDeviceGetComputeRunningProcesses_v3(handle_t *device, unsigned int *coun
 }
 int nvmlDeviceGetGraphicsRunningProcesses_v3(handle_t *device, unsigned int *count, process_t *rows) {
     return list_processes("nvmlDeviceGetGraphicsRunningProcesses_v3", "graphics", device, count, rows);
+}
+
+/* ---- events ---- */
+
+int nvmlEventSetCreate(events_t **set) {
+    int answer = enter_session("nvmlEventSetCreate", -1);
+    if (answer == SUCCESS) *set = calloc(1, sizeof **set);
+    return answer;
+}
+int nvmlEventSetFree(events_t *set) {
+    int answer = enter_session("nvmlEventSetFree", -1);
+    if (answer == SUCCESS) free(set);
+    return answer;
+}
+/* What was reported before that is not reported again. */
+static void forget_reported(events_t *set) {
+    long code, serial;
+    int i;
+    for (i = 0; i < line_count; i++)
+        if (sscanf(lines[i], "xid %ld %ld", &code, &serial) == 2 && serial > set->serial) set->serial = serial;
+}
+WHOLE_CALL(nvmlDeviceRegisterEvents, (handle_t *device, unsigned long long types, events_t *set),
+           if (!(types & 8)) return INVALID_ARGUMENT;
+           forget_reported(set); set->registered[device->gpu % MAX_GPUS] = 1)
+int nvmlEventSetWait_v2(events_t *set, event_t *event, unsigned int milliseconds) {
+    int answer = enter_session("nvmlEventSetWait_v2", -1), i, fields, gpu, found = -1;
+    long code, serial;
+    char name[64];
+    if (answer != SUCCESS) return answer;
+    for (i = 0; i < line_count && found < 0; i++) {
+        gpu = 0;
+        fields = sscanf(lines[i], "%63s %ld %ld %d", name, &code, &serial, &gpu);
+        if (fields < 3 || strcmp(name, "xid") || serial <= set->serial || !set->registered[gpu % MAX_GPUS]) continue;
+        found = gpu;
+    }
+    if (found < 0) { usleep(milliseconds * 1000); return TIMEOUT; }
+    set->serial = serial;
+    *event = (event_t){handle(found, -1), 8, (unsigned long long)code, NONE, NONE};
+    return SUCCESS;
 }

@@ -214,6 +214,15 @@ def test_a_lost_gpu_explains_a_failure_and_not_a_kill() -> None:
     assert judge(dataclasses.replace(killed(), lost_gpus=("GPU-1",))).cause == "sigkill"
 
 
+def test_an_xid_error_is_evidence_of_a_failure_and_not_of_a_kill() -> None:
+    failed = Seen(ExitStatus(1, None), xids=("Xid 79 of GPU GPU-1",))
+    assert judge(failed).cause == "exit_code"
+    assert any("Xid 79 of GPU GPU-1" in one.text for one in judge(failed).evidence)
+    assert not any(
+        "Xid" in one.text for one in judge(dataclasses.replace(killed(), xids=("Xid 79",))).evidence
+    )
+
+
 def test_a_full_shared_memory_is_evidence_of_a_bus_error() -> None:
     found = judge(Seen(ExitStatus(None, 7), shared_memory_full=True))
     assert "/dev/shm was full" in [one.text for one in found.evidence]

@@ -90,6 +90,21 @@ def test_a_recorder_that_is_killed_or_stopped_is_replaced_and_goes_on_with_the_l
     assert "s3cret" not in ending.evidence
 
 
+def test_monitors_that_are_stopped_first_leave_the_end_to_another_recorder(
+    tmp_path: Path, monitor: SystemMonitor
+) -> None:
+    recorder = started(tmp_path, monitor)
+    (first,) = recorder.processes - {monitor.supervisor_pid}
+    monitor.stop()
+    wait_for(lambda: start_ticks(first) is None, "the end of the recorder that ended with its monitors")
+    assert look(tmp_path, lambda history: history.ending(1)) is None
+    recorder.end("failed", error_type="ValueError", error="too late")
+    recorder.stop()
+    ending = look(tmp_path, lambda history: history.ending(1))
+    assert (ending.state, ending.cause) == ("failed", "exception")
+    assert len(look(tmp_path, lambda history: history.launches())) == 1
+
+
 JOINING = """
 import sys
 from pylon.recorder import Recorder

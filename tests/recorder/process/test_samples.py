@@ -12,6 +12,7 @@ from pylon.monitor import (
     GPUStatus,
     Observation,
     WindowStats,
+    XidEvent,
 )
 from pylon.recorder.history import SeriesKey
 from pylon.recorder.process.samples import Sampler
@@ -88,3 +89,11 @@ def test_gpus_are_told_apart_and_a_lost_one_is_remembered() -> None:
     found = readings(sampler, seen(GPUStatus(now, 0.0, lost), now + 1), now + 1)
     assert found == {"Agpu_power": 100.0, "Bgpu_power": "lost"}
     assert sampler.lost_gpus == {"B": now + 1}
+
+
+def test_each_xid_error_is_taken_once() -> None:
+    sampler, now = Sampler(float), time.monotonic()
+    first, second = XidEvent(now, 1.0, "A", 79), XidEvent(now + 1, 2.0, None, 48)
+    for number, events in enumerate([(first,), (first,), (first, second)]):
+        readings(sampler, seen(GPUStatus(now, 0.0, (), xid_events=events), now + number), now + number)
+    assert sampler.xids == [first, second]
