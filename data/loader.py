@@ -17,20 +17,16 @@ import torch
 from pylon.data.batch import BatchCollate
 from pylon.data.collate import collate
 from pylon.data.dataset import BaseDataset
-from pylon.data.errors import LoaderWorkerError
-from pylon.data.hand_over import HandOver, advice
+from pylon.data.hand_over import HandOver
 from pylon.data.map_dataset import MapDataset
 from pylon.data.order import EpochOrder, check_order, check_stream_order, order_of
+from pylon.data.receiving import BatchReceiver
 from pylon.data.sampler import EpochBatchSampler, EpochSampler
 from pylon.data.stream import EndAwareCollate, StreamDataset, StreamTurns, is_stream
 from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure, WorkerTraceback
 from pylon.data.worker_files import share_temporary_folder
 from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
 from pylon.data.worker_watch import POLL_S, WorkerWatch, child_signals_kept, end_workers
-
-_TIMED_OUT = "DataLoader timed out"
-_OF_A_WORKER = "Original Traceback"
-_DEATH_SEEN_WITHIN_S = 1.0
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
@@ -221,8 +217,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             warnings.filterwarnings(
                 "ignore", message=".*fork.*may lead to deadlocks", category=DeprecationWarning
             )
-            with signals_held_back():
-                batches: Any = super().__iter__()
+            batches = self._begun()
         if self.num_workers == 0:
             yield from batches
             return
@@ -231,7 +226,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         batch: Any = None
         try:
             with WorkerWatch(batches._workers, self.timeout_s, self._asked) as watch:
-                while (batch := self._received(batches, watch)) is not None:
+                while (batch := self._receiver(watch).next(batches)) is not None:
                     if isinstance(batch, WorkerFailure):
                         raise batch.error from WorkerTraceback(batch.traceback)
                     yield batch
@@ -244,50 +239,23 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             # iterator is freed with a cycle, it finds its queues closed and waits 5 s for each worker.
             del batch, batches
 
-    def _received(self, batches: Iterator[Any], watch: WorkerWatch) -> Any:  # noqa: ANN401 - any batch
-        """The next batch; None at the end."""
-        with watch.waiting():
-            while True:
-                try:
-                    return next(batches, None)
-                except Exception as error:  # rebuilding a batch here may raise anything
-                    if _OF_A_WORKER in str(error):
-                        raise  # what the dataset raised
-                    if self._asked():
-                        self._end()
-                    if failure := self._failure():
-                        raise self._not_handed_over(failure) from error
-                    if watch.is_overdue():
-                        raise self._too_late() from error
-                    if not str(error).startswith(_TIMED_OUT):
-                        raise self._lost(error, watch.deaths(_DEATH_SEEN_WITHIN_S)) from error
+    def _begun(self) -> Any:  # noqa: ANN401 - torch's iterator, a private class
+        kept: Any = self._iterator
+        if kept is None:
+            with signals_held_back():
+                return super().__iter__()
+        try:
+            with WorkerWatch(kept._workers, self.timeout_s, self._asked) as watch:
+                return self._receiver(watch).begin_again(kept, super().__iter__)
+        except BaseException:
+            # Half of an epoch has begun: the next one needs other workers.
+            self._iterator = None
+            end_workers(kept)
+            raise
 
-    def _failure(self) -> str:
-        return "" if self._hand_over is None else self._hand_over.failure()
-
-    def _not_handed_over(self, reason: str) -> LoaderWorkerError:
-        return LoaderWorkerError(
-            f"{self._name}: a batch of its {self.num_workers} loader workers could not be "
-            f"handed over ({reason}). {advice(reason)}"
-        )
-
-    def _too_late(self) -> LoaderWorkerError:
-        return LoaderWorkerError(
-            f"{self._name}: no batch came from its {self.num_workers} loader workers within "
-            f"timeout_s={self.timeout_s:g}. One of them hangs, or is slow: look at the storage that the data "
-            "lie on, use more num_workers, or raise timeout_s."
-        )
-
-    def _lost(self, error: Exception, deaths: str) -> LoaderWorkerError:
-        why = deaths or f"{type(error).__name__}: {error}"
-        # A connection that breaks is its worker's end, seen or not seen yet; SIGBUS is what the kernel sends
-        # when shared memory runs out.
-        if "SIGBUS" in deaths or not (deaths or isinstance(error, ConnectionError | EOFError)):
-            return self._not_handed_over(why)
-        return LoaderWorkerError(
-            f"{self._name}: a batch of its {self.num_workers} loader workers could not be "
-            f"received ({why}). A worker may have been killed for lack of memory: try fewer num_workers or a "
-            "smaller batch_size."
+    def _receiver(self, watch: WorkerWatch) -> BatchReceiver:
+        return BatchReceiver(
+            self._name, self.num_workers, watch, hand_over=self._hand_over, asked=self._asked, end=self._end
         )
 
 

@@ -27,13 +27,16 @@ class WorkerWatch:
         workers: the processes.
         timeout_s: how long a batch may take; None: no limit.
         asked: whether the waiting must end; called from another thread.
+
+    Attributes:
+        timeout_s: the same.
     """
 
     def __init__(
         self, workers: Sequence[BaseProcess], timeout_s: float | None, asked: Callable[[], bool]
     ) -> None:
         self._workers = workers
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._asked = asked
         self._since_s: float | None = None
         self._ended = threading.Event()
@@ -59,9 +62,9 @@ class WorkerWatch:
     def is_overdue(self, grace_s: float = 0.0) -> bool:
         """Whether a batch is waited for, and for longer than it may take."""
         since_s = self._since_s
-        if since_s is None or self._timeout_s is None:
+        if since_s is None or self.timeout_s is None:
             return False
-        return time.monotonic() - since_s >= self._timeout_s + grace_s
+        return time.monotonic() - since_s >= self.timeout_s + grace_s
 
     def deaths(self, within_s: float = 0.0) -> str:
         """What the dead workers died of; the first death is waited for: its connections break before it."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,14 +95,46 @@ def test_request_to_end_that_comes_between_batches_is_left_to_the_caller() -> No
     loader.close()
 
 
+class SlowDataset(SampleDataset):
+    """Takes longer for a datapoint than torch is left to wait at a time."""
+
+    def _load_datapoint(self, annotation: Any) -> Any:
+        time.sleep(1.2)
+        return super()._load_datapoint(annotation)
+
+
+@pytest.mark.slow
+def test_epoch_that_was_left_early_is_followed_by_another_however_slow_its_batches_are() -> None:
+    loader = DataLoader(SlowDataset("", "test"), batch_size=1, num_workers=1, prefetch_factor=2)
+    begun = iter(loader)
+    next(begun)
+    begun.close()
+    assert len(list(loader)) == 3
+    loader.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limited", [True, False])
+def test_worker_that_hangs_in_an_epoch_that_was_left_does_not_hold_up_the_next_one(limited: bool) -> None:
+    loader = hung("is stopped", 1, timeout_s=3 if limited else None)
+    asked = threading.Event()
+    loader.end_when(asked.is_set, stop)
+    begun = iter(loader)
+    next(begun)
+    begun.close()
+    if not limited:
+        threading.Timer(2.0, asked.set).start()
+    began_s = time.monotonic()
+    with pytest.raises(LoaderWorkerError if limited else StopError):
+        drain(loader)
+    assert time.monotonic() - began_s < 15
+    loader.close()
+    wait_until(lambda: multiprocessing.active_children() == [], 20, "the worker is gone")
+
+
 @pytest.mark.slow
 def test_slow_batches_are_not_late() -> None:
-    class Slow(SampleDataset):
-        def _load_datapoint(self, annotation):
-            time.sleep(1.2)
-            return super()._load_datapoint(annotation)
-
-    loader = DataLoader(Slow("", "test"), batch_size=1, num_workers=1, timeout_s=30)
+    loader = DataLoader(SlowDataset("", "test"), batch_size=1, num_workers=1, timeout_s=30)
     assert len(list(loader)) == 3
     loader.close()
 

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -450,7 +451,14 @@ def test_in_a_notebook_kernel(tmp_path: Path, ending: str) -> None:
     with Program(tmp_path / "run", environment, (ending,), script="kernel_session.py") as program:
         ready = program.wait_for("ready", 60)
         first = program.wait_for("first cell")
-        assert (first["status"], first["printed"]) == ("ok", "")
+        assert first["status"] == "ok"
+        # On a machine under load, a reading may come late.
+        assert (
+            re.sub(
+                r"^monitor CPUMonitor: (stale: no reading has succeeded lately|ok)\n", "", first["printed"]
+            )
+            == ""
+        )
         interrupted = program.wait_for("interrupted")
         assert interrupted["error"] == "KeyboardInterrupt"
         assert program.wait_for("again")["worker"] == ready["worker"], "the interrupt has hit no monitor"

@@ -127,7 +127,8 @@ def test_folder_limits_priority_mask_and_groups_are_as_they_were(tmp_path: Path)
         run(["setsid", "--wait", "nice", "-n", "5", "bash", "-c", f"{one}; exit $?"], tmp_path)
         for one in (script.replace("W ", ""), script.replace("W ", " ".join(WRAPPER) + " "))
     )
-    assert wrapped == bare == (0, f"{tmp_path}\n0027\n77\n5\n?\n".encode(), b"")
+    nice = os.nice(0) + 5
+    assert wrapped == bare == (0, f"{tmp_path}\n0027\n77\n{nice}\n?\n".encode(), b"")
 
 
 @pytest.mark.parametrize(
