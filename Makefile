@@ -1,5 +1,6 @@
 # The two commands of README: make run, make test. PYTHON=... names the interpreter for .venv.
 #   make quick         the tests that are not marked slow, about a minute
+#   make components    the tests with real servers, launchers, kernels of notebooks, kills and whole documents
 #   make test T=path   one file, folder or test; T=tests/packaging installs the wheel into fresh environments,
 #                      T=tests/browser needs chromium and the extra `browser`
 PYLON_DATASETS ?= datasets
@@ -9,7 +10,7 @@ TEST_PROCESSES ?= 3
 OF_CI = --ignore=tests/packaging --ignore=tests/browser
 IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile
 
-.PHONY: run test quick check
+.PHONY: run test quick components check
 
 run:
 	@scripts/environment.sh
@@ -23,6 +24,10 @@ test:
 quick:
 	@scripts/environment.sh test
 	.venv/bin/python -m pytest -m "not slow and not ci" $(if $(T),$(T),-n 2 --dist loadfile $(OF_CI))
+
+components:
+	@scripts/environment.sh test
+	.venv/bin/python -m pytest -m ci $(IN_PARALLEL) $(OF_CI)
 
 check:
 	@scripts/environment.sh test

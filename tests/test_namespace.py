@@ -44,7 +44,7 @@ def test_there_are_links() -> None:
     assert "runners" in PACKAGES
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_import_without_pylon_is_refused_with_the_right_import() -> None:
     code = (
         f"import importlib\nfor package in {PACKAGES!r}:\n"
@@ -57,7 +57,7 @@ def test_import_without_pylon_is_refused_with_the_right_import() -> None:
         assert line == f"'{package}' is 'pylon.{package}': write 'from pylon.{package} import ...'"
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_training_and_its_monitors_load_each_file_under_one_name(tmp_path: Path) -> None:
     config = Toy(tmp_path).write("epochs=1, monitor={'class': SystemMonitor, 'args': {'gpu': False}}")
     config.write_text("from pylon.monitor import SystemMonitor\n" + config.read_text())
@@ -118,7 +118,7 @@ def copied(*options: str) -> Callable[[Path], None]:
 COPIES = {"git archive": archive, "cp -r": copied("-r"), "cp -rL": copied("-rL")}
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("how", COPIES)
 def test_copy_on_a_path_with_a_blank_works_and_uses_its_own_files(how: str, tmp_path: Path) -> None:
     folder = tmp_path / "a copy"

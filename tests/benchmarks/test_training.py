@@ -15,7 +15,7 @@ from benchmarks.training.contenders import CONTENDERS, Contender
 from benchmarks.training.stopwatch import TIMES, Times, WatchedModel
 from benchmarks.training.workloads import SmallModel
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

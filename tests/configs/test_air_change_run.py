@@ -24,7 +24,7 @@ def run(datasets: Path, work_dir: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.timeout(300)
 def test_benchmark_runs_on_the_day_the_files_are_there(tmp_path: Path) -> None:
     work_dir = tmp_path / "run"

@@ -14,7 +14,7 @@ import torch
 from pylon.data import DataLoader, LoaderWorkerError
 from tests.data.samples import SampleDataset
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -54,7 +54,7 @@ def hung(name: str, num_workers: int, timeout_s: float | None = None) -> DataLoa
     return DataLoader(dataset, batch_size=1, num_workers=num_workers, prefetch_factor=4, timeout_s=timeout_s)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("num_workers", [1, 2])
 @pytest.mark.parametrize("name", ["never returns", "is stopped"])
 def test_hung_worker_ends_the_epoch_after_its_time_and_is_gone_with_the_loader(
@@ -70,7 +70,7 @@ def test_hung_worker_ends_the_epoch_after_its_time_and_is_gone_with_the_loader(
     assert [worker for worker in workers if worker.is_alive()] == []
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("persistent", [True, False])
 @pytest.mark.parametrize("name", ["never returns", "is stopped"])
 def test_who_waits_for_a_hung_worker_hears_a_request_to_end(name: str, persistent: bool) -> None:
@@ -103,7 +103,7 @@ class SlowDataset(SampleDataset):
         return super()._load_datapoint(annotation)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_epoch_that_was_left_early_is_followed_by_another_however_slow_its_batches_are() -> None:
     loader = DataLoader(SlowDataset("", "test"), batch_size=1, num_workers=1, prefetch_factor=2)
     begun = iter(loader)
@@ -113,7 +113,7 @@ def test_epoch_that_was_left_early_is_followed_by_another_however_slow_its_batch
     loader.close()
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("limited", [True, False])
 def test_worker_that_hangs_in_an_epoch_that_was_left_does_not_hold_up_the_next_one(limited: bool) -> None:
     loader = hung("is stopped", 1, timeout_s=3 if limited else None)
@@ -132,7 +132,7 @@ def test_worker_that_hangs_in_an_epoch_that_was_left_does_not_hold_up_the_next_o
     wait_until(lambda: multiprocessing.active_children() == [], 20, "the worker is gone")
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_slow_batches_are_not_late() -> None:
     loader = DataLoader(SlowDataset("", "test"), batch_size=1, num_workers=1, timeout_s=30)
     assert len(list(loader)) == 3

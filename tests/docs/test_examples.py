@@ -113,7 +113,7 @@ def run(command: list[str], folder: Path, timeout_s: float = 100) -> subprocess.
     )
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", sorted(PRINTED))
 def test_python_example_runs(name: str, tmp_path: Path) -> None:
     shown = examples()
@@ -127,7 +127,7 @@ def test_python_example_runs(name: str, tmp_path: Path) -> None:
     assert re.search(PRINTED[name], done.stdout, re.M), done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["mine", "rows"])
 def test_configuration_that_is_shown_trains(name: str, tmp_path: Path) -> None:
     (tmp_path / f"{name}.py").write_text(examples()[f"{name}.py"], encoding="utf-8")
@@ -144,7 +144,7 @@ def first_example(page: Path) -> tuple[str, str]:
     return found[1], found[2]
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page_begins_with_an_example_that_runs(page: Path, tmp_path: Path) -> None:
     language, text = first_example(page)

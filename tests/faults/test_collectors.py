@@ -13,7 +13,7 @@ from pylon.monitor import Absence, MonitorState, ResourceLimits
 from tests.faults.harness import wait_until
 from tests.faults.misbehaving import ERRORS, Scripted, Ticker, TwoServers
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 # For what takes a second on a machine that has time.
 PATIENCE_S = 35.0

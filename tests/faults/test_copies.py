@@ -21,7 +21,7 @@ from tests.faults.environments.own_monitors import AlwaysSeven
 from tests.faults.environments.running import Program, run, wait_until
 from tests.faults.harness import _MARK, marked
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 # join_timeout_s is 1 s in all of them, so 1.5 s is promised; the rest is two busy cores' scheduling.
 STOP_WITHIN_S = 1.5 + 0.4

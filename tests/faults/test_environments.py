@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.environments.running import REPOSITORY, Program, killed, process_state, run, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 # --- processes that the training program starts itself ---
 

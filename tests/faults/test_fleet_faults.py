@@ -21,7 +21,7 @@ from tests.monitor.ssh.fault_proxy import FaultProxy, Faults
 from tests.monitor.ssh.scripted_server import Behaviour, serving
 from tests.monitor.ssh.sshd import Sshd, many_addresses
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 INTERVAL_S = 0.5
 TIMEOUT_S = 1.0

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.harness import Trainer, wait_until
 from tests.monitor.nvml_stand_in import StandIn
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 
 @pytest.mark.parametrize(

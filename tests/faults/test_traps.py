@@ -25,7 +25,7 @@ from tests.faults.harness import REPOSITORY, Trainer, wait_until
 from tests.faults.misbehaving import Scripted
 from tests.faults.stubborn import Deaf, LockHolder
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 QUICK: dict[str, Any] = {"interval_s": 0.1, "timeout_s": 0.5, "join_timeout_s": 1.0}
 # 1.5 s is promised; the rest is two busy cores' scheduling.

@@ -18,7 +18,7 @@ from tests.gpu.outcomes import Machine, Report, Setting
 from tests.gpu.speed import Speed
 from tests.shutdown.resume import Tally
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ci, pytest.mark.timeout(400)]
 
 NO_GPU = Machine("this torch is built without it", [], [], [], "none")
 

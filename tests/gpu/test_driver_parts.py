@@ -20,7 +20,7 @@ from tests.gpu.watched import ALLOCATED_BYTES, Seen
 from tests.monitor.nvml_stand_in import StandIn
 from tests.monitor.nvml_stand_in.reader import Reader
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 # Just beyond what a GPU may change between two looks, or another switch.
 WRONG = {

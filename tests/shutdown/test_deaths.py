@@ -15,7 +15,7 @@ SOON_S = 2.0
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in EXPECTED],
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.ci) for name in EXPECTED],
 )
 def test_the_cause_of_each_death(name: str, tmp_path: Path) -> None:
     if name == "memory" and not can_limit_memory():
@@ -34,11 +34,11 @@ def test_the_cause_of_each_death(name: str, tmp_path: Path) -> None:
     [
         "recorder SIGSTOP",
         "supervisor SIGKILL",
-        pytest.param("recorder SIGKILL", marks=pytest.mark.slow),
-        pytest.param("recorder SIGTERM", marks=pytest.mark.slow),
+        pytest.param("recorder SIGKILL", marks=pytest.mark.ci),
+        pytest.param("recorder SIGTERM", marks=pytest.mark.ci),
     ],
 )
-@pytest.mark.parametrize("name", ["sigkill", pytest.param("exception", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["sigkill", pytest.param("exception", marks=pytest.mark.ci)])
 def test_the_end_is_noted_whatever_happened_to_one_of_the_processes(
     name: str, blow: str, tmp_path: Path
 ) -> None:

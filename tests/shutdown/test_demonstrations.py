@@ -9,7 +9,7 @@ from tests.faults.harness import REPOSITORY
 from tests.monitor.nvml_stand_in import StandIn
 from tests.shutdown.demonstrations import End, Row
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.shutdown.cells import ALL_CELLS, Outcome, Victim, random_cell, run_ce
 AT_A_TIME = 4
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("victim", Victim)
 def test_nothing_is_left_lost_or_said_whoever_is_hit_whenever(victim: Victim, tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_seed_always_draws_the_same_cell() -> None:
     assert len(set(drawn)) > 40
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.timeout(240)
 def test_stress_script_finds_nothing_and_prints_its_table() -> None:
     command = [sys.executable, "-m", "tests.shutdown.stress", "--shutdowns", "30", "--minutes", "2"]

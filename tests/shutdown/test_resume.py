@@ -22,7 +22,7 @@ def attack(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("ranks", ["1", "2"])
 def test_a_run_killed_six_times_at_random_ends_with_the_bits_of_a_whole_one(ranks: str) -> None:
@@ -36,7 +36,7 @@ def test_a_run_killed_six_times_at_random_ends_with_the_bits_of_a_whole_one(rank
     assert ", 0 differences" in ended.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("subject", ["stream", *KINDS])
 def test_each_kind_of_example_killed_at_random_ends_with_the_bits_of_a_whole_run(subject: str) -> None:
@@ -48,7 +48,7 @@ def test_each_kind_of_example_killed_at_random_ends_with_the_bits_of_a_whole_run
     assert ", 0 differences" in ended.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_no_kills_is_a_wrong_command_line() -> None:
     assert attack("--kills", "0").returncode == 2
 

@@ -18,7 +18,7 @@ import pytest
 from tests.faults.harness import REPOSITORY, marked, wait_until
 from tests.monitor.ssh.sshd import Sshd, many_addresses
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 _MARK = "PYLON_TEST_MARK"
 _SMI = Path(__file__).parents[1] / "remote" / "far" / "nvidia-smi"

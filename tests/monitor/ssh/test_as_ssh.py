@@ -23,7 +23,7 @@ from pylon.monitor.ssh import (
 from tests.monitor.ssh.helpers import failure, nothing_left, require_ssh, settings_for
 from tests.monitor.ssh.sshd import Sshd, make_key, public_line
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from tests.monitor.ssh.fault_proxy import FaultProxy, Faults, never_accepts
 from tests.monitor.ssh.helpers import failure, nothing_left, plain_settings, settings_for
 from tests.monitor.ssh.sshd import Sshd, free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 ACCEPT_NEW = HostKeyPolicy.ACCEPT_NEW
 

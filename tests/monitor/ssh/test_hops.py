@@ -19,7 +19,7 @@ from pylon.monitor.ssh import (
 from tests.monitor.ssh.helpers import failure, nothing_left, settings_for
 from tests.monitor.ssh.sshd import Sshd, free_port, make_key
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from pylon.recorder.channel import VARIABLE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 WITHIN_S = 6

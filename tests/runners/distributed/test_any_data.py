@@ -7,7 +7,7 @@ from tests.runners.distributed.conftest import Lab
 from tests.runners.distributed.ranks import Ended, Ranks
 from tests.runners.distributed.test_equality import losses, scores, weights
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 LINEAR = "model={'class': torch.nn.Linear, 'args': {'in_features': 3, 'out_features': 1}}"
 

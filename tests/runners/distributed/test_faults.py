@@ -16,7 +16,7 @@ from tests.runners.distributed.conftest import Lab, stepping
 from tests.runners.distributed.ranks import Ranks
 from tests.shutdown.compare_runs import differences
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 
 def random_run(lab: Lab, name: str, ranks: int = 2, act: str = "", changes: str = "") -> Any:

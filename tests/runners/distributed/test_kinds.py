@@ -7,7 +7,7 @@ from tests.runners.distributed.conftest import Lab
 from tests.runners.distributed.ranks import Ended, Ranks
 from tests.runners.distributed.test_equality import losses, scores, weights
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 # Each rank draws numbers of its own for dropout.
 MODEL = {"text": {"dropout": 0.0}}

@@ -16,7 +16,7 @@ from tests.runners.distributed.conftest import Lab
 from tests.runners.distributed.ranks import WITHIN_S, free_port
 from tests.shutdown.compare_runs import differences
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

@@ -14,7 +14,7 @@ import pytest
 from main import main
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY, Toy, started
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 
 def command_line(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

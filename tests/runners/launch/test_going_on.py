@@ -33,7 +33,7 @@ def loader_with(**args: object) -> str:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_what_cannot_change_a_number_may_change(make_toy: Callable[[str], Toy]) -> None:
     whole, changed = make_toy("whole"), stopped(make_toy("changed"))
     whole.run()
@@ -53,7 +53,7 @@ def test_what_can_change_a_number_is_refused(toy: Toy) -> None:
         toy.run(loader_with(drop_last=True))
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_changed_configuration_file_is_named(toy: Toy, caplog: pytest.LogCaptureFixture) -> None:
     stopped(toy)
     with caplog.at_level(logging.WARNING):

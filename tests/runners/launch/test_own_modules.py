@@ -12,7 +12,7 @@ import pytest
 from tests.runners.conftest import REPOSITORY, started
 from tests.runners.run_directory.test_interrupted import numbers
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 # No PYTHONPATH: the folder of the configuration is found without it.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

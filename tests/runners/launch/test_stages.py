@@ -16,7 +16,7 @@ from pylon.runners.launch.run import Outcome
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY
 from tests.runners.staged import NAMES, Staged, everything, log, make_staged, state, written
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.runners.conftest import ENVIRONMENT, REPOSITORY
 from tests.runners.run_directory.test_interrupted import numbers
 from tests.runners.staged import NAMES, Staged, everything, log, make_staged, state, written
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 
 @pytest.fixture

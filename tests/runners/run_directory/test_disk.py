@@ -31,7 +31,7 @@ from tests.runners.conftest import REPOSITORY, Toy
 from tests.runners.run_directory.saves import mid_epoch_checkpoints, moment, opened_saver
 from tests.runners.run_directory.test_interrupted import numbers
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 
 def runner(**checkpointing: Any) -> str:

@@ -17,7 +17,7 @@ import torch
 
 from tests.runners.conftest import ENVIRONMENT, REPOSITORY, Toy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 WORKERS = (
     "train_dataloader={'class': DataLoader, 'args': {'batch_size': 4, 'shuffle': True, 'num_workers': 2}}"

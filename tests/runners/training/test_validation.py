@@ -15,7 +15,7 @@ from tests.runners.run_directory.test_interrupted import let_it_go_on, numbers
 from tests.runners.run_directory.test_retention import run_again
 from tests.runners.training.test_workers import loader, metric
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 EVERY_STEP = runner(every_steps=1)
 WORKERS = f"{loader('train')}, {loader('val')}, {loader('test')}"

@@ -10,7 +10,7 @@ from tests.runners.conftest import Toy
 from tests.runners.run_directory.saves import mid_epoch_checkpoints
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 
 def loader(split: str, **options: object) -> str:

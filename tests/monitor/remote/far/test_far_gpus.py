@@ -11,7 +11,7 @@ from pylon.monitor.remote.far import Tier, gpus
 from pylon.monitor.status import Absence
 from tests.monitor.remote.far.far_shell import SHELLS, FarShell, script_with
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 HERE = Path(__file__).parent
 GPU_0 = "GPU-00000000-aaaa-bbbb-cccc-dddddddddddd"

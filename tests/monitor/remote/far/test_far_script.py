@@ -16,7 +16,7 @@ from pylon.monitor.remote.far import FAR_COMMAND, HEARTBEAT, Tier, far_script
 from pylon.monitor.status import Absence
 from tests.monitor.remote.far.far_shell import SHELLS, FarShell, script_with
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ci
 
 HERE = Path(__file__).parent
 every_shell = pytest.mark.parametrize("shell", SHELLS)
