@@ -106,4 +106,6 @@ with SystemMonitor(interval_s=0.2, gpu=False) as watch:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.stdout, done.stderr) == ("['localhost'] [None, None]\n", "")
+    assert done.stdout == "['localhost'] [None, None]\n"
+    # On a machine under load a reading may come late, which is logged.
+    assert [line for line in done.stderr.splitlines() if not line.startswith("monitor CPUMonitor: ")] == []

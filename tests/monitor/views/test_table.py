@@ -148,7 +148,7 @@ def test_record_is_json() -> None:
 def test_origins_are_those_of_every_class_that_a_record_has() -> None:
     kinds = {
         *("CPUSample", "CgroupSample", "ProcessTreeSample", "TopProcess"),
-        *("GPUStatus", "GPUSample", "GPUProcess", "MIGInstance"),
+        *("GPUStatus", "GPUSample", "GPUProcess", "MIGInstance", "XidEvent"),
     }
     for side in Side:
         assert origins_record(side).keys() == kinds
