@@ -127,7 +127,7 @@ class Child:
         self.error = Failure.of_process(kind, text)
         self.move(MonitorState.UNREACHABLE)
         self._ending, self._ending_since_s = Ending.ASKED, now
-        self.heartbeat.asked_to_end = 1.0
+        self.heartbeat.ask_to_end()
 
     def ask_to_stop(self) -> threading.Thread | None:
         """Set the Event, for the last time, and return the thread that does so.
@@ -137,7 +137,7 @@ class Child:
         """
         if self._process is None or self._event is None:
             return None
-        self.heartbeat.asked_to_end = 1.0
+        self.heartbeat.ask_to_end()
         setter = threading.Thread(target=self._event.set, daemon=True)
         setter.start()
         return setter
@@ -159,11 +159,11 @@ class Child:
     def _launch(self, now: float) -> None:
         self.move(MonitorState.STARTING)
         self.restarts += 1
-        self.heartbeat = Heartbeat()
         self._ending = Ending.NOT
         self._started_s = now
         self._limit_watch = LimitWatch(self._limits, now)
         try:
+            self.heartbeat = Heartbeat()
             self._event = self.new_event()
             process = self._context.Process(
                 target=self._start, args=(self._event, self.heartbeat), name=self.name, daemon=True

@@ -5,7 +5,10 @@ and an aligned double is stored at once, so a reader sees the former value or th
 """
 
 import mmap
+import time
 from typing import Self, overload
+
+from pylon.monitor.process.stop_event import EventFdEvent
 
 _BYTES_PER_NUMBER = 8
 _BETWEEN = b"\0"
@@ -54,6 +57,7 @@ class Heartbeat(SharedNumbers):
         answered_s: when the Manager last answered it.
         asked_to_end: written by the supervisor: not 0 once the process shall end.
         slowdown: written by the supervisor: by what the interval is multiplied.
+        wake: set by the supervisor once there is something to look at.
     """
 
     numbers = 0
@@ -71,6 +75,12 @@ class Heartbeat(SharedNumbers):
     def __init__(self) -> None:
         super().__init__()
         self.slowdown = 1.0
+        self.wake = EventFdEvent()
+
+    def ask_to_end(self) -> None:
+        """Ask the process to end, and wake it for that. Never waits."""
+        self.asked_to_end = 1.0
+        self.wake.set()
 
     @property
     def last_word(self) -> tuple[str, str] | None:
@@ -93,9 +103,19 @@ class Notices(SharedNumbers):
         published_s: when the newest report was put into the Manager dict, in monotonic seconds.
         released: written by the supervisor: not 0 while monitors shall let go of their devices.
         left: written by the supervisor: not 0 once it ends as planned, and leaves its companion to itself.
+        published: set after a report was put there; the relay clears it.
     """
 
     numbers = 0
     published_s = _Number()
     released = _Number()
     left = _Number()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published = EventFdEvent()
+
+    def note_published(self) -> None:
+        """Note that a report was put into the Manager dict. Never waits."""
+        self.published_s = time.monotonic()
+        self.published.set()

@@ -13,44 +13,71 @@ from pylon.monitor.process.messages import FrameWriter
 from pylon.monitor.process.worker import WorkerContext, shall_end
 from pylon.monitor.status.failure import ProcessFailure
 
-# Soon after the start every report is passed on at once; later at most one copy per interval.
+# Soon after the start every report is passed on almost at once; later at most one copy per interval.
 _EAGER_FOR_S = 2.0
 _EAGER_STEP_S = 0.05
-_STEPS_PER_INTERVAL = 16
-_SHORTEST_STEP_S = 0.01
-_LONGEST_STEP_S = 0.5
 # Somewhat less than one: the copy shall not drift behind the reports, or it would miss some.
 _SPACING = 0.9
-_LATEST = 0.95
+# Workers that tick together report within moments of each other: one copy for all of them.
+_GATHERED = 1 / 8
+_LONGEST_GATHERING_S = 0.5
+_LONGEST_SENDING_S = 0.5
 
 
 def relay(output: FrameWriter, interval_s: float, notices: Notices, context: WorkerContext) -> None:
-    """Send what is new in the Manager dict, until the end is asked for."""
-    started_s = time.monotonic()
-    step_s = max(_SHORTEST_STEP_S, min(interval_s / _STEPS_PER_INTERVAL, _LONGEST_STEP_S))
-    seen_s = 0.0
+    """Send what is new in the Manager dict until the end is asked for; sleep until something is published."""
+    pace = _Pace(interval_s, time.monotonic())
     reports = ManagerReports(context.manager, context.heartbeat)
     sender = _Sender(output)
-    context.heartbeat.ready_s = started_s
+    context.heartbeat.ready_s = time.monotonic()
     while True:
+        notices.published.clear()
         now = time.monotonic()
         context.heartbeat.alive_s = now
-        eager = now - started_s < _EAGER_FOR_S
-        published_s = notices.published_s
-        # Workers that tick together report within moments of each other: one copy for all of them.
-        # Of many workers one has always just reported: that wait has an end.
-        settled = eager or now - published_s >= step_s or now - seen_s >= _LATEST * interval_s
         try:
-            if published_s > seen_s and settled and (eager or now - seen_s >= _SPACING * interval_s):
+            if pace.wait_s(notices.published_s, now) == 0:
                 sender.take(reports.copy())
-                seen_s = now
+                pace.copied_s = now
             sender.send()
         except (ManagerGoneError, OSError) as error:
             context.heartbeat.last_word = (ProcessFailure.MANAGER_GONE.value, str(error))
             os._exit(1)
-        wait_s = min(step_s, _EAGER_STEP_S) if eager else step_s
-        if shall_end(context, 0.0 if sender.wait_while_busy(wait_s) else wait_s):
+        wait_s = pace.wait_s(notices.published_s, now)
+        # What is due already is not made due sooner by what comes next.
+        news = () if wait_s is not None else (notices.published.descriptor,)
+        wait_s = interval_s if wait_s is None else max(0.0, now + wait_s - time.monotonic())
+        sending = sender.wait_while_busy(min(wait_s, _LONGEST_SENDING_S))
+        if shall_end(context, 0.0 if sending else wait_s, *news):
             os._exit(0)
+
+
+class _Pace:
+    """When the next copy is due.
+
+    Args:
+        interval_s: between two copies.
+        started_s: when the relay began.
+
+    Attributes:
+        copied_s: when the newest copy was begun.
+    """
+
+    def __init__(self, interval_s: float, started_s: float) -> None:
+        self.copied_s = 0.0
+        self._interval_s = interval_s
+        self._eager_until_s = started_s + _EAGER_FOR_S
+        self._noticed_s: float | None = None
+
+    def wait_s(self, published_s: float, now: float) -> float | None:
+        """The time until a copy is due, 0 if it is; None: nothing has been published since the last one."""
+        if published_s <= self.copied_s:
+            self._noticed_s = None
+            return None
+        if now < self._eager_until_s:
+            return max(0.0, self.copied_s + _EAGER_STEP_S - now)
+        self._noticed_s = now if self._noticed_s is None else self._noticed_s
+        gathered_s = self._noticed_s + min(_GATHERED * self._interval_s, _LONGEST_GATHERING_S)
+        return max(0.0, gathered_s - now, self.copied_s + _SPACING * self._interval_s - now)
 
 
 class _Sender:

@@ -1,4 +1,4 @@
-"""What wakes a process that waits for its next reading: it shall end."""
+"""What wakes a process that waits: it shall end, or there is something for it to do."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ def stop_event(context: ForkContext) -> StopEvent:
 
 
 class EventFdEvent:
-    """An Event that processes share by inheriting a descriptor; for one start of a process.
+    """An Event that processes share by inheriting a descriptor, without a lock that one could die with.
 
     Attributes:
         descriptor: readable once it is set.
@@ -49,6 +49,11 @@ class EventFdEvent:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_write(self.descriptor, 1)
 
+    def clear(self) -> None:
+        """Undo `set`. Never waits."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.descriptor)
+
     def wait(self, timeout: float | None = None) -> bool:
         """See StopEvent."""
         waiting = select.poll()
@@ -60,6 +65,6 @@ class EventFdEvent:
         return self.wait(0.0)
 
     def __del__(self) -> None:
-        """Close the descriptor with the last reference: each start of a process has an Event of its own."""
+        """Close the descriptor with the last reference: each start of a process has Events of its own."""
         with contextlib.suppress(AttributeError, OSError):
             os.close(self.descriptor)

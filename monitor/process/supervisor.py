@@ -133,6 +133,8 @@ class Supervisor:
         for request in asked:
             if request in {RELEASE, RESUME}:
                 self._notices.released = float(request == RELEASE)
+                for worker in self._workers.values():
+                    worker.heartbeat.wake.set()
         self._leave_companion = LEAVE in asked
         return not asked or STOP in asked or LEAVE in asked
 

@@ -2,22 +2,21 @@
 
 import contextlib
 import importlib
-import math
 import os
 import pickle
+import select
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, NoReturn, Protocol
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from pylon.monitor.process.heartbeat import Heartbeat, Notices
 from pylon.monitor.process.manager import ManagerAddress, ManagerReports
 from pylon.monitor.process.messages import MonitorSpec
 from pylon.monitor.process.parent_death import ProcessWatch, call_process, die_with_parent
-from pylon.monitor.process.stop_event import StopEvent
-from pylon.monitor.status.failure import Failure
+from pylon.monitor.process.reading import Reads, ServerReader
+from pylon.monitor.process.stop_event import EventFdEvent, StopEvent
 from pylon.monitor.status.health import ServerReport
 
 _STEPS_PER_INTERVAL = 4
@@ -33,25 +32,6 @@ _LOOK_EVERY_S = 0.01
 # The first readings are reported as soon as they are there.
 _EAGER_STEP_S = 0.02
 _EAGER_FOR_S = 1.0
-_MAXIMUM_STATUS_BYTES = 2**18
-
-
-class Reads(Protocol):
-    """The part of BaseMonitor that runs in a worker."""
-
-    interval_s: float
-
-    def _init_status_structures(self) -> None: ...
-
-    def _get_servers_list(self) -> list[str]: ...
-
-    def _spread_s(self, server: str) -> float: ...
-
-    def _update_single_server(self, server: str) -> Any: ...  # noqa: ANN401 - each monitor's own status
-
-    def _set_released(self, released: bool) -> None: ...
-
-    def _close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,68 +51,6 @@ class WorkerContext:
     stop: StopEvent
     manager: ManagerAddress
     heartbeat: Heartbeat
-
-
-class ServerReader(threading.Thread):
-    """Reads one server again and again, on a fixed rhythm, and keeps its newest report.
-
-    Args:
-        monitor: reads the server.
-        server: its name.
-        stop: ends the rhythm.
-        heartbeat: says how much slower than its interval it shall read.
-    """
-
-    def __init__(self, monitor: Reads, server: str, stop: StopEvent, heartbeat: Heartbeat) -> None:
-        super().__init__(name=f"read {server}", daemon=True)
-        self.report = ServerReport()
-        self._monitor = monitor
-        self.server = server
-        self._stop_event = stop
-        self._heartbeat = heartbeat
-
-    def run(self) -> None:
-        """Tick on the monotonic clock; ticks that a long reading has missed are counted, not made up for."""
-        due_s = time.monotonic()
-        # The first reading is made at once; the rhythm of all others is shifted.
-        spread_s = self._monitor._spread_s(self.server)
-        while not self._stop_event.is_set():
-            interval_s = self._monitor.interval_s * self._heartbeat.slowdown
-            self._read_once()
-            due_s, spread_s = due_s + spread_s, 0.0
-            late = max(-1, math.floor((time.monotonic() - due_s) / interval_s))
-            due_s += (late + 1) * interval_s
-            if late > 0:
-                self.report = replace(self.report, overruns=self.report.overruns + late)
-            self._stop_event.wait(max(0.0, due_s - time.monotonic()))
-
-    def _read_once(self) -> None:
-        started_s = time.monotonic()
-        former = self.report
-        self.report = replace(former, busy_since_s=started_s)
-        try:
-            # Pickled here, where a status that cannot be is this reading's failure alone.
-            status = _pickled(self._monitor._update_single_server(self.server))
-        except Exception as error:  # noqa: BLE001 - a collector may fail in any way; its failure is a report
-            self.report = replace(
-                former,
-                consecutive_failures=former.consecutive_failures + 1,
-                last_error=Failure.of(error),
-                reading_s=time.monotonic() - started_s,
-            )
-            return
-        now = time.monotonic()
-        self.report = ServerReport(now, reading_s=now - started_s, overruns=former.overruns, status=status)
-
-
-def _pickled(status: object) -> bytes:
-    content = pickle.dumps(status)
-    if len(content) > _MAXIMUM_STATUS_BYTES:
-        raise ValueError(
-            f"a status of {len(content)} bytes, expected at most {_MAXIMUM_STATUS_BYTES}:"
-            " it is sent once per interval, and all servers of a monitor share one frame."
-        )
-    return content
 
 
 def load_monitor(spec: MonitorSpec) -> Reads:
@@ -156,13 +74,14 @@ def work(spec: MonitorSpec, notices: Notices, context: WorkerContext) -> NoRetur
             monitor = load_monitor(spec)
             monitor._init_status_structures()
             monitor._set_released(bool(notices.released))
+            news = EventFdEvent()
             readers += [
-                ServerReader(monitor, server, context.stop, context.heartbeat)
+                ServerReader(monitor, server, context.stop, context.heartbeat, news)
                 for server in monitor._get_servers_list()
             ]
             for reader in readers:
                 reader.start()
-            _report_until_stopped(spec.name, monitor, readers, notices, context)
+            _Reporting(spec.name, monitor, readers, news, notices=notices, context=context).until_stopped()
             exit_code = 0
     except _AskedToEnd:
         exit_code = 0
@@ -196,9 +115,22 @@ def prepare_child(
     context.heartbeat.alive_s = time.monotonic()
 
 
-def shall_end(context: WorkerContext, wait_s: float) -> bool:
-    """Wait up to `wait_s` on the Event; whether this process shall end."""
-    return context.stop.wait(wait_s) or bool(context.heartbeat.asked_to_end) or context.run_watch.ended()
+def shall_end(context: WorkerContext, wait_s: float, *readable: int) -> bool:
+    """Wait for what ends this process, or wakes it, or one of `readable`; whether it shall end.
+
+    Args:
+        context: of the process.
+        wait_s: how long at most.
+        readable: further descriptors.
+    """
+    wake, run = context.heartbeat.wake, context.run_watch.descriptor
+    poll = select.poll()
+    for descriptor in (wake.descriptor, *readable, *(() if run is None else (run,))):
+        poll.register(descriptor, select.POLLIN)
+    # Without a descriptor that shows the run's end, it is looked for.
+    poll.poll(1000 * max(0.0, min(wait_s, _LONGEST_STEP_S) if run is None else wait_s))
+    wake.clear()
+    return bool(context.heartbeat.asked_to_end) or context.stop.is_set() or context.run_watch.ended()
 
 
 class _AskedToEnd(Exception):  # noqa: N818 - not an error
@@ -238,33 +170,78 @@ def _close_in_order(monitor: Reads | None, readers: list[ServerReader], context:
         context.heartbeat.last_word = (type(error).__name__, str(error))
 
 
-def _report_until_stopped(
-    name: str, monitor: Reads, readers: list[ServerReader], notices: Notices, context: WorkerContext
-) -> None:
-    manager = ManagerReports(context.manager, context.heartbeat)
-    published: list[ServerReport] = []
-    step_s = min(monitor.interval_s / _STEPS_PER_INTERVAL, _LONGEST_STEP_S)
-    eager_until_s = time.monotonic() + _EAGER_FOR_S
-    released = notices.released
-    wait_s = published_s = 0.0
-    context.heartbeat.ready_s = time.monotonic()
-    while not shall_end(context, wait_s):
-        if notices.released != released:
-            released = notices.released
-            monitor._set_released(bool(released))
-        reports = [reader.report for reader in readers]
-        first = any(report.success_s is None for report in reports) and time.monotonic() < eager_until_s
-        wait_s = min(step_s, _EAGER_STEP_S) if first else step_s
-        _beat(context.heartbeat, reports)
+class _Reporting:
+    """Publishes what the readers of one monitor report, and sleeps until one of them does."""
+
+    def __init__(
+        self,
+        name: str,
+        monitor: Reads,
+        readers: list[ServerReader],
+        news: EventFdEvent,
+        *,
+        notices: Notices,
+        context: WorkerContext,
+    ) -> None:
+        self._name = name
+        self._monitor = monitor
+        self._readers = readers
+        self._news = news
+        self._notices = notices
+        self._context = context
+        self._manager = ManagerReports(context.manager, context.heartbeat)
+        self._published: list[ServerReport] = []
+        self._published_s = 0.0
+        self._step_s = min(monitor.interval_s / _STEPS_PER_INTERVAL, _LONGEST_STEP_S)
+
+    def until_stopped(self) -> None:
+        """Publish until the end is asked for, or the run has ended."""
+        heartbeat, notices = self._context.heartbeat, self._notices
+        eager_until_s = time.monotonic() + _EAGER_FOR_S
+        released = notices.released
+        heartbeat.ready_s = time.monotonic()
+        while True:
+            self._news.clear()
+            looked_s = time.monotonic()
+            if notices.released != released:
+                released = notices.released
+                self._monitor._set_released(bool(released))
+            reports = [reader.report for reader in self._readers]
+            _beat(heartbeat, reports)
+            is_late = self._publish(reports)
+            first = any(report.success_s is None for report in reports) and looked_s < eager_until_s
+            spacing_s = min(self._step_s, _EAGER_STEP_S) if first else self._step_s
+            if shall_end(
+                self._context, self._longest_wait_s(reports, is_late=is_late), self._news.descriptor
+            ):
+                return
+            # Of many servers one has always just reported.
+            early_s = looked_s + spacing_s - time.monotonic()
+            if early_s > 0 and shall_end(self._context, early_s):
+                return
+
+    def _longest_wait_s(self, reports: list[ServerReport], *, is_late: bool) -> float:
+        """Until a report that came too soon is due, or a reading has begun that does not end."""
+        if is_late or not reports or any(report.busy_since_s for report in reports):
+            return self._step_s
+        due_s = min(reader.due_s for reader in self._readers)
+        return max(0.0, due_s - time.monotonic()) + self._step_s
+
+    def _publish(self, reports: list[ServerReport]) -> bool:
+        """Put these into the Manager dict; whether that must wait, as it was done just now."""
         # A report holds all servers: each time one of many has changed would be too often. What a server
         # reports first is sent at once.
-        recently = time.monotonic() - published_s < _SPACING * monitor.interval_s / _STEPS_PER_INTERVAL
-        if reports == published or (recently and _answering(reports) == _answering(published)):
-            continue
-        servers = {reader.server: report for reader, report in zip(readers, reports, strict=True)}
-        manager.put(name, pickle.dumps(servers))
-        notices.published_s = published_s = time.monotonic()
-        published = reports
+        spacing_s = _SPACING * self._monitor.interval_s / _STEPS_PER_INTERVAL
+        recently = time.monotonic() - self._published_s < spacing_s
+        if reports == self._published:
+            return False
+        if recently and _answering(reports) == _answering(self._published):
+            return True
+        servers = {reader.server: report for reader, report in zip(self._readers, reports, strict=True)}
+        self._manager.put(self._name, pickle.dumps(servers))
+        self._notices.note_published()
+        self._published_s, self._published = time.monotonic(), reports
+        return False
 
 
 def _answering(reports: list[ServerReport]) -> int:

@@ -16,7 +16,7 @@ INTERVAL_S = 0.1
 # A relay with a Manager of its own. A line of its standard input, 'name report', is put into the Manager
 # dict; 'kill' kills the Manager; the end of standard input is the supervisor's request to stop.
 _PROGRAM = f"""
-import os, subprocess, sys, threading, time
+import os, subprocess, sys, threading
 from pylon.monitor.process.heartbeat import Heartbeat, Notices
 from pylon.monitor.process.manager import ManagerAddress, ManagerReports
 from pylon.monitor.process.messages import FrameWriter
@@ -24,7 +24,7 @@ from pylon.monitor.process.parent_death import ProcessWatch
 from pylon.monitor.process.relay import relay
 from pylon.monitor.process.worker import WorkerContext
 
-address, notices, stop = ManagerAddress.new(), Notices(), threading.Event()
+address, notices, heartbeat = ManagerAddress.new(), Notices(), Heartbeat()
 serve = '''
 import signal, socket
 from pylon.monitor.process.door import Door
@@ -48,12 +48,12 @@ def follow():
         else:
             name, report = line.split()
             reports.put(name, report.encode())
-        notices.published_s = time.monotonic()
+        notices.note_published()
     manager.kill()
-    stop.set()
+    heartbeat.ask_to_end()
 
 threading.Thread(target=follow, daemon=True).start()
-around = WorkerContext(os.getppid(), ProcessWatch(os.getppid()), stop, address, Heartbeat())
+around = WorkerContext(os.getppid(), ProcessWatch(os.getppid()), threading.Event(), address, heartbeat)
 relay(FrameWriter(int(sys.argv[1])), {INTERVAL_S}, notices, around)
 """
 

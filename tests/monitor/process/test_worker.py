@@ -11,7 +11,9 @@ import pytest
 
 from pylon.monitor.cpu import CPUMonitor
 from pylon.monitor.process.heartbeat import Heartbeat
-from pylon.monitor.process.worker import ServerReader, load_monitor
+from pylon.monitor.process.reading import ServerReader
+from pylon.monitor.process.stop_event import EventFdEvent
+from pylon.monitor.process.worker import load_monitor
 from tests.faults.harness import wait_until
 
 INTERVAL_S = 0.05
@@ -36,7 +38,7 @@ class Readings:
 @contextmanager
 def reading(monitor: Any, heartbeat: Heartbeat | None = None) -> Iterator[ServerReader]:
     stop = threading.Event()
-    reader = ServerReader(monitor, "localhost", stop, heartbeat or Heartbeat())
+    reader = ServerReader(monitor, "localhost", stop, heartbeat or Heartbeat(), EventFdEvent())
     reader.start()
     yield reader
     stop.set()
