@@ -31,8 +31,10 @@ from pylon.monitor.status.failure import Failure, ProcessFailure
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.states import MonitorState, moved
 
-# A live supervisor reports its health every 0.5 s.
-_SILENT_AFTER_S = 6 * HEALTH_EVERY_S
+# A live supervisor reports its health every second.
+_SILENT_AFTER_S = 3 * HEALTH_EVERY_S
+# Without a pipe to be woken by, a stop is noticed when the wait is over.
+_LONGEST_WAIT_S = 1.0
 _STARTING_WITHIN_S = 15.0
 # What `stop` may take beyond `join_timeout_s`: for the supervisor to be killed, and the last of it reaped.
 _STOP_GRACE_S = 0.5
@@ -265,8 +267,9 @@ class MonitorClient:
                 released = self._released
                 supervisor.ask(RELEASE if released else RESUME)
             # Judged before the wait: a run that was itself stopped for a while hears what came meanwhile.
-            overdue = time.monotonic() - heard_s > limit_s
-            ready = self._waker.wait_for(supervisor.descriptors, 0 if overdue else HEALTH_EVERY_S * 2)
+            left_s = heard_s + limit_s - time.monotonic()
+            overdue, wait_s = left_s < 0, min(left_s, _LONGEST_WAIT_S)
+            ready = self._waker.wait_for(supervisor.descriptors, 0 if overdue else wait_s)
             try:
                 if supervisor.health.descriptor in ready and self._take_health(supervisor):
                     heard_s, limit_s, overdue = time.monotonic(), _SILENT_AFTER_S, False

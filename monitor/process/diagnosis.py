@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 from pylon.monitor.process.child import Child
+from pylon.monitor.process.messages import MonitorSpec
 from pylon.monitor.status.failure import ProcessFailure
+from pylon.monitor.status.states import MonitorState
 
 _STARTING_WITHIN_S = 20.0
 # The first reading may load a driver: without persistence mode that takes seconds per GPU.
 _FIRST_READING_FACTOR = 4
+_LATE_INTERVALS = 1.5
 
 
 Verdict = tuple[ProcessFailure, str]
@@ -36,6 +39,27 @@ def trouble(child: Child, now: float, silent_after_s: float, timeout_s: float) -
         return ProcessFailure.HUNG, f"a reading takes longer than {limit_s:g} s"
     over = child.restrain(now)
     return None if over is None else (ProcessFailure.OVER_LIMIT, over)
+
+
+def calm_for_s(
+    workers: Sequence[tuple[Child, MonitorSpec]], others: Sequence[Child], now: float, timeout_s: float
+) -> float:
+    """For how long no process need be judged; 0 while one starts, ends, waits, reads or reports nothing.
+
+    What begins now is seen half a time-out later, before it can have taken too long.
+    """
+    calm = all(_is_calm(child) for child in (*others, *(worker for worker, _ in workers)))
+    if not calm or any(
+        now - worker.heartbeat.success_s > _LATE_INTERVALS * monitor.interval_s * worker.heartbeat.slowdown
+        for worker, monitor in workers
+    ):
+        return 0.0
+    return min([timeout_s / 2, *(min(one.interval_s, one.timeout_s / 2) for _, one in workers)])
+
+
+def _is_calm(child: Child) -> bool:
+    under_way = child.heartbeat.busy_since_s or child.heartbeat.waiting_since_s
+    return child.running and child.state is MonitorState.OK and not under_way
 
 
 def blame(manager: Child, clients: Sequence[Child], now: float, timeout_s: float) -> Child | None:

@@ -19,7 +19,7 @@ HEALTH_DESCRIPTOR, DATA_DESCRIPTOR = 3, 4
 # Where it finds what the run gives to its companion.
 COMPANION_DESCRIPTOR = 5
 # How often the supervisor reports its health, as a sign of life.
-HEALTH_EVERY_S = 0.5
+HEALTH_EVERY_S = 1.0
 # In place of a health report that is the same as the one before.
 UNCHANGED = True
 # What the training process writes into the lifeline. LEAVE: stop, but let the companion see the run's end.

@@ -22,7 +22,7 @@ from pylon.monitor.process.companion import (
     finish,
     leave,
 )
-from pylon.monitor.process.diagnosis import Verdict, blame, trouble
+from pylon.monitor.process.diagnosis import Verdict, blame, calm_for_s, trouble
 from pylon.monitor.process.heartbeat import Heartbeat, Notices
 from pylon.monitor.process.manager import ManagerAddress, serve_reports
 from pylon.monitor.process.messages import (
@@ -50,7 +50,7 @@ from pylon.monitor.process.worker import WorkerContext, prepare_child, work
 from pylon.monitor.status.failure import ProcessFailure
 from pylon.monitor.status.states import MonitorState
 
-_SHORTEST_STEP_S = 0.05
+_SHORTEST_STEP_S, _LONGEST_STEP_S = 0.05, 0.5
 _GAP_S = 2.0
 _STALE_INTERVALS = 3
 # Workers get most of the budget; Manager and relay are ended by SIGKILL, which takes moments.
@@ -119,13 +119,28 @@ class Supervisor:
 
     def _woken(self) -> bool:
         """Wait until something ends or the next look is due; whether the end is asked for."""
-        step_s = max(_SHORTEST_STEP_S, min(self._spec.settings.interval_s / 4, HEALTH_EVERY_S))
         descriptors = [self._lifeline, self._run_watch.descriptor]
         descriptors += [child.sentinel for child in self._everybody()]
-        ready = connection.wait([one for one in descriptors if one is not None], step_s)
+        ready = connection.wait([one for one in descriptors if one is not None], self._wait_s())
         if self._lifeline in ready and self._asked_to_stop():
             return True
         return self._run_watch.ended() or os.getppid() != self._spec.parent_pid
+
+    def _wait_s(self) -> float:
+        """Until the next look: the next sign of life is due, or something may have to be judged."""
+        now, settings = time.monotonic(), self._spec.settings
+        step_s = max(_SHORTEST_STEP_S, min(settings.interval_s / 4, _LONGEST_STEP_S))
+        if self._run_watch.descriptor is None:
+            # The run's end is looked for.
+            return step_s
+        workers = [(self._workers[name], monitor) for name, monitor in self._monitors.items()]
+        others = [one for one in self._without_readings() if not self._is_done(one)]
+        sign_due_s = self._told_s + HEALTH_EVERY_S - now
+        return max(step_s, min(sign_due_s, calm_for_s(workers, others, now, settings.timeout_s)))
+
+    def _is_done(self, child: Child) -> bool:
+        """Whether it is a companion that has noted the run's end."""
+        return child is self._companion and bool(child.heartbeat.success_s)
 
     def _asked_to_stop(self) -> bool:
         """Follow what the training process has asked for on the lifeline."""
@@ -147,8 +162,7 @@ class Supervisor:
                 child.end(now, ProcessFailure.MANAGER_GONE, f"the Manager: {self._manager.error}")
         self._keep_door()
         for child in self._clients():
-            done = child is self._companion and bool(child.heartbeat.success_s)
-            child.step(now, may_start=self._manager.running and not done)
+            child.step(now, may_start=self._manager.running and not self._is_done(child))
         for child in self._without_readings():
             if child.running and child.state is MonitorState.STARTING and child.heartbeat.alive_s:
                 child.move(MonitorState.OK)

@@ -12,8 +12,9 @@ import pytest
 
 from pylon.monitor import MonitorState, ProcessFailure, ResourceLimits
 from pylon.monitor.process.child import Child
-from pylon.monitor.process.diagnosis import blame, trouble
+from pylon.monitor.process.diagnosis import blame, calm_for_s, trouble
 from pylon.monitor.process.heartbeat import Heartbeat
+from pylon.monitor.process.messages import MonitorSpec
 from tests.faults.harness import wait_until
 
 SILENT_AFTER_S, TIMEOUT_S = 3.0, 5.0
@@ -206,3 +207,32 @@ def test_killed_child_is_no_trouble_but_an_end_with_its_signal(make: Make) -> No
     )
     assert str(child.error) == "ended: by SIGKILL"
     assert judged(child, time.monotonic()) is None
+
+
+def calm(worker: Child, interval_s: float = 1.0) -> float:
+    spec = MonitorSpec(worker.name, "", "", b"", interval_s, TIMEOUT_S)
+    return calm_for_s([(worker, spec)], [], time.monotonic(), TIMEOUT_S)
+
+
+def test_a_process_with_nothing_under_way_need_not_be_judged_for_an_interval(make: Make) -> None:
+    now = time.monotonic()
+    worker = make(alive_s=now, success_s=now)
+    assert calm(worker) == 0.0, "it starts"
+    worker.move(MonitorState.OK)
+    assert calm(worker) == 1.0
+    assert calm(worker, 60.0) == TIMEOUT_S / 2, "a reading that begins now may hang"
+    for what in ("busy_since_s", "waiting_since_s"):
+        setattr(worker.heartbeat, what, now)
+        assert calm(worker) == 0.0, what
+        setattr(worker.heartbeat, what, 0.0)
+    worker.heartbeat.success_s = now - 2.0
+    assert calm(worker) == 0.0, "its last reading is late"
+    worker.heartbeat.success_s = now
+    worker.end(now, ProcessFailure.SILENT, "a test")
+    assert calm(worker) == 0.0, "it is being ended"
+
+
+def test_without_monitors_the_other_processes_are_judged_by_the_time_out(make: Make) -> None:
+    relay = make("relay", alive_s=time.monotonic())
+    relay.move(MonitorState.OK)
+    assert calm_for_s([], [relay], time.monotonic(), TIMEOUT_S) == TIMEOUT_S / 2
