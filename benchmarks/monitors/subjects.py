@@ -83,6 +83,27 @@ class Pylon(Subject):
         return self._monitor.health()["manager"].pid
 
 
+class Recorded(Pylon):
+    """SystemMonitor and Recorder, as a run has them."""
+
+    def load(self) -> None:
+        """Import both."""
+        from pylon.recorder import Recorder
+
+        super().load()
+        self._recorder = Recorder("history.sqlite", kind="loop", monitor=self._monitor)
+
+    def start(self) -> None:
+        """Start the recorder with the monitors."""
+        self._recorder.start()
+        super().start()
+
+    def stop(self) -> None:
+        """End the record, then the monitors."""
+        self._recorder.stop()
+        super().stop()
+
+
 class PlainThread(Subject):
     """The thread that one writes oneself: psutil and pynvml, a dict for the newest values."""
 
@@ -270,6 +291,7 @@ _WANDB = {
 SUBJECTS = {
     "none": Entry("none", Subject, quick=True),
     "pylon": Entry("Pylon", Pylon, ("psutil", "pynvml"), quick=True),
+    "recorded": Entry("Pylon, recorded", Recorded, ("psutil", "pynvml")),
     "plain": Entry("plain thread", PlainThread, ("psutil", "pynvml"), quick=True),
     "nvitop": Entry("nvitop", Nvitop, ("nvitop",)),
     "mlflow": Entry("MLflow", MLflow, ("mlflow",), environment=_MLFLOW),
