@@ -87,6 +87,14 @@ class Channel:
         return bool(self.memory.numbers[layout.ENDED])
 
     @property
+    def problem(self) -> str | None:
+        """Why the recorder cannot write at present; None: it can, or has not tried yet."""
+        (length,) = layout.LENGTH.unpack_from(self.memory.view, layout.PROBLEM_AT)
+        begin = layout.PROBLEM_AT + layout.LENGTH.size
+        content = bytes(self.memory.view[begin : begin + min(length, layout.PROBLEM_BYTES)])
+        return content.decode(errors="replace") or None
+
+    @property
     def recorder_pid(self) -> int | None:
         """The process that records; None before it has begun."""
         return int(self.memory.numbers[layout.RECORDER_PID]) or None

@@ -18,6 +18,9 @@ HEADER_BYTES: Final = 4096
 SIZE, CREATOR_PID, CREATOR_TICKS = 1, 2, 3
 BEGAN_WALL, BEGAN_MONOTONIC = 4, 5
 LAUNCH, RECORDER_PID, RECORDER_TICKS, ENDED, STOP_ASKED = 6, 7, 8, 9, 10
+# Why nothing can be written at present, in the header too: a length, 0 for no problem, and UTF-8.
+PROBLEM_AT: Final = 1024
+PROBLEM_BYTES: Final = 1024
 
 # Numbers of a slot. The owner's pid is written last: a slot without one is free.
 OWNER_PID, OWNER_TICKS, RANK = 0, 1, 2

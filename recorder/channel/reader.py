@@ -124,6 +124,15 @@ class ChannelReader:
         self._numbers[layout.RECORDER_TICKS] = ticks
         self._numbers[layout.RECORDER_PID] = pid
 
+    def note_problem(self, error: Exception | None) -> None:
+        """Why nothing can be written at present; None: it can. To be noted before the launch's number."""
+        content = ("" if error is None else str(error)).encode(errors="replace")[
+            : layout.PROBLEM_BYTES - layout.LENGTH.size
+        ]
+        begin = layout.PROBLEM_AT + layout.LENGTH.size
+        self.memory.view[begin : begin + len(content)] = content
+        layout.LENGTH.pack_into(self.memory.view, layout.PROBLEM_AT, len(content))
+
     @property
     def began_at(self) -> float:
         """Unix time at which the launch began."""

@@ -11,7 +11,7 @@ from pylon.recorder.history import schema
 from pylon.recorder.history.checking import all_numbers, checked
 from pylon.recorder.history.copying import damaged, open_to_read
 from pylon.recorder.history.database import UNREADABLE
-from pylon.recorder.history.errors import HistoryForeignError, HistoryVersionError
+from pylon.recorder.history.errors import HistoryAbsentError, HistoryForeignError, HistoryVersionError
 from pylon.recorder.history.levels import NEWEST, LevelRow, parts
 from pylon.recorder.history.rows import (
     AlertRow,
@@ -68,8 +68,15 @@ def _refuse_unknown(path: Path, connection: sqlite3.Connection) -> None:
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         application = connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     except UNREADABLE as error:
         raise damaged(path, error) from error
+    if not tables:
+        raise HistoryAbsentError(
+            path,
+            "is empty: its recorder has written nothing into it yet, or could not, as on a full disk",
+            "Look at the space on that disk",
+        )
     if application != schema.APPLICATION_ID:
         raise HistoryForeignError(path, "is no record of Pylon", "Name the folder of a run that was recorded")
     if version > schema.VERSION:

@@ -127,6 +127,11 @@ class Recorder:
         """Whether the launch is in the record: its end will be noted, however it comes."""
         return self._channel.begun
 
+    @property
+    def problem(self) -> str | None:
+        """Why the record cannot be written at present; None if it can."""
+        return self._channel.problem
+
     def await_begin(self, within_s: float) -> bool:
         """Wait until the launch is in the record, for a program that ends at once; whether it is."""
         until_s = time.monotonic() + within_s

@@ -23,7 +23,7 @@ from typing import Any
 from pylon.monitor import ReportsGoneError
 from pylon.recorder.channel import ChannelReader, MarkRecord, Memory, Writer, start_ticks
 from pylon.recorder.endings import MemoryCounter, MemoryCounts
-from pylon.recorder.history import HistoryWriter, MarkRow
+from pylon.recorder.history import HistoryError, HistoryWriter, MarkRow
 from pylon.recorder.process.ending import Ended, ending_row
 from pylon.recorder.process.hangs import HangWatch
 from pylon.recorder.process.inventory import Inventory
@@ -41,6 +41,7 @@ from pylon.recorder.process.samples import Sampler
 from pylon.recorder.process.specification import Context, RecordSpec
 from pylon.recorder.process.steps import Steps
 from pylon.recorder.process.watched import Watched
+from pylon.storage import PlantedError
 
 _SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 0.2, 2.0
 # Without a descriptor that shows the run's end, it is looked for.
@@ -60,7 +61,12 @@ def record(spec: RecordSpec, context: Context) -> None:
         return
     _take_over(reader)
     log_to(spec.log, spec.secrets)
-    with HistoryWriter(Path(spec.path)) as writer:
+    try:
+        writer = HistoryWriter(Path(spec.path))
+    except (HistoryError, PlantedError) as error:
+        reader.note_problem(error)
+        raise
+    with writer:
         Recording(spec, context, reader, writer).run()
 
 
@@ -157,6 +163,7 @@ class Recording:
             began_at=self._reader.began_at,
         )
         number = self._writer.begin(row)
+        self._reader.note_problem(self._writer.error)
         self._reader.launch = number
         self._writer.mark(number, row.began_at, "begin", {"kind": row.kind, "name": row.name})
         return number
@@ -183,6 +190,7 @@ class Recording:
         self._observers.look(self._reader.wall(now_s), lambda kind, detail: self._mark(now_s, kind, detail))
         if self._writer.commit():
             self._reader.accept()
+        self._reader.note_problem(self._writer.error)
 
     def _take_channel(self, now_s: float, writers: list[Writer]) -> None:
         new = self._reader.collect()

@@ -54,7 +54,9 @@ def write_line(text: str) -> None:
     try:
         if any(event & select.POLLOUT for _, event in poll.poll(0)):
             # Below the size of a pipe's atomic write, so it does not wait either.
-            os.write(_STDERR, text.encode(errors="replace")[: select.PIPE_BUF - 1] + b"\n")
+            # Not `pylon.monitor.printable`: a wrapper that joins a recorder needs nothing of that package.
+            shown = "".join(one if one.isprintable() else "?" for one in text)
+            os.write(_STDERR, shown.encode(errors="replace")[: select.PIPE_BUF - 1] + b"\n")
     except OSError:
         # It is closed, or its reader is gone: the command would not have written there either.
         return

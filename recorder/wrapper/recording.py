@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import platform
+import shlex
 import signal
 import threading
 import time
@@ -79,7 +80,7 @@ class Recording:
             if self._channel is None:
                 self._prepare()
         except (OSError, ChannelError, ValueError) as error:
-            self._report(str(error))
+            self._report(_words_of(error))
         if self._channel is None:
             return {}
         return {VARIABLE.encode(): self._channel.address.encode()}
@@ -144,7 +145,7 @@ class Recording:
             for pid, name in (names or {}).items():
                 write_line(f"pylon run: process {pid} ({name}) is left running")
         if self._folder is not None and not self._wishes.quiet and not self._reported:
-            write_line(f"pylon run: recorded; show it with: pylon report {self._folder}")
+            write_line(f"pylon run: recorded; show it with: pylon report {shlex.quote(str(self._folder))}")
 
     def _note_end(self, sender: Sender, word: dict[str, Any]) -> None:
         if self._folder is None:
@@ -235,13 +236,23 @@ class Recording:
         recorder = self._recorder
         if self._reported:
             return
-        if recorder is None or not recorder.await_begin(until_s - time.monotonic()):
+        begun = recorder is not None and recorder.await_begin(until_s - time.monotonic())
+        problem = None if recorder is None else recorder.problem
+        if problem is not None:
+            self._report(f"{self._folder}: the record cannot be written ({problem})")
+        elif not begun:
             self._report(f"{self._folder}: the recorder was not ready within {_RECORDER_WITHIN_S:g} s")
 
     def _report(self, text: str) -> None:
         if not self._reported:
             self._reported = True
             write_line(f"pylon run: not recorded: {text}")
+
+
+def _words_of(error: Exception) -> str:
+    if not isinstance(error, OSError) or error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}; name a folder that can be written with --record DIR"
 
 
 class _Reporter(logging.Handler):

@@ -39,6 +39,19 @@ def test_steps_and_losses_arrive_with_what_is_known_of_them(channel: Channel, re
     assert before <= first.monotonic_s <= time.monotonic()
 
 
+def test_reason_why_the_recorder_cannot_write_is_known_until_it_can(
+    channel: Channel, reader: ChannelReader
+) -> None:
+    assert channel.problem is None
+    reader.note_problem(OSError("é" * 5000))
+    assert channel.problem is not None
+    assert channel.problem.startswith("éé")
+    reader.note_problem(OSError("full"))
+    assert channel.problem == "full"
+    reader.note_problem(None)
+    assert channel.problem is None
+
+
 def test_what_is_not_accepted_is_collected_again(channel: Channel, reader: ChannelReader) -> None:
     channel.sender.mark("epoch", number=1)
     assert len(reader.collect().marks) == 1

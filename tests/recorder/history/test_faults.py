@@ -151,6 +151,10 @@ def test_database_of_another_program_is_refused_and_kept(path: Path) -> None:
     content = path.read_bytes()
     with pytest.raises(HistoryForeignError, match="another program"):
         HistoryWriter(path)
+    empty = path.with_name("empty.sqlite")
+    empty.touch()
+    with pytest.raises(HistoryAbsentError, match=r"is empty: .* full disk"):
+        open_history(empty)
     with pytest.raises(HistoryForeignError, match="no record of Pylon"):
         open_history(path)
     assert path.read_bytes() == content

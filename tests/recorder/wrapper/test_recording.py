@@ -255,6 +255,38 @@ def test_folder_that_cannot_be_made_costs_the_record_alone(tmp_path: Path) -> No
     assert done.stderr.count("\n") == 1
 
 
+def test_line_of_the_wrapper_is_one_line_of_plain_text_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    done = run(["--record", "absent\x1b[31m\nx/" + "y" * 300, "--", "sh", "-c", "exit 4"], tmp_path)
+    assert done.returncode == 4
+    assert re.fullmatch(
+        r"pylon run: not recorded: absent\?\[31m\?x/y+: .*; name a folder .* --record DIR\n", done.stderr
+    )
+
+
+@pytest.mark.slow
+@needs_root
+def test_record_that_a_full_disk_did_not_take_is_not_reported_as_recorded(tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    script = 'mount -t tmpfs -o size=64k none "$1" && shift && "$@" && umount -l "$0" && exec "$@"'
+    namespace = ["unshare", "--mount", "sh", "-c", script, "a b", "a b"]
+    if subprocess.run([*namespace, "true"], cwd=tmp_path, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*namespace, *RUN, "--record", "a b", "--", "true"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    full, written = done.stderr.splitlines()
+    assert full.startswith("pylon run: not recorded: a b: the record cannot be written (")
+    assert "full" in full
+    assert written == "pylon run: recorded; show it with: pylon report 'a b'"
+
+
 @needs_root
 def test_folder_of_another_user_in_a_shared_folder_is_not_written(shared: Path, tmp_path: Path) -> None:
     (shared / "record").mkdir()
