@@ -16,6 +16,8 @@ from pylon.recorder.channel import start_ticks
 from pylon.recorder.endings.advice import advice
 from pylon.recorder.history import EndingRow, LaunchRow
 
+# A recorder needs less to write an end; one that fails writes in steps of some kB.
+_LITTLE_BYTES = 1024 * 1024
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -54,13 +56,16 @@ def runs_here(launch: LaunchRow, here: Here | None = None) -> bool:
     )
 
 
-def ending_by_reader(launch: LaunchRow, last_t: float | None, here: Here | None = None) -> EndingRow | None:
+def ending_by_reader(
+    launch: LaunchRow, last_t: float | None, here: Here | None = None, free_bytes: int | None = None
+) -> EndingRow | None:
     """How a launch without an ending row ended, as far as its reader can know; None if it runs.
 
     Args:
         launch: as it began.
         last_t: time of the last thing that was recorded of it; None if there was nothing.
         here: the reader's machine.
+        free_bytes: on the disk of the record; None: not known.
     """
     here = here or Here()
     if runs_here(launch, here):
@@ -83,11 +88,21 @@ def ending_by_reader(launch: LaunchRow, last_t: float | None, here: Here | None 
     elif launch.boot_id != here.boot_id:
         cause = "reboot"
         evidence.append(_one("the machine has restarted since (another boot id)", "boot_id", launch.boot_id))
+    elif free_bytes is not None and free_bytes < _LITTLE_BYTES:
+        cause = "disk_full"
+        evidence.append(
+            _one(
+                f"its process {launch.pid} has ended, and the disk of the record has {free_bytes} bytes "
+                "free: its recorder could not write the end",
+                "disk_free",
+                free_bytes,
+            )
+        )
     else:
         evidence.append(
             _one(
                 f"its process {launch.pid} has ended, the machine has not restarted, and the recorder was "
-                "ended with it. That is how a scheduler or a container ends a whole job, and an OOM kill a "
+                "ended with it. That is how a scheduler or a container ends a whole job, and an OOM kill "
                 "a whole control group",
                 "process",
                 launch.pid,

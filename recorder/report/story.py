@@ -1,14 +1,13 @@
 """What a report has to say of one launch, gathered from its record before any form of it is made."""
 
 import json
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylon.recorder.endings import Here, advice, ending_by_reader
+from pylon.recorder.endings import advice
 from pylon.recorder.history import (
     AlertRow,
     EndingRow,
@@ -18,14 +17,13 @@ from pylon.recorder.history import (
     ProcessRow,
     VerdictRow,
 )
+from pylon.recorder.report.conclusion import SILENT_S, concluded, last_seen_of, room_left
 from pylon.recorder.report.errors import ReportError
 from pylon.recorder.report.figures import Figure, hardware_figures, training_figures
 from pylon.recorder.report.units import duration_text, time_text
 from pylon.recorder.report.words import cause_line, verdict_title
 from pylon.recorder.verdict import NOT_ENOUGH, of_history
 
-# A recorder that writes once a second has not been silent for so long.
-_SILENT_S = 60.0
 # The whole record of a longer launch takes too long to judge.
 _SHORT_S = 900.0
 _OF_MEMORY = frozenset({"cgroup_oom", "host_oom", "cuda_oom", "sigkill", "bus_error"})
@@ -133,7 +131,12 @@ def read_story(history: History, path: Path, chosen: int | None = None) -> Story
     launch = launches[number - 1]
     identity = launch.id or 0
     last_seen = last_seen_of(history, launch, launches[number:])
-    ending = history.ending(identity) or concluded(launch, last_seen)
+    ending = history.ending(identity) or concluded(
+        # A later launch has found room.
+        launch,
+        last_seen,
+        None if launches[number:] else room_left(path.parent),
+    )
     end = last_seen if ending is None else max(ending.at, launch.began_at)
     windows = history.windows(identity, buckets=1)
     figures = training_figures(lambda since, until: history.windows(identity, since, until, buckets=60), end)
@@ -175,32 +178,13 @@ def _stacks(marks: Sequence[MarkRow]) -> str | None:
     return None if text is None else str(text)
 
 
-def last_seen_of(history: History, launch: LaunchRow, later: Sequence[LaunchRow]) -> float:
-    """The time of a launch's newest entry: its samples are older than the next launch."""
-    until = later[0].began_at if later else math.inf
-    sampled = history.last_sample_at(launch.began_at, until)
-    marks = history.newest_marks(launch.id or 0)
-    window = history.newest_window(launch.id or 0)
-    stepped = 0.0 if window is None else window.t + window.width
-    return max(launch.began_at, sampled or 0.0, marks[-1].t if marks else 0.0, stepped)
-
-
-def concluded(launch: LaunchRow, last_seen: float) -> EndingRow | None:
-    """What its reader knows of the end of a launch that has no ending; None if it runs, here or elsewhere."""
-    here = Here()
-    elsewhere = launch.host is not None and launch.host != here.host
-    if elsewhere and 0 <= time.time() - last_seen < _SILENT_S:
-        return None
-    return ending_by_reader(launch, last_seen, here)
-
-
 def _first_lines(
     launch: LaunchRow, ending: EndingRow | None, last_seen: float, step: int | None
 ) -> tuple[str, str]:
     if ending is None:
         at = "" if step is None else f", step {step:,}"
         silent_s = time.time() - last_seen
-        if silent_s > _SILENT_S:
+        if silent_s > SILENT_S:
             line = f"Running{at}; nothing was recorded for {duration_text(silent_s)}."
             return line, "The recorder may have ended, or its disk may be full: see the run's log."
         return f"Running{at}, last recorded {time_text(last_seen)}.", "Repeat this command for newer figures."

@@ -9,8 +9,9 @@ from typing import Any
 from pylon.recorder.history import History, LaunchRow, MarkRow, Sample, SeriesKey, StepWindow, open_history
 from pylon.recorder.report.charts.specs import assigned, is_limit
 from pylon.recorder.report.charts.training import loss_samples, step_samples, wait_samples
+from pylon.recorder.report.conclusion import last_seen_of
 from pylon.recorder.report.figures import merged
-from pylon.recorder.report.story import Story, facts, last_seen_of, read_story
+from pylon.recorder.report.story import Story, facts, read_story
 
 # Enough for a chart, and bounded for a run of weeks; of many runs each has less.
 MOST_BUCKETS = 1000

@@ -34,3 +34,14 @@ def test_from_another_machine_nothing_is_seen() -> None:
     ending = ending_by_reader(LAUNCH, 1500.0, here(host="two", boot="b"))
     assert ending is not None
     assert (ending.cause, ending.certainty) == ("recorder_lost", "not_observable")
+
+
+def test_without_room_for_an_end_the_disk_is_the_likely_cause() -> None:
+    ending = ending_by_reader(LAUNCH, 1500.0, here(), 4096)
+    assert ending is not None
+    assert (ending.state, ending.cause, ending.certainty) == ("unknown", "disk_full", "likely")
+    assert "4096 bytes free" in json.loads(ending.evidence or "")[1]["text"]
+    assert "Make room" in (ending.advice or "")
+    roomy = ending_by_reader(LAUNCH, 1500.0, here(), 10**9)
+    assert roomy is not None
+    assert roomy.cause == "recorder_lost"
