@@ -13,6 +13,7 @@ from pylon.storage.atomic import (
 from pylon.storage.features import missing_features
 from pylon.storage.home import with_home
 from pylon.storage.manifest import DamagedFileError, describe_file, verify_manifest, write_manifest
+from pylon.storage.parsing import parsed_json
 from pylon.storage.planted import (
     PlantedError,
     open_unlinked,
@@ -30,6 +31,7 @@ __all__ = [
     "describe_file",
     "missing_features",
     "open_unlinked",
+    "parsed_json",
     "refuse_link",
     "refuse_other_than_file",
     "refuse_planted",

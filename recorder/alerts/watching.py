@@ -3,7 +3,6 @@
 windows, marks, readings, verdicts, the end ── add ──> Alerts ── tick ──> changes
 """
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pylon.recorder.alerts import rules
 from pylon.recorder.alerts.alarms import MOST_ALARMS, Alarms, Change
 from pylon.recorder.alerts.trends import LossTrend, StepTimes, Trend
 from pylon.recorder.history import EndingRow, MarkRow, SeriesKey, StepWindow, VerdictRow
+from pylon.storage import parsed_json
 
 _LOCAL = "localhost"
 _HOT_BITS = 0x20 | 0x40 | 0x08 | 0x80
@@ -242,7 +242,7 @@ class Alerts:
 
 def _detail(row: MarkRow) -> dict[str, Any]:
     try:
-        found = json.loads(row.detail or "{}")
+        found = parsed_json(row.detail or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,11 +1,11 @@
 """The recorder's side: what the writers have counted is taken, and given up once it is on the disk."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pylon.recorder.channel import layout
 from pylon.recorder.channel.memory import Memory, start_ticks
+from pylon.storage import parsed_json
 
 
 class StepRecord(NamedTuple):
@@ -262,7 +262,7 @@ class ChannelReader:
 def _decoded(slot: int, content: bytes) -> MarkRecord | None:
     """An entry; None if its memory was written by something else."""
     try:
-        monotonic_s, kind, detail = json.loads(content)
+        monotonic_s, kind, detail = parsed_json(content)
     except (ValueError, TypeError):
         return None
     if not isinstance(monotonic_s, float | int) or not isinstance(kind, str) or not isinstance(detail, dict):

@@ -68,7 +68,7 @@ def _refuse_unknown(path: Path, connection: sqlite3.Connection) -> None:
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         application = connection.execute("PRAGMA application_id").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        tables = connection.execute("SELECT name, rootpage FROM sqlite_schema").fetchall()
     except UNREADABLE as error:
         raise damaged(path, error) from error
     if not tables:
@@ -83,6 +83,10 @@ def _refuse_unknown(path: Path, connection: sqlite3.Connection) -> None:
         raise HistoryVersionError(
             path, f"has schema version {version}, and this Pylon knows {schema.VERSION}", "Update Pylon"
         )
+    # A view or a virtual table in the place of a table is a program, which may run without an end.
+    missing = schema.TABLES - {name for name, page in tables if page}
+    if missing:
+        raise damaged(path, sqlite3.DatabaseError(f"tables are missing: {', '.join(sorted(missing))}"))
 
 
 def _sort_newest(path: Path, connection: sqlite3.Connection) -> None:

@@ -1,10 +1,10 @@
 """The report as JSON, for programs."""
 
 import dataclasses
-import json
 from typing import Any
 
 from pylon.recorder.report.story import Story
+from pylon.storage import parsed_json
 
 
 def story_record(story: Story) -> dict[str, Any]:
@@ -44,6 +44,6 @@ def story_record(story: Story) -> dict[str, Any]:
 
 def _parsed(text: str | None) -> Any:  # noqa: ANN401 - JSON
     try:
-        return json.loads(text) if text else None
+        return parsed_json(text) if text else None
     except ValueError:
         return text

@@ -1,6 +1,5 @@
 """What a report has to say of one launch, gathered from its record before any form of it is made."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pylon.recorder.report.figures import Figure, hardware_figures, training_fig
 from pylon.recorder.report.units import duration_text, time_text
 from pylon.recorder.report.words import cause_line, verdict_title
 from pylon.recorder.verdict import NOT_ENOUGH, of_history
+from pylon.storage import parsed_json
 
 # The whole record of a longer launch takes too long to judge.
 _SHORT_S = 900.0
@@ -238,7 +238,7 @@ def summed_verdict(rows: Sequence[VerdictRow]) -> Verdict | None:
 def _parsed(text: str | None) -> Any:  # noqa: ANN401 - JSON
     """A column of JSON; the text itself if it is none, None if it is empty."""
     try:
-        return json.loads(text) if text else None
+        return parsed_json(text) if text else None
     except ValueError:
         return text
 

@@ -1,6 +1,5 @@
 """Charts of the training itself: loss, scores, learning rate, step time and data wait."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from pylon.recorder.history import MarkRow, Sample, StepWindow
 from pylon.recorder.report.charts.grid import Grid, on_grid
 from pylon.recorder.report.charts.line import RED, Chart, Line
+from pylon.storage import parsed_json
 
 _MOST_POINTS = 2000
 
@@ -92,7 +92,7 @@ def point_lines(marks: Iterable[MarkRow]) -> list[Line]:
 def detail_of(mark: MarkRow) -> dict[str, Any]:
     """The detail of a mark; empty if it has none or it cannot be read."""
     try:
-        found = json.loads(mark.detail) if mark.detail else {}
+        found = parsed_json(mark.detail) if mark.detail else {}
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {"value": found}

@@ -12,6 +12,7 @@ from pylon.recorder.report.charts.training import loss_samples, step_samples, wa
 from pylon.recorder.report.conclusion import last_seen_of
 from pylon.recorder.report.figures import merged
 from pylon.recorder.report.story import Story, facts, read_story
+from pylon.storage import parsed_json
 
 # Enough for a chart, and bounded for a run of weeks; of many runs each has less.
 MOST_BUCKETS = 1000
@@ -172,7 +173,7 @@ def _over_devices(
 def flat_values(text: str | None) -> dict[str, str]:
     """The values of JSON by key path, each as JSON."""
     try:
-        value = json.loads(text) if text else {}
+        value = parsed_json(text) if text else {}
     except ValueError:
         return {}
     return dict(_flat("", value)) if value and isinstance(value, dict) else {}

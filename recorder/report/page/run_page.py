@@ -12,6 +12,7 @@ from pylon.recorder.report.story import Story, Verdict, facts
 from pylon.recorder.report.text import alert_duration, earlier_text, quoted_texts
 from pylon.recorder.report.units import range_text, value_text
 from pylon.recorder.report.words import SOURCES
+from pylon.storage import parsed_json
 
 _MOST_ALERTS = 200
 _MOST_EARLIER = 50
@@ -133,7 +134,7 @@ def _details(name: str, value: str | None) -> str:
 
 def _indented(value: str) -> str:
     try:
-        parsed: Any = json.loads(value)
+        parsed: Any = parsed_json(value)
     except ValueError:
         return value
     return json.dumps(parsed, indent=2, ensure_ascii=False)

@@ -72,6 +72,32 @@ def test_record_whose_damaged_schema_is_no_text(run: Path, capsys: pytest.Captur
         assert writer.set_aside == run / "history.sqlite.damaged-1"
 
 
+def test_view_in_the_place_of_a_table_is_not_evaluated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is a program of whoever made the file, and need not end."""
+    connection = sqlite3.connect(run / "history.sqlite")
+    connection.executescript(
+        "ALTER TABLE launch RENAME TO mine; CREATE VIEW launch AS SELECT * FROM mine WHERE id > 0;"
+    )
+    connection.close()
+    assert "tables are missing: launch" in failed(capsys, run)
+
+
+@pytest.mark.parametrize("form", ["--json", "--html=page.html", ""])
+def test_text_that_is_nested_without_an_end_is_shown_as_text(
+    form: str, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    deep = "[" * 100_000
+    connection = sqlite3.connect(run / "history.sqlite", isolation_level=None)
+    for column in ("configuration", "hardware", "git", "cgroup"):
+        connection.execute(f"UPDATE launch SET {column} = ?", (deep,))
+    connection.execute("UPDATE ending SET evidence = ?", (deep,))
+    connection.execute("UPDATE mark SET detail = ?", (deep,))
+    connection.close()
+    assert main(["report", str(run), *form.split()]) == 0
+    assert "Killed by the kernel" in capsys.readouterr().out or form.startswith("--html")
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [
