@@ -1,6 +1,6 @@
 """Messages that leave the machine, from a thread of their own: nothing waits for it.
 
-send ──> queue ──> thread: merge, try, try again ──> webhook or apprise
+send ──> a queue for each address ──> its thread: merge, try, try again ──> webhook or apprise
 """
 
 import importlib
@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pylon.recorder.alerts.webhook import DeliveryError, NotifyError, Webhook, shown
@@ -66,7 +66,7 @@ def destination(url: str) -> _Destination:
 
 
 class Notifier:
-    """Sends messages in a thread; a call never waits.
+    """Sends messages to each address in a thread of its own; a call never waits.
 
     Args:
         urls: where to.
@@ -87,27 +87,48 @@ class Notifier:
         *,
         retry_s: Sequence[float] = _RETRY_S,
         merge_s: float = _MERGE_S,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._destinations = [destination(url) for url in urls]
+        settings = (title, dict(facts or {}), tuple(retry_s), merge_s)
+        self._lines = [_Line(one, *settings) for one in [destination(url) for url in urls]]
+
+    def send(self, text: str) -> None:
+        """Add a message; the oldest goes if too many wait."""
+        for line in self._lines:
+            line.send(text)
+
+    def close(self, within_s: float = 1.5) -> bool:
+        """Send what waits, for a bounded time; whether all was tried."""
+        until_s = time.monotonic() + within_s
+        for line in self._lines:
+            line.ask_to_close()
+        return all(line.await_idle(until_s - time.monotonic()) for line in self._lines)
+
+
+class _Line:
+    """One address, its queue and its thread: one that is slow holds up no other."""
+
+    def __init__(
+        self,
+        destination: _Destination,
+        title: str,
+        facts: Mapping[str, Any],
+        retry_s: Sequence[float],
+        merge_s: float,
+    ) -> None:
+        self._destination = destination
         self._title = title
-        self._facts = dict(facts or {})
-        self._retry_s = tuple(retry_s)
+        self._facts = facts
+        self._retry_s = retry_s
         self._merge_s = merge_s
-        self._clock = clock
         self._waiting: deque[str] = deque()
         self._dropped = 0
         self._changed = threading.Condition()
         self._closing = False
         self._idle = True
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
-        if self._destinations:
-            self._thread.start()
+        self._thread.start()
 
     def send(self, text: str) -> None:
-        """Add a message; the oldest goes if too many wait."""
-        if not self._destinations:
-            return
         with self._changed:
             if len(self._waiting) >= _MOST_WAITING:
                 self._waiting.popleft()
@@ -116,11 +137,15 @@ class Notifier:
             self._idle = False
             self._changed.notify_all()
 
-    def close(self, within_s: float = 1.5) -> bool:
-        """Send what waits, for a bounded time; whether all was tried."""
+    def ask_to_close(self) -> None:
+        """Send what waits without a delay, and nothing after that."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+
+    def await_idle(self, within_s: float) -> bool:
+        """Whether all was tried."""
+        with self._changed:
             return self._changed.wait_for(lambda: self._idle, within_s)
 
     def _run(self) -> None:
@@ -145,8 +170,7 @@ class Notifier:
         if dropped:
             text += f"\n({dropped} older messages were dropped)"
         facts = {**self._facts, "messages": texts, "sent_at": time.time()}
-        for one in self._destinations:
-            self._try(one, text, facts)
+        self._try(self._destination, text, facts)
 
     def _try(self, one: _Destination, text: str, facts: Mapping[str, Any]) -> None:
         for wait_s in (*self._retry_s, None):

@@ -21,6 +21,8 @@ _PAUSE_S = 0.05
 # Magic, page size, number of the log, salts: it changes when the log begins again.
 _LOG_HEADER_BYTES = 32
 _MEMORY = Path("/dev/shm")
+# A record and its journal stay under 64 MiB. Another user's may be made to fill the reader's disk.
+_MOST_BYTES = 1024**3
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
@@ -47,7 +49,15 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 
 def _open_copy(path: Path) -> sqlite3.Connection:
-    needed = sum(_size(path.with_name(path.name + side)) for side in ("", *SIDE_FILES))
+    files = [path.with_name(path.name + side) for side in ("", *SIDE_FILES)]
+    for file in files:
+        # To open a pipe would wait for a writer.
+        if file.exists() and not file.is_file():
+            raise HistoryDamagedError(path, f"{file.name} is not a regular file", "Remove that")
+    needed = sum(map(_size, files))
+    if needed > _MOST_BYTES:
+        problem = f"has {needed / 1e9:.0f} GB with its journal, and a record has 0.07 GB at most"
+        raise HistoryDamagedError(path, problem, "Ask who made it, and remove it")
     with tempfile.TemporaryDirectory(prefix="pylon-history-", dir=_place(path, needed)) as folder:
         copy = Path(folder) / "history.sqlite"
         for attempt in range(_TRIES):

@@ -112,9 +112,9 @@ def test_what_may_pass_is_tried_again_a_few_times(
     notifier = Notifier([server.url], "night", retry_s=(0.0, 0.0, 0.0), merge_s=0.0)
     with caplog.at_level(logging.DEBUG):
         notifier.send("stuck")
-        notifier._changed.acquire()
-        notifier._changed.wait_for(lambda: notifier._idle, 10)
-        notifier._changed.release()
+        notifier._lines[0]._changed.acquire()
+        notifier._lines[0]._changed.wait_for(lambda: notifier._lines[0]._idle, 10)
+        notifier._lines[0]._changed.release()
         assert notifier.close(10)
     assert len(server.bodies) == attempts
     assert {path.split("?")[0] for path in server.paths} == {f"/hooks/{SECRET}"}, "no redirect is followed"
@@ -152,8 +152,22 @@ def test_nothing_waits_for_an_address_that_takes_nothing(caplog: pytest.LogCaptu
             notifier.send(f"message {number}")
         assert not notifier.close(0.2)
         assert time.monotonic() - begun < 2
-    assert len(notifier._waiting) <= module._MOST_WAITING
+    assert len(notifier._lines[0]._waiting) <= module._MOST_WAITING
     assert SECRET not in caplog.text
+
+
+def test_address_that_does_not_answer_keeps_no_message_from_the_others(
+    serve: Callable[[list[int]], Server],
+) -> None:
+    server = serve([200])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        silent = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        notifier = Notifier([silent, server.url], "night")
+        notifier.send("died")
+        begun = time.monotonic()
+        assert not notifier.close(0.5)
+        assert time.monotonic() - begun < 2
+        assert server.arrived.wait(2.0)
 
 
 @pytest.mark.parametrize(

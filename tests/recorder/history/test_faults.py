@@ -160,6 +160,19 @@ def test_database_of_another_program_is_refused_and_kept(path: Path) -> None:
     assert path.read_bytes() == content
 
 
+def test_journal_that_would_stop_its_reader_or_fill_the_disk_is_not_read(path: Path) -> None:
+    HistoryWriter(path).close()
+    log = path.with_name("history.sqlite-wal")
+    os.mkfifo(log)
+    with pytest.raises(HistoryDamagedError, match=r"history\.sqlite-wal is not a regular file"):
+        open_history(path)
+    log.unlink()
+    with log.open("wb") as file:
+        file.truncate(10 * 1024**3)
+    with pytest.raises(HistoryDamagedError, match="has 11 GB with its journal"):
+        open_history(path)
+
+
 def test_reader_of_an_absent_file_names_it(path: Path) -> None:
     with pytest.raises(HistoryAbsentError, match=r"history\.sqlite: there is no such file"):
         open_history(path.parent)
