@@ -1,12 +1,15 @@
 """To which recorder a callback reports: the one of its process tree, a sibling rank's, or its own."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from pylon.recorder.channel import VARIABLE, Channel, Sender
+from pylon.recorder.endings import words_of
 from pylon.recorder.node import announce, join_sibling, ranks_of
 from pylon.recorder.process.recorder import Recorder
 from pylon.storage import refuse_planted
@@ -31,6 +34,27 @@ class Opened:
     sender: Sender
     channel: Channel | None = None
     recorder: Recorder | None = None
+    _unhook: Callable[[], None] = field(default=lambda: None)
+
+    def note_uncaught(self) -> None:
+        """Note the exception that ends this program, until `close`: its error output may be a terminal."""
+        former, pid, noting = sys.excepthook, os.getpid(), True
+
+        def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+            try:
+                if noting and os.getpid() == pid:
+                    self._note(words_of(error))
+            finally:
+                former(kind, error, trace)
+
+        def unhook() -> None:
+            nonlocal noting
+            # A later hook may call this one: then it stays, and does nothing.
+            noting = False
+            if sys.excepthook is hook:
+                sys.excepthook = former
+
+        sys.excepthook, self._unhook = hook, unhook
 
     def close(self, failure: Mapping[str, Any]) -> None:
         """Report the end, and end what this process has started.
@@ -43,15 +67,19 @@ class Opened:
             if failure:
                 self.recorder.end(**failure)
         elif failure:
-            # Who joins does not decide how the whole ends: the program may go on after this.
-            of_the_whole = {"state", "exit_code", "signal", "traceback"}
-            words = {name: one for name, one in failure.items() if name not in of_the_whole}
-            self.sender.last_word(**words, last_lines=failure.get("traceback"))
+            self._note(failure)
+        self._unhook()
         if self.recorder is not None:
             self.recorder.stop()
         if self.channel is not None:
             self.sender.mark("left", pid=os.getpid())
             self.channel.close()
+
+    def _note(self, failure: Mapping[str, Any]) -> None:
+        # Who joins does not decide how the whole ends: the program may go on after this.
+        of_the_whole = {"state", "exit_code", "signal", "traceback"}
+        words = {name: one for name, one in failure.items() if name not in of_the_whole}
+        self.sender.last_word(**words, last_lines=failure.get("traceback"))
 
 
 def joined(kind: str) -> Opened | None:
@@ -85,4 +113,6 @@ def _joined(channel: Channel | None, kind: str) -> Opened | None:
     if channel is None:
         return None
     channel.sender.mark("joined", kind=kind, pid=os.getpid(), rank=ranks_of(os.environ).rank)
-    return Opened(channel.sender, channel=channel)
+    found = Opened(channel.sender, channel=channel)
+    found.note_uncaught()
+    return found

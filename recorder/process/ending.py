@@ -207,12 +207,12 @@ def _parents_word(words: Sequence[MarkRecord]) -> ExitStatus | None:
 
 
 def _merged(words: Sequence[MarkRecord]) -> dict[str, Any] | None:
-    """The words of all writers as one: what the first has not stated, the next ones may have.
+    """The words of all writers as one: what the creator has not stated, the first to fail may have.
 
     An exception that another one reports without a state may have been caught.
     """
     merged: dict[str, Any] = {}
-    for word in sorted(words, key=lambda one: one.slot):
+    for word in sorted(words, key=lambda one: (one.slot != 0, one.monotonic_s)):
         known = {name: one for name, one in word.detail.items() if one is not None}
         if known.get("source") == "parent":
             known.pop("signal", None)

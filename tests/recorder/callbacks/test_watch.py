@@ -148,3 +148,21 @@ def test_folder_that_cannot_be_made_costs_the_record_alone(
         done.append(1)
     assert done == [1]
     assert "file/run" in caplog.text
+
+
+def test_exception_that_ends_a_joined_program_is_noted_and_shown(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[object] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *of: shown.append(of[1]))
+    before = sys.excepthook
+    watch = Watch()
+    watch.step(loss=1.0)
+    error = RuntimeError("rank one broke")
+    sys.excepthook(RuntimeError, error, None)
+    assert shown == [error]
+    (word,) = recorded.last_words()
+    assert (word["error_type"], word["error"]) == ("RuntimeError", "rank one broke")
+    assert "state" not in word, "a parent may go on"
+    watch.end()
+    assert sys.excepthook is before
