@@ -26,7 +26,7 @@ _ADVICE = {
     ),
     "signal": (
         "Look for what sends this signal: a time limit of the batch system, a closed"
-        " terminal, a limit of ulimit."
+        " terminal, a limit of ulimit. SIGPIPE comes from a write to a pipe whose reader has ended."
     ),
     "segfault": (
         "A fault in native code: look at the stacks, and update the driver and the packages with native code."

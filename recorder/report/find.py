@@ -31,7 +31,8 @@ def records_at(path: Path, problems: list[str]) -> list[Path]:
         raise ReportError(f"{path}: does not exist. Give a run directory, or a folder of them")
     raise ReportError(
         f"{path}: no {NAME} in it, or in the {_DEEPEST} levels below. A run has one unless its "
-        "configuration has 'monitor': None, and so has what was started with `pylon run -- COMMAND`"
+        "configuration has 'monitor': None, and so has what was started with `pylon run -- COMMAND`; a run "
+        "below that is in its record"
     )
 
 

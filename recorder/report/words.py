@@ -1,5 +1,7 @@
 """Causes and states in words: the first two lines of a report."""
 
+from signal import Signals
+
 CAUSES = {
     "clean": "Finished",
     "exception": "Failed: the program ended with an exception",
@@ -66,10 +68,17 @@ def cause_line(cause: str, certainty: str, exit_code: int | None, signal: int | 
         early = "" if exit_code else " before it had come to its end"
         text = text.replace("an exit code other than 0", f"exit code {exit_code}{early}")
     elif cause in {"not_observable", "signal"} and signal is not None:
-        details.append(f"signal {signal}")
+        details.append(_signal_name(signal))
     if cause not in {"clean", "not_observable", "recorder_lost"}:
         details.append(CERTAINTIES.get(certainty, certainty))
     return f"{text} ({', '.join(details)})." if details else f"{text}."
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def verdict_title(name: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from pylon.command import main
 from pylon.recorder.history import AlertRow, EndingRow, HistoryWriter, LaunchRow, SeriesKey
+from pylon.recorder.report.words import cause_line
 from tests.recorder.synthetic import BEGAN_AT, EVIL, Run, write_history
 
 
@@ -143,3 +144,8 @@ def test_earlier_launches_of_a_resumed_run_are_listed(
     assert second.endswith("its end was not recorded")
     assert main(["report", str(tmp_path), "--launch", "1", "--html", str(tmp_path / "page.html")]) == 0
     assert "Earlier launches" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("number", "name"), [(13, "SIGPIPE"), (40, "signal 40")])
+def test_signal_has_its_name(number: int, name: str) -> None:
+    assert cause_line("signal", "confirmed", None, number) == f"Ended by a signal ({name}, confirmed)."
