@@ -1,6 +1,5 @@
 """A run as it is now: the newest launch of its record in a few figures."""
 
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 from pylon.recorder.history import AlertRow, EndingRow, History, LaunchRow, MarkRow, StepWindow
 from pylon.recorder.report.conclusion import concluded, last_seen_of, room_left
 from pylon.recorder.report.words import cause_line, verdict_title
+from pylon.storage import parsed_json
 
 # Figures of a run are of so many of its last seconds; a step that takes longer is in the last window.
 _RECENT_S = 30.0
@@ -182,7 +182,7 @@ def _cause(ending: EndingRow) -> str:
 
 def _detail(mark: MarkRow) -> dict[str, Any]:
     try:
-        found = json.loads(mark.detail or "{}")
+        found = parsed_json(mark.detail or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
