@@ -50,6 +50,9 @@ COMMANDS = {
     "train": Command("pylon.runners.launch.command_line", "add_parser", "train and test by configuration"),
     "run": Command("pylon.recorder.cli.run", "add_parser", "run any command and record what happens to it"),
     "report": Command("pylon.recorder.cli.report", "add_parser", "what happened to a run, and why it ended"),
+    "log": Command(
+        "pylon.views.cli.log", "add_parser", "send a record to TensorBoard, W&B, MLflow or trackio"
+    ),
     "once": Command("pylon.monitor.cli.once", "add_parser", "show the servers once"),
     "watch": Command("pylon.monitor.cli.watch", "add_parser", "show the servers again and again"),
     "free": Command("pylon.monitor.cli.free", "add_parser", "name the GPUs that a job can take now"),

@@ -37,9 +37,19 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     return _missing(library)
 
 
-def _missing(library: str) -> MissingExtraError:
-    return MissingExtraError(
-        f"Training needs {library!r}, which is not installed. Install Pylon with its extra 'train': "
-        "pip install 'pylon-runner[train]' from the wheel, pip install '.[train]' in a clone.",
-        name=library,
+def absent_library(library: str, extra: str, user: str) -> str:
+    """The text that names the extra which installs a library.
+
+    Args:
+        library: the module.
+        extra: of Pylon.
+        user: what needs it.
+    """
+    return (
+        f"{user} needs {library!r}, which is not installed. Install Pylon with its extra {extra!r}: "
+        f"pip install 'pylon-runner[{extra}]' from the wheel, pip install '.[{extra}]' in a clone."
     )
+
+
+def _missing(library: str) -> MissingExtraError:
+    return MissingExtraError(absent_library(library, "train", "Training"), name=library)
