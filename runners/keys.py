@@ -15,10 +15,10 @@ TRAINER_KEYS = frozenset(
 )
 # They must be named, and may be None.
 NULLABLE_KEYS = frozenset({"criterion"})
-OPTIONAL_TRAINER_KEYS = frozenset({"scheduler", "test_dataset", "test_dataloader", "monitor"})
+OPTIONAL_TRAINER_KEYS = frozenset({"scheduler", "test_dataset", "test_dataloader", "monitor", "loggers"})
 
 EVALUATOR_KEYS = frozenset({"model", "metric", "test_dataset", "test_dataloader"})
-OPTIONAL_EVALUATOR_KEYS = frozenset({"monitor"})
+OPTIONAL_EVALUATOR_KEYS = frozenset({"monitor", "loggers"})
 
 
 def unknown_name(owner: str, name: str, accepted: Sequence[str]) -> str:

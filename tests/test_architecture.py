@@ -27,7 +27,7 @@ ALLOWED = {
     "criteria": {"torch"},
     "metrics": {"storage", "numpy", "torch"},
     "runners": {
-        *("storage", "monitor", "recorder", "data", "models", "criteria", "metrics"),
+        *("storage", "monitor", "recorder", "views", "data", "models", "criteria", "metrics"),
         *("numpy", "torch", "PIL", "rich", "matplotlib", "typeguard", "psutil"),
         *("extras", "masking"),
     },

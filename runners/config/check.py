@@ -13,6 +13,7 @@ from torch.utils.data import IterableDataset
 from pylon.data import DataLoader, why_not_map_style
 from pylon.metrics import BaseMetric, is_of_torchmetrics
 from pylon.runners.config.groups import named_argument
+from pylon.runners.config.loggers import logger_problems
 from pylon.runners.config.node import children, is_named_function, why_not_found
 from pylon.runners.config.schedules import is_schedule
 from pylon.runners.config.signatures import argument_problems, shown
@@ -73,8 +74,19 @@ def problems_of(config: dict[str, Any]) -> Iterator[ConfigProblem]:
             continue
         if value is None and key in optional | NULLABLE_KEYS:
             continue
+        if key == "loggers":
+            yield from _logger_problems(config)
+            continue
         yield from _node_problems(value, key, _injected_into(value, key), must_be_node=True)
         yield from _base_problems(value, key)
+
+
+def _logger_problems(config: dict[str, Any]) -> Iterator[ConfigProblem]:
+    loggers = config["loggers"]
+    if isinstance(loggers, list | tuple):
+        for number, one in enumerate(loggers):
+            yield from _node_problems(one, f"loggers.{number}", must_be_node=True)
+    yield from logger_problems(config)
 
 
 def _injected_into(value: Any, key: str) -> frozenset[str]:  # noqa: ANN401 - any configuration value

@@ -1,4 +1,4 @@
-"""`--debug`: the same run, short, in a directory next to the real one."""
+"""`--debug`: the same run, short and sent to no logger, in a directory next to the real one."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ def debug_config(config: dict[str, Any]) -> dict[str, Any]:
         "work_dir": str(config["work_dir"]).rstrip("/") + ".debug",
         "runner": {**runner, "args": {**runner["args"], "max_batches_per_epoch": _BATCHES}},
     }
+    short.pop("loggers", None)
     if "epochs" in config:
         short["epochs"] = min(config["epochs"], _EPOCHS)
     for key in ("train_seeds", "val_seeds"):

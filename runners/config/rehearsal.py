@@ -50,6 +50,7 @@ def rehearsal_problems(config: dict[str, Any]) -> list[ConfigProblem]:
         _rehearse_runner(config["runner"], problems)
         _rehearse_metric(config, problems)
         _built(config.get("criterion"), "criterion", problems)
+        _built(config.get("loggers"), "loggers", problems)
         problems.extend([*optimizer_problems(config), *schedule_problems(config)])
         _rehearse_optimizer(config, problems)
     return problems

@@ -14,10 +14,10 @@ from pylon.runners.config.node import children, is_named_function, is_node
 from pylon.runners.errors import ConfigError, ConfigProblem
 from pylon.runners.seeds import with_recorded_seeds, with_seed_of, without_recorded_seeds
 
-# The place of a run, its monitor, how its data are fetched, what of it is kept and what ends it with an error
-# cannot change a number of it.
+# The place of a run, its monitor, its loggers, how its data are fetched, what of it is kept and what ends it
+# with an error cannot change a number of it.
 _WITHOUT_EFFECT = re.compile(
-    r"work_dir|monitor"
+    r"work_dir|monitor|loggers"
     r"|(train|val|test)_dataloader\.args\."
     r"(num_workers|persistent_workers|pin_memory|prefetch_factor|multiprocessing_context|timeout_s)"
     r"|runner\.args\.(checkpointing|retention|rehearsal)"

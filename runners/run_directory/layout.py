@@ -31,7 +31,7 @@ _FILES = (
     "metrics.jsonl",
     "curves.png",
 )
-_FOLDERS = ("test", "predictions", "non_finite")
+_FOLDERS = ("test", "predictions", "non_finite", "loggers", "tensorboard")
 _EPOCH = re.compile(r"epoch_(\d+)")
 _IN_FOLDERS = (
     "epoch_[0-9]*/training_losses.pt",

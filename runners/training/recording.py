@@ -12,6 +12,7 @@ from pylon.recorder.channel import Channel, ChannelError, Sender
 from pylon.runners.config import to_json
 from pylon.runners.errors import RunStopped
 from pylon.runners.training.context import RunContext
+from pylon.runners.training.loggers import start_loggers
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ def recorded(context: RunContext, monitor: SystemMonitor | None) -> Iterator[Sen
     recorder = None
     if isinstance(monitor, SystemMonitor) and context.directory.root.is_dir():
         recorder = _recorder(context, monitor).start()
+        start_loggers(context, joined=recorder.joined)
     with contextlib.ExitStack() as stack:
         if recorder is not None:
             sender = stack.enter_context(_with_last_word(recorder))

@@ -3,7 +3,7 @@
     history.sqlite ── next_part ──> loggers/NAME.json ── link ──> the logger
                   has the entries from before they are sent until the logger has them
 
-A logger that fails costs nothing but time: the next attempt continues with the entries that it did not confirm.
+A logger that fails costs time alone: the next attempt continues with the entries that it did not confirm.
 """
 
 import json
@@ -23,8 +23,10 @@ from pylon.views.loggers.link import Link, LinkError
 from pylon.views.loggers.position import Sending, read_sending, write_sending
 
 _LOOK_EVERY_S = 5.0
-# Reading a long record takes a while: the pause is so many times as long.
+# Reading a long record takes a while, most of it to copy the file: the pause is so many times as long.
 _IDLE_FACTOR = 30.0
+# The program's end is noticed within so much.
+_NOTICE_S = 1.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 120.0
 # A logger that confirms by closing is closed so often, and its entries are kept for so long.
@@ -84,6 +86,7 @@ class Forward:
         self._launch: LaunchRow | None = None
         self._is_open = False
         self._opened_s = 0.0
+        self._read_s = 0.0
         self._problem: str | None = None
         self._hopeless_since_s: float | None = None
 
@@ -99,7 +102,7 @@ class Forward:
         try:
             while not self._wishes.stopped(0.0):
                 # Asked before the record is read: what has ended has written all that there is.
-                runs, began_s = self._wishes.runs(), time.monotonic()
+                runs = self._wishes.runs()
                 try:
                     self._send_all()
                     if not (self._wishes.follow and (runs or not self._ended)):
@@ -108,7 +111,7 @@ class Forward:
                 except LinkError as error:
                     if self._gives_up(error, pause_s):
                         return Outcome.LEFT
-                    self._wishes.stopped(pause_s)
+                    self._wait(pause_s, while_runs=runs)
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                     continue
                 except HistoryAbsentError:
@@ -116,7 +119,7 @@ class Forward:
                         raise
                 self._works()
                 pause_s = _FIRST_PAUSE_S
-                self._wishes.stopped(max(_LOOK_EVERY_S, _IDLE_FACTOR * (time.monotonic() - began_s)))
+                self._wait(max(_LOOK_EVERY_S, _IDLE_FACTOR * self._read_s), while_runs=runs)
             return self._stopped()
         finally:
             self._link.kill()
@@ -137,7 +140,9 @@ class Forward:
 
     def _send_all(self) -> None:
         """Send what is in the record now."""
+        began_s = time.monotonic()
         with open_history(self._record) as history:
+            self._read_s = time.monotonic() - began_s
             launches = history.launches()
             if not launches:
                 return
@@ -152,6 +157,13 @@ class Forward:
                 if part is None:
                     return
                 self._send(sending, part)
+
+    def _wait(self, seconds: float, *, while_runs: bool) -> None:
+        """Wait for so long, or until a request to stop, or while the program runs."""
+        until_s = time.monotonic() + seconds
+        while (left_s := until_s - time.monotonic()) > 0 and not self._wishes.stopped(min(_NOTICE_S, left_s)):
+            if while_runs and not self._wishes.runs():
+                return
 
     def _send(self, sending: Sending, part: Part) -> None:
         if not part.entries:

@@ -1,9 +1,11 @@
 """TensorBoard: event files in the run's directory, or in another folder."""
 
+import contextlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,9 @@ class TensorBoardLogger(Logger):
 
     def open(self, run: Run, kept: Mapping[str, Any]) -> None:
         """See Logger."""
-        from tensorboardX import summary
-        from tensorboardX.event_file_writer import EventsWriter
+        with _without_torch():
+            from tensorboardX import summary
+            from tensorboardX.event_file_writer import EventsWriter
 
         self._folder = Path(self._given).expanduser() if self._given else run.folder / "tensorboard"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -94,3 +97,16 @@ class TensorBoardLogger(Logger):
         from tensorboardX.proto.summary_pb2 import Summary
 
         self._writer.write_event(Event(wall_time=t, step=step, summary=Summary(value=values)))
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """Let an import in the block not load torch: 200 MB and a second for what is not used here."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment] - as documented for a module that may not be imported
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
