@@ -33,6 +33,8 @@ _WIDEST_WINDOW_S = 600.0
 _MOST_PICTURES = 32
 # A launch without a written end has none before its recorder had time to write it.
 _WRITTEN_WITHIN_S = 15.0
+# Whether a run of another machine has ended is not seen: it has, if its record is silent for so long.
+_SILENT_ELSEWHERE_S = 3600.0
 
 _Event = tuple[float, StepWindow | MarkRow | dict[str, float]]
 
@@ -88,7 +90,12 @@ def ending_of(
     newest = last_seen_of(history, launch, later)
     if later:
         return EndingRow(number, newest, "unknown", "recorder_lost", "likely", "next reader")
-    return None if 0 <= now - newest < _WRITTEN_WITHIN_S else concluded(launch, newest)
+    silent_s = now - newest
+    if 0 <= silent_s < _WRITTEN_WITHIN_S:
+        return None
+    found = concluded(launch, newest)
+    seen = found is None or found.certainty != "not_observable" or silent_s > _SILENT_ELSEWHERE_S
+    return found if seen else None
 
 
 def _horizon(launch: LaunchRow, since: float, newest: float, *, closed: bool) -> float:

@@ -104,7 +104,8 @@ class Forward:
                 # Asked before the record is read: what has ended has written all that there is.
                 runs = self._wishes.runs()
                 try:
-                    self._send_all()
+                    if not self._send_all():
+                        continue
                     if not (self._wishes.follow and (runs or not self._ended)):
                         self._close()
                         return Outcome.SENT
@@ -138,14 +139,14 @@ class Forward:
     def _ended(self) -> bool:
         return self._sending is not None and (self._sending.after or self._sending.position).ended
 
-    def _send_all(self) -> None:
-        """Send what is in the record now."""
+    def _send_all(self) -> bool:
+        """Send what is in the record now; False: a request to stop came first."""
         began_s = time.monotonic()
         with open_history(self._record) as history:
             self._read_s = time.monotonic() - began_s
             launches = history.launches()
             if not launches:
-                return
+                return True
             self._launch = launches[-1]
             if self._sending is None:
                 self._sending = read_sending(self._place, self._target, launches[0].began_at)
@@ -155,8 +156,9 @@ class Forward:
             while not self._wishes.stopped(0.0):
                 part = next_part(history, sending.after or sending.position, time.time())
                 if part is None:
-                    return
+                    return True
                 self._send(sending, part)
+        return False
 
     def _wait(self, seconds: float, *, while_runs: bool) -> None:
         """Wait for so long, or until a request to stop, or while the program runs."""
@@ -186,6 +188,8 @@ class Forward:
         return self._by_closing and (lasts_s > _SESSION_S or len(sending.entries) > _SESSION_ENTRIES)
 
     def _open(self, sending: Sending) -> None:
+        # The run's id first: whatever ends this process, the next one has it.
+        write_sending(self._place, sending)
         sending.kept = self._link.open(self._run_of(sending), sending.kept)
         self._is_open, self._opened_s = True, time.monotonic()
         write_sending(self._place, sending)

@@ -7,7 +7,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pylon.views.loggers.contract import End, Logger, Picture, Run, Scalars
 
@@ -102,11 +102,12 @@ class TensorBoardLogger(Logger):
 @contextlib.contextmanager
 def _without_torch() -> Iterator[None]:
     """Let an import in the block not load torch: 200 MB and a second for what is not used here."""
-    if "torch" in sys.modules:
+    modules: dict[str, Any] = cast("dict[str, Any]", sys.modules)
+    if "torch" in modules:
         yield
         return
-    sys.modules["torch"] = None  # type: ignore[assignment] - as documented for a module that may not be imported
+    modules["torch"] = None  # an import of it fails, which tensorboardX allows for
     try:
         yield
     finally:
-        del sys.modules["torch"]
+        del modules["torch"]
