@@ -148,6 +148,8 @@ class FileLogger(Logger):
 
     def _meet_trouble(self) -> None:
         what = self._trouble.read_text() if self._trouble is not None and self._trouble.exists() else ""
+        if what and self._trouble is not None:
+            self._trouble.with_suffix(".met").touch()
         if what == "raise":
             raise ConnectionError("the service is down")
         if what == "refuse":
