@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +32,9 @@ def recorded(context: RunContext, monitor: SystemMonitor | None) -> Iterator[Sen
     # On another machine the run's directory may not be there, and is not made for this.
     recorder = None
     if isinstance(monitor, SystemMonitor) and context.directory.root.is_dir():
+        since = time.time()
         recorder = _recorder(context, monitor).start()
-        start_loggers(context, joined=recorder.joined)
+        start_loggers(context, since, joined=recorder.joined)
     with contextlib.ExitStack() as stack:
         if recorder is not None:
             sender = stack.enter_context(_with_last_word(recorder))

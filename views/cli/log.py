@@ -135,11 +135,11 @@ def _sent(options: argparse.Namespace, cls: "type[Logger]", arguments: dict[str,
     from pylon.views.loggers.forward import Forward, Outcome, Wishes
     from pylon.views.loggers.link import ProcessLink
     from pylon.views.loggers.names import file_name_of, name_of
-    from pylon.views.loggers.start import alone, program_runs, until
+    from pylon.views.loggers.start import alone, followed, until
 
     name, stop = file_name_of(options.to), _Stop()
-    runs = program_runs(options.program) if options.program else lambda: False
-    wishes = Wishes(options.follow, runs, options.patience, stop.wait)
+    runs, since = followed(options.program) if options.program else (lambda: False, math.inf)
+    wishes = Wishes(options.follow, runs, options.patience, stop.wait, since)
     folder = record.parent / "loggers"
     full = f"{cls.__module__}:{cls.__qualname__}"
     link = ProcessLink(full, arguments, folder / f"{name}.log", _ANSWER_WITHIN_S)

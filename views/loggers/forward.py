@@ -8,6 +8,7 @@ A logger that fails costs time alone: the next attempt continues with the entrie
 
 import json
 import logging
+import math
 import shlex
 import time
 from collections.abc import Callable
@@ -50,6 +51,7 @@ class Wishes:
     Attributes:
         follow: wait for more while the run goes on.
         runs: whether the program that is followed runs, which may not be in the record yet.
+        since: it begins its launch at this time or later.
         patience_s: how long a failing logger is tried: at all, or when followed, since the run's end.
         stopped: whether a signal has asked to end; waits at most so many seconds for it.
     """
@@ -58,6 +60,7 @@ class Wishes:
     runs: Callable[[], bool]
     patience_s: float
     stopped: Callable[[float], bool]
+    since: float = math.inf
 
 
 class Forward:
@@ -106,7 +109,7 @@ class Forward:
                 try:
                     if not self._send_all():
                         continue
-                    if not (self._wishes.follow and (runs or not self._ended)):
+                    if not self._wishes.follow or (self._ended and (not runs or self._has_launch)):
                         self._close()
                         return Outcome.SENT
                 except LinkError as error:
@@ -134,6 +137,11 @@ class Forward:
     def problem(self) -> str | None:
         """Why something is left to be sent."""
         return self._problem
+
+    @property
+    def _has_launch(self) -> bool:
+        """Whether the launch is in the record that the sender was started for."""
+        return self._launch is not None and self._launch.began_at >= self._wishes.since
 
     @property
     def _ended(self) -> bool:

@@ -20,16 +20,17 @@ _LONGEST_LOG_BYTES = 1_000_000
 logger = logging.getLogger(__name__)
 
 
-def follow_run(folder: Path, name: str, arguments: Mapping[str, str | None]) -> None:
-    """Start a process that sends the record of this program to a logger; what fails is logged.
+def follow_run(folder: Path, name: str, arguments: Mapping[str, str | None], since: float) -> None:
+    """Start a process that sends a launch of this program to a logger; what fails is logged.
 
     Args:
         folder: of the record.
         name: of the logger.
         arguments: of its constructor.
+        since: Unix time; the launch begins then or later.
     """
     options = [f"--option={key}={value}" for key, value in arguments.items() if value is not None]
-    program = f"{os.getpid()}:{start_ticks(os.getpid())}"
+    program = f"{os.getpid()}:{start_ticks(os.getpid())}:{since!r}"
     command = [
         *(*python("pylon"), "log", str(folder), f"--to={name}", *options),
         *("--follow", "--detach", f"--program={program}"),
@@ -114,11 +115,11 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def program_runs(program: str) -> Callable[[], bool]:
-    """Whether the program PID:TICKS runs still."""
-    pid, _, ticks = program.partition(":")
+def followed(program: str) -> tuple[Callable[[], bool], float]:
+    """Whether the program PID:TICKS:TIME runs still, and the time from which on its launch begins."""
+    pid, ticks, since = program.split(":")
     number, start = int(pid), int(ticks)
-    return lambda: start_ticks(number) == start
+    return lambda: start_ticks(number) == start, float(since)
 
 
 def until(deadline_s: float, stopped: Callable[[float], bool]) -> Callable[[float], bool]:

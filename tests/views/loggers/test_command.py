@@ -151,7 +151,7 @@ def test_followed_run_is_sent_to_its_end_by_a_process_of_its_own(tmp_path: Path)
         "from pathlib import Path\n"
         "from tests.views.loggers.records import add_launch\n"
         "from pylon.views.loggers.start import follow_run\n"
-        f"follow_run(Path({str(run)!r}), {FILE_LOGGER!r}, {{}})\n"
+        f"follow_run(Path({str(run)!r}), {FILE_LOGGER!r}, {{}}, 0.0)\n"
         f"add_launch(Path({str(run / 'history.sqlite')!r}))\n"
     )
     # Nothing of it holds this pipe: it would not be at its end before the sender's end.
@@ -172,7 +172,7 @@ def test_followed_run_is_sent_to_its_end_by_a_process_of_its_own(tmp_path: Path)
 def test_logger_that_cannot_be_started_is_a_line_of_the_runs_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    follow_run(tmp_path, "no.such:Logger", {})
+    follow_run(tmp_path, "no.such:Logger", {}, 0.0)
     assert "nothing is sent to no.such:Logger" in caplog.text
     assert f"`pylon log {tmp_path} --to no.such:Logger` sends it later" in caplog.text
 

@@ -2,8 +2,11 @@
 
 import json
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from pylon.recorder.history import HistoryAbsentError
 from pylon.views.loggers import End, Entry, LoggerError, Run
 from pylon.views.loggers.forward import Forward, Outcome, Wishes, place_of
 from pylon.views.loggers.link import LinkError
-from tests.views.loggers.records import add_launch, all_entries
+from tests.views.loggers.records import BEGAN_AT, add_launch, all_entries
 
 
 class Killed(BaseException):
@@ -92,8 +95,9 @@ def sender(
     patience_s: float = 0.0,
     stopped: Callable[[float], bool] = lambda seconds: False,
     target: dict[str, Any] | None = None,
+    since: float = math.inf,
 ) -> Forward:
-    wishes = Wishes(follow, runs, patience_s, stopped)
+    wishes = Wishes(follow, runs, patience_s, stopped, since)
     return Forward(record, "file", target or {}, service, wishes, by_closing=service.session)
 
 
@@ -102,6 +106,16 @@ def record(tmp_path: Path) -> Path:
     path = tmp_path / "run/history.sqlite"
     add_launch(path, seconds=3200, width_s=40, ending=("killed", "sigkill"))
     return path
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds, which pass only while something waits."""
+    seconds = [0.0]
+    there = SimpleNamespace(monotonic=lambda: seconds[0], time=time.time)
+    monkeypatch.setattr("pylon.views.loggers.forward.time", there)
+    monkeypatch.setattr("pylon.views.loggers.forward._NOTICE_S", 1e6)
+    return seconds
 
 
 def assert_complete(service: Service, record: Path) -> None:
@@ -176,7 +190,7 @@ def test_what_cannot_get_better_is_not_tried_again(record: Path) -> None:
     assert service.calls == 1
 
 
-def test_run_is_followed_from_before_its_record_to_its_end(tmp_path: Path) -> None:
+def test_run_is_followed_from_before_its_record_to_its_end(tmp_path: Path, clock: list[float]) -> None:
     record, service = tmp_path / "run/history.sqlite", Service()
     looks: list[int] = []
 
@@ -184,6 +198,7 @@ def test_run_is_followed_from_before_its_record_to_its_end(tmp_path: Path) -> No
         return len(looks) < 3
 
     def waits(seconds: float) -> bool:
+        clock[0] += seconds
         if seconds > 0:
             looks.append(1)
             if len(looks) == 2:
@@ -195,14 +210,28 @@ def test_run_is_followed_from_before_its_record_to_its_end(tmp_path: Path) -> No
     assert isinstance(service.rows[max(service.rows)], End)
 
 
-def test_failing_service_is_tried_for_as_long_as_the_run_goes_on(
-    record: Path, monkeypatch: pytest.MonkeyPatch
+def test_sender_ends_with_the_launch_that_it_follows_though_its_program_goes_on(
+    record: Path, clock: list[float]
 ) -> None:
+    service, looks = Service(), []
+
+    def waits(seconds: float) -> bool:
+        clock[0] += seconds
+        if seconds > 0:
+            looks.append(1)
+            if len(looks) == 3:
+                add_launch(record, begin_s=4000, first_step=3000)
+        return False
+
+    follows = sender(record, service, follow=True, runs=lambda: True, stopped=waits, since=BEGAN_AT + 3500)
+    assert follows.run() is Outcome.SENT
+    assert len(looks) == 3, "the launch before is not the one"
+    assert_complete(service, record)
+
+
+def test_failing_service_is_tried_for_as_long_as_the_run_goes_on(record: Path, clock: list[float]) -> None:
     service, pauses = Service(), []
     service.fails = lambda number: LinkError("down") if number < 30 else None
-    monkeypatch.setattr("pylon.views.loggers.forward._NOTICE_S", 1e6)
-    clock = [0.0]
-    monkeypatch.setattr("pylon.views.loggers.forward.time.monotonic", lambda: clock[0])
 
     def waits(seconds: float) -> bool:
         clock[0] += seconds
