@@ -53,6 +53,7 @@ ELSEWHERE = {
     "changes.md": "make test is what runs this test",
     "determinism.md": "tests/shutdown/test_resume.py runs this script",
     "gpu-check.md": "tests/gpu runs these parts on the CPU and on a stand-in for the driver",
+    "loggers.md": "tests/views/loggers/test_services.py runs these commands where the logger is installed",
     "fleet.md": "tests/monitor/cli/test_fleet.py runs these commands against real servers",
 }
 

@@ -66,7 +66,9 @@ class TensorBoard(Service):
                         texts[value.tag.partition("/")[0]] = value.tensor.string_val[0].decode()
                     else:
                         points.append((value.tag, event.step, event.wall_time, value.simple_value))
-        return Content(points, pictures, texts["end"], json.loads(texts["configuration"])["seed"])
+        return Content(
+            points, pictures, texts["end"], json.loads(texts.get("configuration", "{}")).get("seed")
+        )
 
 
 class MLflow(Service):

@@ -1,6 +1,8 @@
 """The real packages: what arrives, and what a service costs that is down, slow, or answers nonsense."""
 
 import http.server
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -13,10 +15,19 @@ import pytest
 from pylon.command import main
 from pylon.views.loggers import Entry, Picture
 from pylon.views.loggers.forward import Forward, Outcome, Wishes
-from pylon.views.loggers.link import LinkError, ProcessLink
+from pylon.views.loggers.link import LinkError, ProcessLink, environment
 from pylon.views.loggers.names import LOGGERS, class_of
 from tests.views.loggers.records import add_launch, all_entries, points
-from tests.views.loggers.services import SERVICES, Content, MLflow, Points, Service, WandbOffline, require
+from tests.views.loggers.services import (
+    SERVICES,
+    Content,
+    MLflow,
+    Points,
+    Service,
+    TensorBoard,
+    WandbOffline,
+    require,
+)
 
 # What the libraries warn of is their own.
 pytestmark = [pytest.mark.ci, pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore")]
@@ -173,6 +184,22 @@ def test_service_in_trouble_costs_a_bounded_time_and_gets_everything_later(
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert main(["log", str(run), "--to", service.name]) == 0
     assert_has(service, run)
+
+
+def test_first_example_of_the_page_sends_a_record(tmp_path: Path) -> None:
+    require("tensorboardX")
+    page = (Path(__file__).resolve().parents[3] / "docs/loggers.md").read_text(encoding="utf-8")
+    script = page.split("```sh\n")[1].split("```")[0]
+    script = "".join(line for line in script.splitlines(keepends=True) if not line.startswith("pip "))
+    python = f'pylon() {{ "{sys.executable}" -P -m pylon "$@"; }}\nset -e\n'
+    done = subprocess.run(
+        ["bash", "-c", python + script],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "tensorboard: all of " in done.stdout
+    content = TensorBoard(tmp_path).read(tmp_path / "runs/first")
+    assert content.state == "finished: clean"
 
 
 def test_pictures_of_the_entries_are_files(run: Path) -> None:
