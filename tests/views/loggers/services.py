@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.views.loggers.wandb_server import Hosted
+
 Points = list[tuple[str, int, float, float]]
 
 
@@ -150,7 +152,27 @@ class WandbOffline(Service):
         return Content(points, pictures, shown, configuration)
 
 
-SERVICES = (TensorBoard, MLflow, Trackio, WandbOffline)
+class WandbOnline(Service):
+    """With a stand-in for the service, whose address is in the environment."""
+
+    name, library = "wandb", "wandb"
+    hosted = Hosted()
+
+    def read(self, run: Path) -> Content:
+        hosted, points, pictures = self.hosted, [], []
+        for row in map(json.loads, hosted.history):
+            for name, value in row.items():
+                if isinstance(value, dict):
+                    pictures.append(name)
+                elif "/" in name:
+                    points.append((name, row["step"], row["_timestamp"], value))
+        assert hosted.id is not None
+        state = f"{hosted.summary['state']}: {hosted.summary['cause']}"
+        assert hosted.exit_codes[-1] == (0 if state == "finished: clean" else 1)
+        return Content(points, pictures, state, hosted.config["seed"]["value"])
+
+
+SERVICES = (TensorBoard, MLflow, Trackio, WandbOffline, WandbOnline)
 
 
 def require(library: str) -> None:

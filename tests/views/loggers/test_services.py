@@ -1,6 +1,9 @@
 """The real packages: what arrives, and what a service costs that is down, slow, or answers nonsense."""
 
 import http.server
+import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +18,7 @@ import pytest
 from pylon.command import main
 from pylon.views.loggers import Entry, Picture
 from pylon.views.loggers.forward import Forward, Outcome, Wishes
-from pylon.views.loggers.link import LinkError, ProcessLink, environment
+from pylon.views.loggers.link import LinkError, ProcessLink, environment, python
 from pylon.views.loggers.names import LOGGERS, class_of
 from tests.views.loggers.records import add_launch, all_entries, points
 from tests.views.loggers.services import (
@@ -26,8 +29,10 @@ from tests.views.loggers.services import (
     Service,
     TensorBoard,
     WandbOffline,
+    WandbOnline,
     require,
 )
+from tests.views.loggers.wandb_server import Hosted, wandb_server
 
 # What the libraries warn of is their own.
 pytestmark = [pytest.mark.ci, pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore")]
@@ -65,11 +70,20 @@ class LinkOfKilled(ProcessLink):
         raise Killed
 
 
-@pytest.fixture(params=SERVICES, ids=lambda one: one.name)
-def service(request: pytest.FixtureRequest, tmp_path: Path) -> Service:
+@pytest.fixture(params=SERVICES, ids=lambda one: one.__name__)
+def service(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Service]:
     require(request.param.library)
     found: Service = request.param(tmp_path)
-    return found
+    if not isinstance(found, WandbOnline):
+        yield found
+        return
+    found.hosted = Hosted()
+    with wandb_server(found.hosted) as address:
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        yield found
 
 
 @pytest.fixture
@@ -119,6 +133,47 @@ def test_killed_and_resumed_run_has_each_point_once(
     add_launch(run / "history.sqlite", begin_s=5000, first_step=3000, seconds=700, width_s=10)
     assert forward(run, service).run() is Outcome.SENT
     assert assert_has(service, run).state == "finished: clean"
+
+
+def test_run_at_wandb_is_finished_when_its_launch_has_ended_and_not_when_a_session_has(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("wandb")
+    monkeypatch.setattr("pylon.views.loggers.forward._SESSION_ENTRIES", 10)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    service = WandbOnline(run.parent)
+    service.hosted = Hosted()
+    with wandb_server(service.hosted) as address:
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        assert main(["log", str(run), "--to", "wandb"]) == 0
+    assert_has(service, run)
+    assert service.hosted.exit_codes == [1], "killed"
+
+
+def test_server_of_mlflow_that_comes_up_late_gets_everything(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("mlflow")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    store = f"sqlite:///{run.parent / 'mlflow.db'}"
+    command = [*python("pylon"), "log", str(run), "--to=mlflow", "--patience=120"]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as sender:
+        assert sender.stderr is not None
+        assert "mlflow: not sent yet: " in sender.stderr.readline()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", f"--port={port}", "--backend-store-uri", store],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            assert sender.wait(150) == 0, sender.stderr.read()
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+    assert_has(MLflow(run.parent), run)
 
 
 class _StandIn(http.server.BaseHTTPRequestHandler):
@@ -191,9 +246,9 @@ def test_first_example_of_the_page_sends_a_record(tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parents[3] / "docs/loggers.md").read_text(encoding="utf-8")
     script = page.split("```sh\n")[1].split("```")[0]
     script = "".join(line for line in script.splitlines(keepends=True) if not line.startswith("pip "))
-    python = f'pylon() {{ "{sys.executable}" -P -m pylon "$@"; }}\nset -e\n'
+    shell = f'pylon() {{ "{sys.executable}" -P -m pylon "$@"; }}\nset -e\n'
     done = subprocess.run(
-        ["bash", "-c", python + script],
+        ["bash", "-c", shell + script],
         cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
