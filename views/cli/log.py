@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NAMES = ("tensorboard", "wandb", "mlflow", "trackio")
 _ANSWER_WITHIN_S = 90.0
+_OPEN_WITHIN_S = 300.0
 _PATIENCE_S = 300.0
 
 _EPILOG = """examples:
@@ -142,7 +143,7 @@ def _sent(options: argparse.Namespace, cls: "type[Logger]", arguments: dict[str,
     wishes = Wishes(options.follow, runs, options.patience, stop.wait, since)
     folder = record.parent / "loggers"
     full = f"{cls.__module__}:{cls.__qualname__}"
-    link = ProcessLink(full, arguments, folder / f"{name}.log", _ANSWER_WITHIN_S)
+    link = ProcessLink(full, arguments, folder / f"{name}.log", _ANSWER_WITHIN_S, _OPEN_WITHIN_S)
     forward = Forward(record, name, arguments, link, wishes, by_closing=cls.CONFIRMS_BY_CLOSING)
     # The process of an earlier launch may still be at work, and sends this one too.
     patience_s = options.patience if options.program else 0.0

@@ -57,12 +57,16 @@ class ProcessLink:
         arguments: of its constructor.
         log: file for what the library prints.
         within_s: the longest wait for an answer.
+        open_within_s: for the first one: a store may be migrated, and is damaged if that is cut off.
     """
 
-    def __init__(self, name: str, arguments: dict[str, Any], log: Path, within_s: float) -> None:
+    def __init__(
+        self, name: str, arguments: dict[str, Any], log: Path, within_s: float, open_within_s: float
+    ) -> None:
         self._name = name
         self._arguments = arguments
         self._within_s = within_s
+        self._open_within_s = open_within_s
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._read = b""
@@ -85,17 +89,18 @@ class ProcessLink:
         except (OSError, PlantedError) as error:
             raise LinkError(f"no process can be started: {error}") from error
         shown = {**dataclasses.asdict(run), "folder": str(run.folder)}
-        return self._asked({"class": self._name, "args": self._arguments, "run": shown, "kept": kept})
+        request = {"class": self._name, "args": self._arguments, "run": shown, "kept": kept}
+        return self._asked(request, self._open_within_s)
 
     def send(self, entries: Sequence[Entry], *, again: bool) -> dict[str, Any]:
         """See Link."""
-        return self._asked({"entries": list(map(plain_of, entries)), "again": again})
+        return self._asked({"entries": list(map(plain_of, entries)), "again": again}, self._within_s)
 
     def close(self) -> dict[str, Any]:
         """See Link."""
         process = self._running()
         _pipe(process.stdin).close()
-        kept = self._answer(process, time.monotonic() + self._within_s)
+        kept = self._answer(process, self._within_s)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_WITHIN_S)
         self.kill()
@@ -118,30 +123,31 @@ class ProcessLink:
             raise LinkError("its process is not running")
         return self._process
 
-    def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _asked(self, request: dict[str, Any], within_s: float) -> dict[str, Any]:
         process = self._running()
-        until_s = time.monotonic() + self._within_s
-        self._write(process, json.dumps(request).encode() + b"\n", until_s)
-        return self._answer(process, until_s)
+        self._write(process, json.dumps(request).encode() + b"\n", within_s)
+        return self._answer(process, within_s)
 
-    def _write(self, process: subprocess.Popen[bytes], content: bytes, until_s: float) -> None:
+    def _write(self, process: subprocess.Popen[bytes], content: bytes, within_s: float) -> None:
+        until_s = time.monotonic() + within_s
         descriptor = _pipe(process.stdin).fileno()
         os.set_blocking(descriptor, False)
         while content:
             _, ready, _ = select.select([], [descriptor], [], max(0.0, until_s - time.monotonic()))
             if not ready:
-                raise LinkError(f"takes nothing for {self._within_s:.0f} s")
+                raise LinkError(f"takes nothing for {within_s:.0f} s")
             try:
                 content = content[os.write(descriptor, content) :]
             except BrokenPipeError:
                 return  # its last answer has the reason
 
-    def _answer(self, process: subprocess.Popen[bytes], until_s: float) -> dict[str, Any]:
+    def _answer(self, process: subprocess.Popen[bytes], within_s: float) -> dict[str, Any]:
+        until_s = time.monotonic() + within_s
         descriptor = _pipe(process.stdout).fileno()
         while b"\n" not in self._read:
             ready, _, _ = select.select([descriptor], [], [], max(0.0, until_s - time.monotonic()))
             if not ready:
-                raise LinkError(f"gives no answer for {self._within_s:.0f} s")
+                raise LinkError(f"gives no answer for {within_s:.0f} s")
             more = os.read(descriptor, 65536)
             if not more:
                 raise LinkError(f"its process has ended; {self._log} may have the reason")

@@ -65,7 +65,7 @@ def test_record_is_sent_in_another_process_and_once(run: Path, capsys: pytest.Ca
 def test_logger_in_trouble_is_named_and_gets_everything_later(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, trouble: str, reason: str
 ) -> None:
-    monkeypatch.setattr("pylon.views.cli.log._ANSWER_WITHIN_S", 1.0 if trouble == "hang" else 60.0)
+    monkeypatch.setattr("pylon.views.cli.log._OPEN_WITHIN_S", 1.0 if trouble == "hang" else 60.0)
     (run / "trouble").write_text(trouble)
     command = ["log", str(run), "--to", FILE_LOGGER, "--option", f"trouble={run / 'trouble'}", "--patience=0"]
     assert main(command) == 1

@@ -18,7 +18,7 @@ import pytest
 from pylon.command import main
 from pylon.views.loggers import Entry, Picture
 from pylon.views.loggers.forward import Forward, Outcome, Wishes
-from pylon.views.loggers.link import LinkError, ProcessLink, environment, python
+from pylon.views.loggers.link import LinkError, ProcessLink, environment
 from pylon.views.loggers.names import LOGGERS, class_of
 from tests.views.loggers.records import add_launch, all_entries, points
 from tests.views.loggers.services import (
@@ -36,6 +36,9 @@ from tests.views.loggers.wandb_server import Hosted, wandb_server
 
 # What the libraries warn of is their own.
 pytestmark = [pytest.mark.ci, pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore")]
+
+
+AT_ONCE = Wishes(False, lambda: False, 0.0, lambda seconds: False)
 
 
 class Killed(BaseException):
@@ -95,12 +98,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "run"
 
 
-def forward(run: Path, service: Service, link: type[ProcessLink] = ProcessLink) -> Forward:
+def forward(
+    run: Path, service: Service, link: type[ProcessLink] = ProcessLink, wishes: Wishes = AT_ONCE
+) -> Forward:
     cls, arguments = class_of(service.name), service.arguments()
     log = run / "loggers/log"
     log.parent.mkdir(exist_ok=True)
-    wishes = Wishes(False, lambda: False, 0.0, lambda seconds: False)
-    made = link(LOGGERS[service.name], arguments, log, 90.0)
+    made = link(LOGGERS[service.name], arguments, log, 90.0, 200.0)
     return Forward(
         run / "history.sqlite", service.name, arguments, made, wishes, by_closing=cls.CONFIRMS_BY_CLOSING
     )
@@ -150,30 +154,41 @@ def test_run_at_wandb_is_finished_when_its_launch_has_ended_and_not_when_a_sessi
     assert service.hosted.exit_codes == [1], "killed"
 
 
-def test_server_of_mlflow_that_comes_up_late_gets_everything(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+def test_own_server_of_mlflow_gets_everything_once_it_is_there(
+    run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     require("mlflow")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     store = f"sqlite:///{run.parent / 'mlflow.db'}"
-    command = [*python("pylon"), "log", str(run), "--to=mlflow", "--patience=120"]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as sender:
-        assert sender.stderr is not None
-        assert "mlflow: not sent yet: " in sender.stderr.readline()
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", f"--port={port}", "--backend-store-uri", store],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            assert sender.wait(150) == 0, sender.stderr.read()
-        finally:
+    command = [sys.executable, "-m", "mlflow", "server", f"--port={port}", "--workers=1"]
+    servers: list[subprocess.Popen[bytes]] = []
+
+    def waits(seconds: float) -> bool:
+        if seconds > 0 and not servers:
+            servers.append(
+                subprocess.Popen(
+                    [*command, "--backend-store-uri", store],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            )
+        time.sleep(min(seconds, 1.0))
+        return False
+
+    service = MLflow(run.parent)
+    monkeypatch.setattr(service, "arguments", lambda: {"tracking_uri": f"http://127.0.0.1:{port}"})
+    monkeypatch.setattr("pylon.views.loggers.forward._LONGEST_PAUSE_S", 2.0)
+    try:
+        wishes = Wishes(False, lambda: False, 200.0, waits)
+        assert forward(run, service, wishes=wishes).run() is Outcome.SENT
+        assert "mlflow: not sent yet: " in caplog.text
+        assert_has(service, run)
+    finally:
+        for server in servers:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)
-    assert_has(MLflow(run.parent), run)
 
 
 class _StandIn(http.server.BaseHTTPRequestHandler):
@@ -235,6 +250,7 @@ def test_service_in_trouble_costs_a_bounded_time_and_gets_everything_later(
     assert main(["log", str(run), "--to", service.name, "--patience=0"]) == 1
     assert time.monotonic() - began_s < 60
     assert f"{service.name}: not all is sent" in capsys.readouterr().err
+    monkeypatch.setattr("pylon.views.cli.log._ANSWER_WITHIN_S", 90.0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{run.parent / 'mlflow.db'}")
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert main(["log", str(run), "--to", service.name]) == 0
