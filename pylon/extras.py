@@ -4,6 +4,11 @@ import importlib.util
 
 # The modules of the extra `train` in pyproject.toml.
 TRAIN_MODULES = frozenset({"torch", "numpy", "PIL", "rich", "matplotlib", "typeguard"})
+# By the library that is imported: what needs it, and the extra that installs it.
+_OF_COMMANDS = {
+    "prometheus_client": ("pylon export", "export"),
+    "opentelemetry": ("pylon export --otlp", "otlp"),
+}
 
 
 class MissingExtraError(ImportError):
@@ -32,9 +37,9 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
         error: what the import raised.
     """
     library = (error.name or "").partition(".")[0]
-    if library not in TRAIN_MODULES:
-        return None
-    return _missing(library)
+    if library in _OF_COMMANDS:
+        return _missing(library, *_OF_COMMANDS[library])
+    return _missing(library) if library in TRAIN_MODULES else None
 
 
 def absent_library(library: str, extra: str, user: str) -> str:
@@ -51,5 +56,5 @@ def absent_library(library: str, extra: str, user: str) -> str:
     )
 
 
-def _missing(library: str) -> MissingExtraError:
-    return MissingExtraError(absent_library(library, "train", "Training"), name=library)
+def _missing(library: str, user: str = "Training", extra: str = "train") -> MissingExtraError:
+    return MissingExtraError(absent_library(library, extra, user), name=library)

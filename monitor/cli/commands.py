@@ -30,14 +30,20 @@ if TYPE_CHECKING:
 
 
 def added_parser(
-    subparsers: "Subparsers", name: str, command: Command, summary: str, example: str
+    subparsers: "Subparsers",
+    name: str,
+    command: Command,
+    summary: str,
+    example: str,
+    *,
+    exit_codes: str = EXIT_CODES,
 ) -> argparse.ArgumentParser:
     """A parser for one command, whose default `run` takes the parsed options and returns the exit code."""
     parser = subparsers.add_parser(
         name,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"example:\n  {example}\n\n{EXIT_CODES}",
+        epilog=f"example:\n  {example}\n\n{exit_codes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=functools.partial(_run, command))

@@ -16,7 +16,7 @@ from typing import Any
 
 from pylon.recorder.history import EndingRow, History, LaunchRow, MarkRow, SeriesKey, StepWindow
 from pylon.recorder.report.charts.training import detail_of, numbers_of
-from pylon.recorder.report.story import concluded, last_seen_of
+from pylon.recorder.report.conclusion import concluded, last_seen_of
 from pylon.views.loggers.contract import End, Entry, Picture, Scalars
 from pylon.views.loggers.position import Position
 
@@ -93,7 +93,7 @@ def ending_of(
     silent_s = now - newest
     if 0 <= silent_s < _WRITTEN_WITHIN_S:
         return None
-    found = concluded(launch, newest)
+    found = concluded(launch, newest, None)
     seen = found is None or found.certainty != "not_observable" or silent_s > _SILENT_ELSEWHERE_S
     return found if seen else None
 

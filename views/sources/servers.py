@@ -85,6 +85,11 @@ class GPUNow:
         return self.gpu.uuid
 
     @property
+    def is_current(self) -> bool:
+        """Whether its sample is; whether it has gone is a part of that."""
+        return self._seen.absence is None
+
+    @property
     def processes(self) -> tuple[GPUProcess, ...] | None:
         """Those that use it; None: not known now."""
         return None if self._seen.absence is not None else self.gpu.processes
@@ -138,6 +143,17 @@ class ServerNow:
     def cpu(self) -> CPUStatus | None:
         """The host's status, if it is current."""
         return None if self._cpu is None else self._cpu.current
+
+    @property
+    def gpu_status(self) -> GPUStatus | None:
+        """The status of its GPU driver, if it is current."""
+        return None if self._gpu is None else self._gpu.current
+
+    @property
+    def readings(self) -> dict[str, Observation[Any]]:
+        """What each monitor has seen of it: 'cpu', 'gpu', and further ones by their class name."""
+        own = {"cpu": self._cpu, "gpu": self._gpu}
+        return {kind: seen for kind, seen in own.items() if seen is not None} | self.others
 
     @property
     def gpus(self) -> tuple[GPUNow, ...]:
