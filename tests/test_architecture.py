@@ -118,7 +118,7 @@ RECORDER_LAYERS = (
 )
 
 VIEWS_LAYERS = (
-    {"sources"},
+    {"sources", "access"},
     {"terminal", "web", "export", "loggers"},
     {"cli"},
 )
