@@ -78,7 +78,7 @@ class MetricsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             super().__init__(address.socket_address, _Handler)
         except OSError as error:
             raise AccessError(
-                f"--port: {address.port} at {address.host}: {error.strerror or error}. Choose another one, or "
+                f"--port: {address.port} at {address.host}: {error.strerror or error}. Choose another, or "
                 "end the program that has it."
             ) from error
 

@@ -36,6 +36,9 @@ def cpu(**fields: Any) -> CPUStatus:
         "memory_used_bytes": 8 * GIB,
         "memory_total_bytes": 64 * GIB,
         "net_received_bytes_per_s": 1000.0,
+        "net_sent_bytes_per_s": 500.0,
+        "disk_read_bytes_per_s": 0.0,
+        "disk_write_bytes_per_s": 250.0,
         "cgroup": CgroupSample(
             2, memory_used_bytes=GIB, cpu_used_s=120.5, throttled_s=0.25, oom_kills=1, io_pressure_percent=2.5
         ),
@@ -66,18 +69,19 @@ def lost_gpu(number: int) -> Any:
     )
 
 
-def run(path: Path, **fields: Any) -> RunNow:
-    launch = LaunchRow(AT - 3600, "runner", name="mine", host="here", configuration_digest="0123456789abcdef")
+def run(path: Path, at: float = AT, **fields: Any) -> RunNow:
+    """A run that trains at `at`."""
+    launch = LaunchRow(at - 3600, "runner", name="mine", host="here", configuration_digest="0123456789abcdef")
     known: dict[str, Any] = {
         "launch": launch,
         "launches": 2,
         "ending": None,
         "cause": "",
-        "last_seen": AT - 1,
+        "last_seen": at - 1,
         "epoch": 2,
         "epochs": 5,
         "step": 99,
-        "step_at": AT - 1.5,
+        "step_at": at - 1.5,
         "loss": 0.25,
         "non_finite": 0,
         "step_s": 0.5,
@@ -85,16 +89,16 @@ def run(path: Path, **fields: Any) -> RunNow:
         "steps_per_s": 2.0,
         "score": ("f1", 0.75),
         "verdict": "Waits for data",
-        "alerts": (AlertRow(1, "gpu_too_hot", "warning", AT - 60, "hot"),),
+        "alerts": (AlertRow(1, "gpu_too_hot", "warning", at - 60, "hot"),),
         "doing": "training",
     }
     return RunNow(path, **(known | fields))
 
 
-def ended(path: Path, ago_s: float) -> RunNow:
-    at = AT - ago_s
-    ending = EndingRow(1, at, "killed", "cgroup_oom", "confirmed", "kernel")
-    return run(path, ending=ending, last_seen=at, doing=None)
+def ended(path: Path, ago_s: float, at: float = AT) -> RunNow:
+    """A run that the kernel killed `ago_s` before `at`."""
+    ending = EndingRow(1, at - ago_s, "killed", "cgroup_oom", "confirmed", "kernel")
+    return run(path, at, ending=ending, last_seen=at - ago_s, doing=None)
 
 
 def picture(runs: tuple[RunNow, ...] = (), **fields: Any) -> Picture:

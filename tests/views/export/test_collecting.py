@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from pylon.monitor import GPUStatus, SystemSnapshot
 from pylon.views.export.collecting import metrics_text
-from pylon.views.export.families import OF_GPU, OF_HOST
+from pylon.views.export.families import FAMILIES, OF_GPU, OF_HOST
 from pylon.views.export.picture import Picture
 from pylon.views.sources.servers import GPU_FIGURES, HOST_FIGURES, servers_now
 from tests.monitor.statuses import gpu, seen
@@ -193,6 +193,15 @@ def test_time_of_a_reading_is_the_same_at_each_look() -> None:
         for s in (0.0, 1.7)
     )
     assert first == second
+
+
+def test_page_lists_every_metric() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/export.md").read_text(encoding="utf-8")
+    rows = {
+        f"pylon_{name}{'_info' * (family.kind == 'info')}": f"{', '.join(family.labels)} | {family.help}"
+        for name, family in FAMILIES.items()
+    }
+    assert dict(re.findall(r"^\| `(pylon_\w+)` \| (.*) \|$", page, re.M)) == rows
 
 
 def test_nothing_known_is_a_valid_answer() -> None:
