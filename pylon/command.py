@@ -56,7 +56,9 @@ COMMANDS = {
     "once": Command("pylon.monitor.cli.once", "add_parser", "show the servers once"),
     "watch": Command("pylon.monitor.cli.watch", "add_parser", "show the servers again and again"),
     "export": Command(
-        "pylon.views.cli.export", "add_parser", "give figures of servers and runs to Prometheus"
+        "pylon.views.cli.export",
+        "add_parser",
+        "give figures of servers and runs to Prometheus or OpenTelemetry",
     ),
     "free": Command("pylon.monitor.cli.free", "add_parser", "name the GPUs that a job can take now"),
 }

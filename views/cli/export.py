@@ -1,7 +1,10 @@
 """`export`: servers and runs for Prometheus and OpenTelemetry."""
 
 import argparse
+import functools
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,9 @@ from pylon.monitor.cli.waiting import two_readings, wait_for_all
 
 if TYPE_CHECKING:
     from pylon.monitor.cli.commands import Subparsers
+    from pylon.views.export.passing import Way
+    from pylon.views.export.picture import Picture
+    from pylon.views.export.server import MetricsServer
 
 _INTERVAL_S = 15.0
 _HOST, _PORT = "127.0.0.1", 9466
@@ -33,7 +39,7 @@ _SHIPPED = ("alerts", "dashboard")
 def add_parser(subparsers: "Subparsers") -> None:
     """Add the command."""
     example = "pylon export logs --servers-file fleet.toml\n  pylon export logs --textfile pylon.prom"
-    summary = "give figures of servers and runs to Prometheus"
+    summary = "give figures of servers and runs to Prometheus or OpenTelemetry"
     parser = added_parser(subparsers, "export", export, summary, example, exit_codes=_EXIT_CODES)
     parser.add_argument(
         "paths", nargs="*", type=Path, metavar="RUN", help="run directory, history.sqlite, or folder of runs"
@@ -41,8 +47,9 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--textfile", type=Path, metavar="FILE.prom", help="write a file for node_exporter; open no port"
     )
+    parser.add_argument("--otlp", metavar="URL", help="send to an OpenTelemetry collector (extra 'otlp')")
     parser.add_argument("--host", default=_HOST, metavar="ADDRESS", help=f"where it listens ({_HOST})")
-    parser.add_argument("--port", type=_port, default=_PORT, metavar="N", help=f"({_PORT}); 0: any free one")
+    parser.add_argument("--port", type=_port, metavar="N", help=f"({_PORT}); 0: any free one")
     parser.add_argument(
         "--token-file", type=Path, metavar="FILE", help="what clients must send; needed beyond this machine"
     )
@@ -66,37 +73,51 @@ def export(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) 
 
         _shown(shipped_text(options.print))
         return 0
-    from pylon.views.access import Access, Address
     from pylon.views.export.notes import Notes
-    from pylon.views.export.passing import answer, check_target, keep_file
+    from pylon.views.export.passing import pass_on
     from pylon.views.export.reading import Reader
+
+    with ExitStack() as ends:
+        ways = _ways(options, ends)
+        settings = {"interval_s": min(options.interval_s, _LONGEST_MONITOR_INTERVAL_S), **chosen.settings}
+        if options.no_gpu:
+            settings["gpu"] = False
+        names = list(chosen.servers)
+        listening = None if ways and options.port is None else _listening(options)
+        monitor = ends.enter_context(chosen.monitor(**settings))
+        reader = ends.enter_context(Reader(monitor, names, options.paths, options.interval_s))
+        if listening is not None:
+            server = ends.enter_context(listening(reader.picture))
+            ends.enter_context(server.answering())
+            _shown(f"{server.url}\n")
+        if ways:
+            # Without the first readings all servers would be down in the first picture.
+            wait_for_all(monitor, names, _FIRST_READINGS_S, two_readings({}), signals)
+            reader.wait(_FIRST_READINGS_S)
+        arrived = pass_on(ways, reader, options.interval_s, signals.wait, Notes(_noted), count=options.count)
+    return signals.exit_code if signals.number else int(not arrived)
+
+
+def _ways(options: argparse.Namespace, ends: ExitStack) -> "list[Way]":
+    from pylon.views.export.passing import TextFile
+
+    ways: list[Way] = []
+    if options.textfile is not None:
+        ways.append(TextFile(options.textfile))
+    if options.otlp is not None:
+        from pylon.views.export.otlp import OTLPSender, endpoint_of
+
+        ways.append(ends.enter_context(OTLPSender(endpoint_of(options.otlp))))
+    return ways
+
+
+def _listening(options: argparse.Namespace) -> "Callable[[Callable[[], Picture]], MetricsServer]":
+    from pylon.views.access import Access, Address
     from pylon.views.export.server import MetricsServer
 
-    listening = None
-    if options.textfile is None:
-        address = Address.of(options.host, options.port)
-        listening = address, Access.of(address, options.allow_host, options.token_file)
-    else:
-        check_target(options.textfile)
-    settings = {"interval_s": min(options.interval_s, _LONGEST_MONITOR_INTERVAL_S), **chosen.settings}
-    if options.no_gpu:
-        settings["gpu"] = False
-    names = list(chosen.servers)
-    with (
-        chosen.monitor(**settings) as monitor,
-        Reader(monitor, names, options.paths, options.interval_s) as reader,
-    ):
-        notes, every_s = Notes(_noted), options.interval_s
-        if listening is not None:
-            server = MetricsServer(*listening, reader.picture)
-            _shown(f"{server.url}\n")
-            answer(server, reader, every_s, signals.wait, notes)
-            return signals.exit_code
-        # A file without the first readings would show all servers as down.
-        wait_for_all(monitor, names, _FIRST_READINGS_S, two_readings({}), signals)
-        reader.wait(_FIRST_READINGS_S)
-        is_written = keep_file(options.textfile, reader, every_s, signals.wait, notes, count=options.count)
-        return signals.exit_code if signals.number else int(not is_written)
+    address = Address.of(options.host, _PORT if options.port is None else options.port)
+    access = Access.of(address, options.allow_host, options.token_file)
+    return functools.partial(MetricsServer, address, access)
 
 
 def _port(text: str) -> int:
