@@ -98,6 +98,9 @@ _GPUS: dict[str, Family] = {
     "gpu_memory_clock_hertz": Family("gauge", _GPU, "Clock of the memory."),
     "gpu_throttle_reasons": Family("gauge", _GPU, "How many reasons hold the clocks down; idling is one."),
     "gpu_throttled": Family("gauge", (*_GPU, "reason"), "1 for each reason that holds the clocks down."),
+    "gpu_xid_last_timestamp_seconds": Family(
+        "gauge", (*_GPU, "xid"), "Unix time of the newest Xid error of this number, since the monitor began."
+    ),
     "gpu_fan_ratio": Family("gauge", _GPU, "Fan speed, of its full speed."),
     "gpu_pcie_received_bytes_per_second": Family("gauge", _GPU, "Received over PCIe."),
     "gpu_pcie_sent_bytes_per_second": Family("gauge", _GPU, "Sent over PCIe."),

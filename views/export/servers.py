@@ -1,6 +1,6 @@
 """The metrics of servers and their GPUs."""
 
-from pylon.monitor import Absence
+from pylon.monitor import Absence, GPUStatus
 from pylon.views.export.families import OF_GPU, OF_HOST
 from pylon.views.export.filling import Filling, label
 from pylon.views.export.picture import Picture
@@ -28,11 +28,19 @@ def add_server(filling: Filling, picture: Picture, server: ServerNow) -> None:
     if group is not None:
         for family, field in _CGROUP_COUNTERS.items():
             filling.add(family, getattr(group, field), name, "cgroup")
-    driver = server.gpu_status
-    if driver is not None and driver.driver_version is not None:
-        filling.add("gpu_driver", 1, name, label(driver.driver_version), label(driver.cuda_version))
+    if server.gpu_status is not None:
+        _add_driver(filling, name, server.gpu_status)
     for gpu in server.gpus:
         _add_gpu(filling, name, gpu)
+
+
+def _add_driver(filling: Filling, server: str, driver: GPUStatus) -> None:
+    if driver.driver_version is not None:
+        filling.add("gpu_driver", 1, server, label(driver.driver_version), label(driver.cuda_version))
+    # The newest first: a series is filled once.
+    for event in reversed(driver.xid_events):
+        at = event.wall_time_s
+        filling.add("gpu_xid_last_timestamp_seconds", at, server, label(event.uuid), str(event.xid))
 
 
 def _add_gpu(filling: Filling, server: str, gpu: GPUNow) -> None:

@@ -16,6 +16,7 @@ from pylon.monitor import (
     ServerHealth,
     SystemSnapshot,
     WindowStats,
+    XidEvent,
 )
 from pylon.recorder.history import AlertRow, EndingRow, LaunchRow
 from pylon.views.export.picture import Picture
@@ -108,7 +109,13 @@ def picture(runs: tuple[RunNow, ...] = (), **fields: Any) -> Picture:
     def seen(status: Any, age_s: float = 0.5) -> Observation[Any]:
         return Observation(status, now_s - age_s, 60.0, Absence.UNREACHABLE if age_s > 60 else None)
 
-    gpus = GPUStatus(0.0, AT, (fine_gpu(0), lost_gpu(1)), driver_version="580.1", cuda_version="13.0")
+    xids = tuple(XidEvent(0.0, AT - ago_s, "GPU-1", xid) for ago_s, xid in ((90, 79), (60, 13), (30, 79)))
+    gpus = GPUStatus(
+        *(0.0, AT, (fine_gpu(0), lost_gpu(1))),
+        driver_version="580.1",
+        cuda_version="13.0",
+        xid_events=xids,
+    )
     snapshot = SystemSnapshot(
         1,
         {"localhost": seen(cpu()), "far": seen(cpu(), 3600.0)},

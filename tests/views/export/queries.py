@@ -21,7 +21,7 @@ def alert_queries() -> dict[str, str]:
     found = {}
     for block in shipped_text("alerts").split("- alert: ")[1:]:
         name, _, rest = block.partition("\n")
-        query = re.search(r"expr: (?:>-\n)?(.*?)\n        (?:for|labels):", rest, re.S)
+        query = re.search(r"\n        expr: (?:>-\n)?(.*?)\n        (?:for|labels):", "\n" + rest, re.S)
         assert query is not None, name
         found[name] = " ".join(query[1].split())
     return found

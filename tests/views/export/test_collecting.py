@@ -116,7 +116,15 @@ def test_figures_go_when_they_are_too_old(monkeypatch: pytest.MonkeyPatch) -> No
 def test_lost_gpu_is_down_and_has_no_figure() -> None:
     shown = picture()
     assert value(shown, "gpu_up", server="localhost", uuid="GPU-1") == 0
-    assert names_with(shown, uuid="GPU-1") == {"pylon_gpu_up", "pylon_gpu_info"}
+    has = {"pylon_gpu_up", "pylon_gpu_info", "pylon_gpu_xid_last_timestamp_seconds"}
+    assert names_with(shown, uuid="GPU-1") == has
+
+
+def test_xid_has_the_time_of_its_newest_error() -> None:
+    shown = picture()
+    labels = {"server": "localhost", "uuid": "GPU-1"}
+    assert value(shown, "gpu_xid_last_timestamp_seconds", xid="79", **labels) == AT - 30
+    assert value(shown, "gpu_xid_last_timestamp_seconds", xid="13", **labels) == AT - 60
 
 
 def test_unknown_is_absent_and_0_is_0() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pylon.monitor import CgroupSample, GPUStatus, MonitorHealth, MonitorState, SystemSnapshot
+from pylon.monitor import CgroupSample, GPUStatus, MonitorHealth, MonitorState, SystemSnapshot, XidEvent
 from pylon.recorder.history import AlertRow
 from pylon.views.access import Access, Address
 from pylon.views.export.picture import Picture
@@ -49,7 +49,8 @@ def in_trouble() -> Callable[[], Picture]:
             0, temperature_c=95.0, throttle_names=("hw_thermal_slowdown",), ecc_uncorrected_errors=n
         )
         base = picture()
-        gpus = GPUStatus(0.0, at, (hot, lost_gpu(1)), driver_version="580.1")
+        xids = (XidEvent(0.0, at - 30, "GPU-1", 79),)
+        gpus = GPUStatus(0.0, at, (hot, lost_gpu(1)), driver_version="580.1", xid_events=xids)
         snapshot = SystemSnapshot(
             1, {"localhost": seen(cpu(cgroup=group)), "far": seen(cpu(), 3600.0)}, {"localhost": seen(gpus)}
         )
