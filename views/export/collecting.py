@@ -1,14 +1,13 @@
-"""From a picture to the families of prometheus-client, and to their text.
+"""From a picture to samples, and to the families of prometheus-client.
 
-    servers, runs, monitors --Picture--> Filling (labels -> value) --> families --> text or OpenMetrics
+    servers, runs, monitors --Picture--> Filling (labels -> value) --> text, OpenMetrics, families, OTLP
 
 Nothing is kept between two pictures: what is not known now is not there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from pylon import __version__
@@ -21,29 +20,18 @@ from pylon.views.export.servers import add_server
 
 
 class PictureCollector(Collector):
-    """A collector of prometheus-client.
+    """A collector for a registry of prometheus-client, such as a program's own.
 
     Args:
-        picture: what it shows.
+        picture: takes what it shows.
     """
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: Callable[[], Picture]) -> None:
         self._picture = picture
 
     def collect(self) -> Iterable[Metric]:
         """The families that have samples."""
-        return (_family(name, samples) for name, samples in filled(self._picture))
-
-
-def metrics_text(picture: Picture, accept: str = "") -> tuple[bytes, str]:
-    """What a scrape gets, and its content type.
-
-    Args:
-        picture: what is shown.
-        accept: header of the request; OpenMetrics is given to those that ask for it.
-    """
-    encode, content_type = choose_encoder(accept)
-    return encode(PictureCollector(picture)), content_type
+        return (_family(name, samples) for name, samples in filled(self._picture()))
 
 
 def filled(picture: Picture) -> Filling:

@@ -43,11 +43,10 @@ def label(text: str | None) -> str:
     """
     if not text:
         return ""
-    shown = printable(text)
-    if shown == text and len(shown) <= _LONGEST_LABEL:
-        return shown
+    if text.isprintable() and len(text) <= _LONGEST_LABEL:
+        return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
-    return f"{shown[: _LONGEST_LABEL - _DIGEST - 1]}#{digest}"
+    return f"{printable(text)[: _LONGEST_LABEL - _DIGEST - 1]}#{digest}"
 
 
 def _finite(value: float | None) -> float | None:

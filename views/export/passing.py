@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from pylon.monitor import MonitorSettingError
-from pylon.views.export.collecting import metrics_text
 from pylon.views.export.notes import Notes
 from pylon.views.export.picture import Picture
 from pylon.views.export.reading import Reader
+from pylon.views.export.text import metrics_text
 from pylon.views.export.textfile import write_textfile
 
 Wait = Callable[[float], bool]

@@ -21,8 +21,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pylon.views.access import Access, AccessError, Address
-from pylon.views.export.collecting import metrics_text
 from pylon.views.export.picture import Picture
+from pylon.views.export.text import metrics_text
 
 DEADLINE_S = 10.0
 MOST_CONNECTIONS = 32

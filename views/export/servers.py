@@ -49,11 +49,11 @@ def _add_gpu(filling: Filling, server: str, gpu: GPUNow) -> None:
     filling.add("gpu", 1, server, uuid, index, label(gpu.gpu.name))
     if gpu.is_current:
         filling.add("gpu_up", Absence.LOST not in gpu.gpu.absent.values(), server, uuid)
+    known = gpu.known()
     for figure, place in OF_GPU.items():
-        value = gpu.figure(figure).value
-        if value is not None:
-            filling.add(place.family, value * place.factor, server, uuid, *place.labels)
-    if gpu.figure("gpu_throttle_reasons").value is not None:
+        if figure in known:
+            filling.add(place.family, known[figure] * place.factor, server, uuid, *place.labels)
+    if "gpu_throttle_reasons" in known:
         reasons = gpu.gpu.throttle_names or ()
         filling.add("gpu_throttle_reasons", len(reasons), server, uuid)
         for reason in reasons:

@@ -103,6 +103,13 @@ class GPUNow:
         place = _OF_GPU[name]
         return _figure(self._seen, self.gpu, place.attribute)
 
+    def known(self) -> dict[str, float]:
+        """Those of `GPU_FIGURES` that are known now, by name: all at once for little more than one."""
+        if not self.is_current:
+            return {}
+        values = {name: getattr(self.gpu, place.attribute) for name, place in _OF_GPU.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
 
 class ServerNow:
     """One server.

@@ -9,13 +9,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed_open
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from pylon.monitor import GPUStatus, SystemSnapshot
-from pylon.views.export.collecting import metrics_text
+from pylon.views.export.collecting import PictureCollector, filled
 from pylon.views.export.families import FAMILIES, OF_GPU, OF_HOST
 from pylon.views.export.picture import Picture
+from pylon.views.export.text import metrics_text, written
 from pylon.views.sources.servers import GPU_FIGURES, HOST_FIGURES, servers_now
 from tests.monitor.statuses import gpu, seen
 from tests.views.export.pictures import AT, HOSTILE, cpu, ended, picture, run
@@ -49,6 +52,12 @@ def everything() -> Picture:
     return picture(runs)
 
 
+def hostile() -> Picture:
+    paths = [Path(f"/runs/{HOSTILE}{end}/history.sqlite") for end in ("\n", "\r", "x" * 300, "x" * 301)]
+    launch = dataclasses.replace(run(RUN).launch, name=HOSTILE, host=HOSTILE)
+    return picture(tuple(run(path, launch=launch, score=(HOSTILE, 1e300), loss=-1e-9) for path in paths))
+
+
 def test_text_is_as_it_was() -> None:
     text = re.sub(r'(pylon_build_info\{version=)"[^"]+"', r'\1"0.0.0"', text_of(everything()))
     assert text == GOLDEN.read_text()
@@ -66,6 +75,13 @@ def test_openmetrics_is_given_to_those_that_ask_for_it() -> None:
     assert content_type.startswith("application/openmetrics-text")
     found = {one.name for family in parsed_open(text.decode()) for one in family.samples}
     assert found == {name for name, _ in series(everything())}
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("shown", [everything(), Picture(), hostile()], ids=["all", "none", "hostile"])
+def test_library_writes_the_same_bytes(shown: Picture, *, is_open: bool) -> None:
+    library = generate_openmetrics if is_open else generate_latest
+    assert written(filled(shown), is_open=is_open) == library(PictureCollector(lambda: shown))
 
 
 def test_every_figure_has_a_series_or_is_left_out_on_purpose() -> None:
@@ -171,14 +187,12 @@ def test_run_is_joined_to_the_server_that_it_runs_on() -> None:
 
 
 def test_hostile_names_break_no_line_and_stay_apart() -> None:
-    paths = [Path(f"/runs/{HOSTILE}{end}/history.sqlite") for end in ("\n", "\r", "x" * 300, "x" * 301)]
-    launch = dataclasses.replace(run(RUN).launch, name=HOSTILE, host=HOSTILE)
-    shown = picture(tuple(run(path, launch=launch, score=(HOSTILE, 0.5)) for path in paths))
+    shown = hostile()
     text = text_of(shown)
     assert "\x1b" not in text
     assert all(line.startswith(("# ", "pylon_")) for line in text.splitlines())
     runs = {dict(found)["run"] for name, found in series(shown) if name == "pylon_run_step"}
-    assert len(runs) == len(paths)
+    assert len(runs) == len(shown.runs.runs)
     assert max(map(len, runs)) <= 200
 
 

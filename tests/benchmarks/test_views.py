@@ -1,0 +1,13 @@
+"""The benchmarks of the live views in their quick form."""
+
+import pytest
+
+from benchmarks.views import __main__ as views
+
+
+def test_a_scrape_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    views.main(["--quick", "--parts", "metrics"])
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| 2 x 1 "))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert int(cells[1]) > 40
+    assert all(cell.endswith("ms") for cell in cells[4:])
