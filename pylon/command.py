@@ -58,7 +58,7 @@ COMMANDS = {
     "export": Command(
         "pylon.views.cli.export",
         "add_parser",
-        "give figures of servers and runs to Prometheus or OpenTelemetry",
+        "give figures to Prometheus or OpenTelemetry",
     ),
     "free": Command("pylon.monitor.cli.free", "add_parser", "name the GPUs that a job can take now"),
 }

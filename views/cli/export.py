@@ -39,7 +39,7 @@ _SHIPPED = ("alerts", "dashboard")
 def add_parser(subparsers: "Subparsers") -> None:
     """Add the command."""
     example = "pylon export logs --servers-file fleet.toml\n  pylon export logs --textfile pylon.prom"
-    summary = "give figures of servers and runs to Prometheus or OpenTelemetry"
+    summary = "give figures to Prometheus or OpenTelemetry"
     parser = added_parser(subparsers, "export", export, summary, example, exit_codes=_EXIT_CODES)
     parser.add_argument(
         "paths", nargs="*", type=Path, metavar="RUN", help="run directory, history.sqlite, or folder of runs"
