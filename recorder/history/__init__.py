@@ -17,6 +17,7 @@ from pylon.recorder.history.errors import (
     HistoryForeignError,
     HistoryVersionError,
 )
+from pylon.recorder.history.place import is_written
 from pylon.recorder.history.reading import History, open_history
 from pylon.recorder.history.rows import (
     AlertRow,
@@ -53,5 +54,6 @@ __all__ = [
     "SeriesKey",
     "StepWindow",
     "VerdictRow",
+    "is_written",
     "open_history",
 ]

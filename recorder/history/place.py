@@ -5,6 +5,7 @@ import errno
 import fcntl
 import logging
 import os
+import struct
 from pathlib import Path
 
 from pylon.recorder.history.errors import HistoryBusyError
@@ -31,6 +32,8 @@ _TYPES = {
     0x794C7630: "overlay",
 }
 _STATFS_BYTES = 256
+# struct flock of fcntl(2): type, whence, start, length, pid.
+_LOCK = struct.Struct("hhqqi4x")
 # What SQLite keeps next to the file.
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
@@ -113,6 +116,24 @@ class WriterLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def is_written(path: Path) -> bool:
+    """Whether another process is the writer of a file, also one that is not shown here, as in a container."""
+    try:
+        descriptor = os.open(
+            path.with_name(f"{path.name}.lock"),
+            os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW,
+        )
+    except OSError:
+        return False
+    try:
+        asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        return bool(_LOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def set_aside(path: Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pylon.recorder.endings import Here, ending_by_reader
-from pylon.recorder.history import EndingRow, History, LaunchRow
+from pylon.recorder.history import EndingRow, History, LaunchRow, is_written
 
 SILENT_S = 60.0
 """A recorder that writes once a second has not been silent for so long."""
@@ -23,22 +23,25 @@ def last_seen_of(history: History, launch: LaunchRow, later: Sequence[LaunchRow]
     return max(launch.began_at, sampled or 0.0, marks[-1].t if marks else 0.0, stepped)
 
 
-def concluded(launch: LaunchRow, last_seen: float, free_bytes: int | None) -> EndingRow | None:
+def concluded(launch: LaunchRow, last_seen: float, record: Path | None) -> EndingRow | None:
     """What its reader knows of the end of a launch that has no ending; None if it runs, here or elsewhere.
 
     Args:
         launch: its row.
         last_seen: time of its newest entry.
-        free_bytes: of the record's disk, if that may explain why there is no ending.
+        record: its file, whose writer and whose disk show whether it runs; None: not known, or
+            a later launch is in it.
     """
+    if record is not None and is_written(record):
+        return None
     here = Here()
     elsewhere = launch.host is not None and launch.host != here.host
     if elsewhere and 0 <= time.time() - last_seen < SILENT_S:
         return None
-    return ending_by_reader(launch, last_seen, here, free_bytes)
+    return ending_by_reader(launch, last_seen, here, None if record is None else _room_left(record.parent))
 
 
-def room_left(folder: Path) -> int | None:
+def _room_left(folder: Path) -> int | None:
     """Free bytes on the disk of a folder; None: not known."""
     try:
         return shutil.disk_usage(folder).free

@@ -16,7 +16,7 @@ from pylon.recorder.history import (
     ProcessRow,
     VerdictRow,
 )
-from pylon.recorder.report.conclusion import SILENT_S, concluded, last_seen_of, room_left
+from pylon.recorder.report.conclusion import SILENT_S, concluded, last_seen_of
 from pylon.recorder.report.errors import ReportError
 from pylon.recorder.report.figures import Figure, hardware_figures, training_figures
 from pylon.recorder.report.units import duration_text, time_text
@@ -131,12 +131,8 @@ def read_story(history: History, path: Path, chosen: int | None = None) -> Story
     launch = launches[number - 1]
     identity = launch.id or 0
     last_seen = last_seen_of(history, launch, launches[number:])
-    ending = history.ending(identity) or concluded(
-        # A later launch has found room.
-        launch,
-        last_seen,
-        None if launches[number:] else room_left(path.parent),
-    )
+    # The writer, and the room on the disk now, are the newest launch's.
+    ending = history.ending(identity) or concluded(launch, last_seen, None if launches[number:] else path)
     end = last_seen if ending is None else max(ending.at, launch.began_at)
     windows = history.windows(identity, buckets=1)
     figures = training_figures(lambda since, until: history.windows(identity, since, until, buckets=60), end)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pylon.recorder.history import AlertRow, EndingRow, History, LaunchRow, MarkRow, StepWindow
-from pylon.recorder.report.conclusion import concluded, last_seen_of, room_left
+from pylon.recorder.report.conclusion import concluded, last_seen_of
 from pylon.recorder.report.words import cause_line, verdict_title
 from pylon.storage import parsed_json
 
@@ -100,7 +100,7 @@ def read_run(history: History, path: Path) -> RunNow | None:
     launch = launches[-1]
     number = launch.id or 0
     last_seen = last_seen_of(history, launch, ())
-    ending = history.ending(number) or concluded(launch, last_seen, room_left(path.parent))
+    ending = history.ending(number) or concluded(launch, last_seen, path)
     at = last_seen if ending is None else ending.at
     recent = history.windows(number, since=at - _RECENT_S, buckets=1)
     epochs = history.newest_marks(number, "epoch", _EPOCHS_FOR_PACE + 1)

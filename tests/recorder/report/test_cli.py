@@ -221,6 +221,33 @@ def test_run_on_another_machine_that_recorded_a_moment_ago(
     assert capsys.readouterr().out.startswith("Running, step 10, last recorded ")
 
 
+WRITER = """
+import sys
+from pathlib import Path
+from pylon.recorder.history import HistoryWriter
+with HistoryWriter(Path(sys.argv[1])):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_run_that_is_not_shown_here_goes_on_as_long_as_its_record_has_a_writer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a container: its processes have other numbers there, and none here."""
+    record = tmp_path / "history.sqlite"
+    write_history(record, here(process=(2**22 + 1, 1)))
+    command = [sys.executable, "-c", WRITER, str(record)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        assert main(["report", str(tmp_path)]) == 0
+        assert capsys.readouterr().out.startswith("Running")
+        writer.communicate()
+    assert main(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("Ended together with its recorder")
+
+
 def test_record_that_is_being_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_history(tmp_path / "history.sqlite", SHORT)
     with HistoryWriter(tmp_path / "history.sqlite") as writer:
