@@ -1,11 +1,16 @@
 """The recorder's side: what the writers have counted is taken, and given up once it is on the disk."""
 
+import math
+import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pylon.recorder.channel import layout
 from pylon.recorder.channel.memory import Memory, start_ticks
 from pylon.storage import parsed_json
+
+# A time beyond is what a wild write of native code, or a process without care, has left in the memory.
+_FARTHEST_S = 10 * 365 * 86_400.0
 
 
 class StepRecord(NamedTuple):
@@ -223,10 +228,11 @@ class ChannelReader:
         # While they were read, the writer may have gone round: those places, and the next one, are its own.
         intact = int(self._numbers[base + layout.STEPS_HEAD]) - layout.STEPS
         for index, record in enumerate(records, begin):
-            if index <= intact or record[0] != index + 1:
+            _, kind, number, monotonic_s, seconds, wait_s, loss, epoch = record
+            is_sane = _is_time(monotonic_s) and math.isfinite(seconds) and math.isfinite(wait_s)
+            if index <= intact or record[0] != index + 1 or not is_sane:
                 collected.overwritten += 1
                 continue
-            _, kind, number, monotonic_s, seconds, wait_s, loss, epoch = record
             collected.steps.append(
                 StepRecord(
                     slot,
@@ -259,6 +265,11 @@ class ChannelReader:
         return head
 
 
+def _is_time(monotonic_s: float) -> bool:
+    """Whether it may be the time of an event; the clocks of containers may differ, by their offset."""
+    return abs(monotonic_s - time.monotonic()) < _FARTHEST_S
+
+
 def _decoded(slot: int, content: bytes) -> MarkRecord | None:
     """An entry; None if its memory was written by something else."""
     try:
@@ -266,5 +277,7 @@ def _decoded(slot: int, content: bytes) -> MarkRecord | None:
     except (ValueError, TypeError):
         return None
     if not isinstance(monotonic_s, float | int) or not isinstance(kind, str) or not isinstance(detail, dict):
+        return None
+    if not _is_time(monotonic_s):
         return None
     return MarkRecord(slot, float(monotonic_s), kind, detail)

@@ -1,8 +1,10 @@
 """The watched program's side: each call stores a few numbers and returns."""
 
+import contextlib
 import json
 import math
 import os
+import struct
 import threading
 import time
 from collections import deque
@@ -127,7 +129,9 @@ class Sender:
         # Who holds the lock looks again after it has released it: nothing is left behind.
         while (self._steps or self._marks or self._words) and self._lock.acquire(blocking=False):
             try:
-                self._write()
+                # Numbers that a wild write of native code has changed end no program.
+                with contextlib.suppress(ValueError, struct.error):
+                    self._write()
             finally:
                 self._lock.release()
 

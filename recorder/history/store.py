@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pylon.recorder.history import step_windows
 from pylon.recorder.history.bounds import Bounds
@@ -167,7 +168,7 @@ class Store:
                     self._connection.execute(_ADD_GAP, (number, row.t, row.until, row.reason))
                     self._bounds.wrote(table, 1, 0)
                 continue
-            fields = values(row)
+            fields = {name: _storable(one) for name, one in values(row).items()}
             if "launch" in fields:
                 fields["launch"] = self._launches.get(row.launch, row.launch)
             if isinstance(row, LaunchRow) and row.id is not None:
@@ -192,13 +193,13 @@ class Store:
         """The number of a series; None if the file has no room for another one."""
         number = self._series.get(key)
         if number is None and key not in self._refused:
-            found = self._connection.execute(_FIND_SERIES, (key.server, key.device, key.name)).fetchone()
+            texts = tuple(map(_storable, (key.server, key.device, key.name, key.unit, key.scope)))
+            found = self._connection.execute(_FIND_SERIES, texts[:3]).fetchone()
             if found is None and self._series_count >= self._most_series:
                 self._refuse(key)
                 return None
             if found is None:
                 self._series_count += 1
-                texts = (key.server, key.device, key.name, key.unit, key.scope)
                 number = self._connection.execute(_ADD_SERIES, texts).lastrowid or 0
             else:
                 number = int(found[0])
@@ -234,3 +235,8 @@ class Store:
         if self.database.size_bytes() > self._limit_bytes:
             text = "the record is at its limit while another program reads it in one long transaction"
             raise OSError(errno.EFBIG, text, os.fspath(self.database.path))
+
+
+def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever a column takes
+    """A value as SQLite takes it: names of files that are no UTF-8 hold characters that have no encoding."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

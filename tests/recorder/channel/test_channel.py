@@ -52,6 +52,33 @@ def test_reason_why_the_recorder_cannot_write_is_known_until_it_can(
     assert channel.problem is None
 
 
+@pytest.mark.parametrize("time_s", ["NaN", "1e999", "-1e300", "1e12"])
+def test_mark_of_no_possible_time_is_left_out(channel: Channel, reader: ChannelReader, time_s: str) -> None:
+    """A row without a time would make the whole record unreadable."""
+    entry = f'[{time_s},"epoch",{{"number":1}}]'.encode()
+    begin = layout.slot_at(0) + layout.MARKS_AT
+    channel.memory.view[begin : begin + 4 + len(entry)] = layout.LENGTH.pack(len(entry)) + entry
+    channel.memory.numbers[layout.slot_at(0) // 8 + layout.MARKS_HEAD] = 4 + len(entry)
+    channel.sender.mark("epoch", number=2)
+    assert [one.detail for one in reader.collect().marks] == [{"number": 2}]
+
+
+def test_step_of_no_possible_time_is_counted_as_lost(channel: Channel, reader: ChannelReader) -> None:
+    channel.sender.step(1, float("nan"))
+    channel.sender.step(2, 0.1, wait_s=float("inf"))
+    channel.sender.step(3, 0.1)
+    collected = reader.collect()
+    assert ([one.number for one in collected.steps], collected.overwritten) == ([3], 2)
+
+
+def test_numbers_that_a_wild_write_has_changed_end_no_program(channel: Channel) -> None:
+    for name in (layout.STEPS_HEAD, layout.MARKS_HEAD, layout.MARKS_TAIL, layout.LOST, layout.WORDS):
+        channel.memory.numbers[layout.slot_at(0) // 8 + name] = 2**64 - 1
+    channel.sender.step(1, 0.1)
+    channel.sender.mark("epoch", number=1)
+    channel.sender.last_word(state="finished")
+
+
 def test_what_is_not_accepted_is_collected_again(channel: Channel, reader: ChannelReader) -> None:
     channel.sender.mark("epoch", number=1)
     assert len(reader.collect().marks) == 1

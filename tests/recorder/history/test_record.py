@@ -61,6 +61,23 @@ def test_rows_of_every_kind_come_back(writer: HistoryWriter) -> None:
         assert history.ending(99) is None
 
 
+def test_text_without_an_encoding_is_written_with_what_it_holds(writer: HistoryWriter) -> None:
+    """As a folder's name that is no UTF-8, or an exception's text that quotes one."""
+    launch = writer.begin(LaunchRow(T, "runner", name="n\udcff", working_directory="/x\udcff"))
+    writer.mark(launch, T, "kind\udcff")
+    writer.sample(T, [(SeriesKey("host\udcff", "", "cpu", "percent", "host"), 1.0, None)])
+    writer.end(EndingRow(launch, T, "failed", "exception", "confirmed", "parent", traceback="no \udcff"))
+    assert writer.commit()
+    with open_history(writer.path) as history:
+        (row,) = history.launches()
+        assert (row.name, row.working_directory) == ("n\\udcff", "/x\\udcff")
+        assert [one.kind for one in history.marks(launch)] == ["kind\\udcff"]
+        assert [one.server for one in history.series()] == ["host\\udcff"]
+        ending = history.ending(launch)
+        assert ending is not None
+        assert ending.traceback == "no \\udcff"
+
+
 def test_what_is_unknown_is_a_gap_with_its_reason_and_never_zero(writer: HistoryWriter) -> None:
     writer.begin(LaunchRow(T, "loop"))
     for second, value in enumerate((5.0, None, None, 7.0, float("nan"))):
