@@ -17,11 +17,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pylon.masking import masked_text, secret_values
 from pylon.recorder.history import HistoryAbsentError, HistoryError, LaunchRow, open_history
 from pylon.views.loggers.contract import LoggerError, Run
 from pylon.views.loggers.entries import Part, configuration_of, ending_of, next_part
 from pylon.views.loggers.link import Link, LinkError
-from pylon.views.loggers.position import Sending, read_sending, write_sending
+from pylon.views.loggers.position import Sending, read_sending, target_of, write_sending
 
 _LOOK_EVERY_S = 5.0
 # Reading a long record takes a while, most of it to copy the file: the pause is so many times as long.
@@ -80,7 +81,8 @@ class Forward:
     ) -> None:
         self._record = record
         self._name = name
-        self._target = target
+        self._target = target_of(target)
+        self._secrets = secret_values(target)
         self._link = link
         self._wishes = wishes
         self._by_closing = by_closing
@@ -238,12 +240,13 @@ class Forward:
         """Note a failure; whether it was the last one."""
         self._link.kill()
         self._is_open = False
+        text = masked_text(str(error), self._secrets)
         if error.permanent:
-            raise LoggerError(f"{self._name}: {error}") from error
+            raise LoggerError(f"{self._name}: {text}") from error
         now_s = time.monotonic()
-        if str(error) != self._problem:
-            logger.warning("%s: not sent yet: %s. The next attempt is in %.0f s", self._name, error, pause_s)
-        self._problem = str(error)
+        if text != self._problem:
+            logger.warning("%s: not sent yet: %s. The next attempt is in %.0f s", self._name, text, pause_s)
+        self._problem = text
         if not self._is_over():
             self._hopeless_since_s = None
             return False
@@ -272,7 +275,7 @@ class Forward:
         try:
             self._close()
         except LinkError as error:
-            self._problem = str(error)
+            self._problem = masked_text(str(error), self._secrets)
         self._problem = self._problem or "it was asked to stop"
         return Outcome.LEFT
 

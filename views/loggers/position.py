@@ -5,8 +5,10 @@ loggers/NAME.json    the entries that are being sent are in it first: whatever i
 """
 
 import dataclasses
+import hashlib
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ class Position:
 
     Attributes:
         id: of the run, for the service.
-        target: the arguments of the logger.
+        target: a digest of the logger's arguments, which may have a password in them.
         record: when the record's first launch began: it tells a record from one that was begun in its place.
         launch: the one that is being sent; 0: none yet.
         until: of its steps and samples, those before this time are sent.
@@ -39,7 +41,7 @@ class Position:
     """
 
     id: str
-    target: dict[str, Any]
+    target: str
     record: float
     launch: int = 0
     until: float = 0.0
@@ -70,7 +72,12 @@ class Sending:
     entries: tuple[Entry, ...] = ()
 
 
-def read_sending(path: Path, target: dict[str, Any], record: float) -> Sending:
+def target_of(arguments: Mapping[str, Any]) -> str:
+    """What tells the arguments of a logger from others."""
+    return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_sending(path: Path, target: str, record: float) -> Sending:
     """What is known of a record; from its begin if the file is absent, or of another target or record.
 
     Raises:

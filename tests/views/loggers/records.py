@@ -80,7 +80,7 @@ def add_launch(
 
 
 def position(**changes: Any) -> Position:
-    return Position(**{"id": "a1b2", "target": {}, "record": BEGAN_AT, **changes})
+    return Position(**{"id": "a1b2", "target": "", "record": BEGAN_AT, **changes})
 
 
 def all_entries(path: Path, now: float | None = None) -> list[Entry]:

@@ -182,6 +182,18 @@ def test_service_that_stays_down_is_given_up_with_the_reason_and_loses_nothing(
     assert_complete(service, record)
 
 
+def test_password_of_an_option_is_in_no_file_and_no_message(
+    record: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, address = Service(), "http://alice:open-sesame@server:5000"
+    service.fails = lambda number: LinkError(f"{address}/api is down")
+    forward = sender(record, service, target={"tracking_uri": address})
+    assert forward.run() is Outcome.LEFT
+    assert "/api is down" in str(forward.problem)
+    shown = f"{forward.problem} {caplog.text} {place_of(record, 'file').read_text()}"
+    assert "open-sesame" not in shown
+
+
 def test_what_cannot_get_better_is_not_tried_again(record: Path) -> None:
     service = Service()
     service.fails = lambda number: LinkError("no API key", permanent=True)
