@@ -12,6 +12,12 @@ from pylon.recorder.report.page.markup import element, table, text
 
 def comparison_page(contenders: Sequence[Contender], views: Sequence[View]) -> str:
     """The whole file."""
+    title, head = comparison_parts(contenders)
+    return document(title, head, [view.as_record() for view in views], "")
+
+
+def comparison_parts(contenders: Sequence[Contender]) -> tuple[str, str]:
+    """The title, and HTML above the charts."""
     title = f"{len(contenders)} runs compared"
     head = element("header", element("h1", text(title)), class_="finished")
     rows = [
@@ -26,7 +32,7 @@ def comparison_page(contenders: Sequence[Contender], views: Sequence[View]) -> s
     head += _differences("Configuration", [one.configuration for one in contenders])
     head += _differences("Hardware", [one.hardware for one in contenders])
     head += _differences("Start", [one.start for one in contenders])
-    return document(title, head, [view.as_record() for view in views], "")
+    return title, head
 
 
 def _differences(title: str, tables: Sequence[dict[str, str]]) -> str:

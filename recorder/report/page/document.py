@@ -9,7 +9,7 @@ from typing import Any
 from pylon.recorder.report.page.markup import element, json_in_script, text
 
 _HERE = Path(__file__).resolve().parent
-_SCRIPTS = ("data.js", "draw.js", "view.js", "table.js", "start.js")
+_OF_CHARTS = ("data.js", "draw.js", "view.js", "table.js", "show.js")
 _KEYS = (
     "Drag over a chart to zoom in; double-click for all; Ctrl and the wheel zoom. With a chart in focus: "
     "left and right move the cursor (Shift: ten times as far), + and - zoom, 0 shows all, Page Up and "
@@ -31,20 +31,11 @@ def document(title: str, head: str, views: Sequence[dict[str, Any]], tail: str) 
         views: what the charts show, a view for each choice of axis.
         tail: HTML below the charts.
     """
-    style = (_HERE / "page.css").read_text(encoding="utf-8")
-    parts = (
-        (_HERE / name).read_text(encoding="utf-8").replace('"use strict";\n', "", 1) for name in _SCRIPTS
-    )
-    script = '"use strict";(function(){\n' + "\n".join(parts) + "})();\n"
+    style = page_style()
+    script = charts_script((_HERE / "start.js").read_text(encoding="utf-8"))
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
         "base-uri 'none'; form-action 'none'"
-    )
-    charts = (
-        f'<h2 id="curves">Charts</h2><p class="help" id="keys">{text(_KEYS)}</p>'
-        '<noscript><p class="note">The charts need JavaScript. All else on this page does not.</p></noscript>'
-        f'<fieldset id="views" hidden></fieldset><div id="toolbar" hidden></div>{_HATCH}'
-        '<div id="charts"></div><div id="live" class="hidden" aria-live="polite" role="status"></div>'
     )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -52,10 +43,36 @@ def document(title: str, head: str, views: Sequence[dict[str, Any]], tail: str) 
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="referrer" content="no-referrer">'
         f"<title>{text(title)}</title><style>{style}</style></head><body>"
-        f"<main>{head}{charts if views else ''}{tail}</main>"
+        f"<main>{head}{charts_place() if views else ''}{tail}</main>"
         f'<script type="application/json" id="data">{json_in_script({"views": list(views)})}</script>'
         f"{element('script', script)}</body></html>\n"
     )
+
+
+def charts_place() -> str:
+    """HTML of the place where a script draws charts."""
+    return (
+        f'<h2 id="curves">Charts</h2><p class="help" id="keys">{text(_KEYS)}</p>'
+        '<noscript><p class="note">The charts need JavaScript. All else on this page does not.</p></noscript>'
+        f'<fieldset id="views" hidden></fieldset><div id="toolbar" hidden></div>{_HATCH}'
+        '<div id="charts"></div><div id="live" class="hidden" aria-live="polite" role="status"></div>'
+    )
+
+
+def charts_script(start: str) -> str:
+    """The script that draws charts.
+
+    Args:
+        start: what is done with its functions.
+    """
+    parts = [*((_HERE / name).read_text(encoding="utf-8") for name in _OF_CHARTS), start]
+    inside = "\n".join(part.replace('"use strict";\n', "", 1) for part in parts)
+    return f'"use strict";(function(){{\n{inside}}})();\n'
+
+
+def page_style() -> str:
+    """The style of every page."""
+    return (_HERE / "page.css").read_text(encoding="utf-8")
 
 
 def _hash(inline: str) -> str:

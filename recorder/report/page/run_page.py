@@ -21,6 +21,12 @@ _LONGEST_TEXT = 20_000
 
 def run_page(story: Story, view: View) -> str:
     """The whole file."""
+    head, tail = run_parts(story)
+    return document(f"{story.title}: {story.cause}", head, [view.as_record()], tail)
+
+
+def run_parts(story: Story) -> tuple[str, str]:
+    """HTML above the charts, and below them."""
     head = _header(story) + element("div", _verdict(story.verdict) + _facts(story), class_="columns")
     head += _earlier(story) + figures_section(story.figures) + _alerts(story)
     tail = _quoted("Stacks while it hung", story.stacks)
@@ -29,7 +35,7 @@ def run_page(story: Story, view: View) -> str:
     tail += "".join(
         _details(name, getattr(story.launch, name)) for name in ("configuration", "hardware", "cgroup")
     )
-    return document(f"{story.title}: {story.cause}", head, [view.as_record()], tail)
+    return head, tail
 
 
 def _header(story: Story) -> str:

@@ -21,6 +21,15 @@ class Shared {
     for (const listener of this.rangeListeners) listener();
   }
 
+  // What `former` showed; its end moves on with the data if it was the end.
+  keep(former) {
+    const atEnd = former.to >= former.view.end;
+    if (atEnd && former.from <= former.view.begin) return;
+    const by = atEnd ? this.view.end - former.to : 0;
+    this.show(former.from + by, former.to + by);
+    this.cursor = former.cursor;
+  }
+
   zoom(factor, around) {
     const center = around === undefined ? (this.cursorInside() ? this.cursor : (this.from + this.to) / 2) : around;
     this.show(center - (center - this.from) * factor, center + (this.to - center) * factor);

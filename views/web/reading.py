@@ -1,0 +1,140 @@
+"""What the page shows, kept up to date: records are read by one thread, pictures are taken by another.
+
+A file system that hangs stops the first alone: servers stay live, and a note says that records are not read.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pylon.monitor import SystemMonitor
+from pylon.views.sources.board import RunBoard, Runs
+from pylon.views.sources.servers import ServerNow, servers_now
+from pylon.views.sources.trails import OF_GPU, OF_HOST, Trails
+from pylon.views.web.picture import Picture, next_picture
+
+_LOG = logging.getLogger(__name__)
+_LATE_S = 30.0
+_MOST_NUMBERS = 10_000
+
+
+Values = list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LastMinutes:
+    """The figures of one server as they were lately.
+
+    Attributes:
+        times: Unix times of the moments, from the oldest on.
+        host: by name, a value for each moment, None in a gap; None: there is no such trail.
+        gpus: likewise, a list of them by the GPU's place.
+    """
+
+    times: Sequence[float]
+    host: Mapping[str, Values | None]
+    gpus: Mapping[str, Sequence[Values | None]]
+
+
+class Reader:
+    """Takes pictures of servers and runs.
+
+    Args:
+        monitor: of the servers, started.
+        names: of the servers.
+        paths: of runs, as a user gives them.
+        every_s: between two pictures.
+    """
+
+    def __init__(
+        self, monitor: SystemMonitor, names: Sequence[str], paths: Sequence[Path], every_s: float
+    ) -> None:
+        self._monitor, self._names, self._every_s = monitor, list(names), every_s
+        self._board = RunBoard(paths) if paths else None
+        self._runs, self._runs_at_s, self._runs_problem = Runs(), time.monotonic(), ""
+        self._numbers: dict[str, int] = {}
+        self._next_number = 0
+        self._trails, self._trails_lock = Trails(), threading.Lock()
+        self._stop = threading.Event()
+        self._listeners: list[Callable[[], None]] = []
+        self.picture = Picture.first()
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        if self._board is not None:
+            threading.Thread(target=self._read_runs, name="runs", daemon=True).start()
+        threading.Thread(target=self._take_pictures, name="pictures", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Read no more; a reading that hangs is not waited for."""
+        self._stop.set()
+
+    def on_picture(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the reader's thread after each new picture."""
+        self._listeners.append(listener)
+
+    def last_minutes(self, server: ServerNow) -> LastMinutes:
+        """The figures of one server as they were lately."""
+        with self._trails_lock:
+            host = {name: self._trails.values(server.name, name) for name in OF_HOST}
+            gpus = {
+                name: [self._trails.values(server.name, name, gpu.uuid) for gpu in server.gpus]
+                for name in OF_GPU
+            }
+            return LastMinutes(self._trails.times(), host, gpus)
+
+    def take(self) -> None:
+        """Take one picture."""
+        servers = self._servers()
+        with self._trails_lock:
+            self._trails.add(time.time(), servers)
+        runs = self._runs
+        self._number(runs)
+        self.picture = next_picture(self.picture, servers, runs, self._numbers, self._notes())
+
+    def _servers(self) -> Sequence[ServerNow]:
+        return servers_now(self._monitor.latest(), self._monitor.health(), self._names)
+
+    def _take_pictures(self) -> None:
+        until_s = time.monotonic()
+        while not self._stop.wait(max(0.0, until_s - time.monotonic())):
+            until_s = max(until_s + self._every_s, time.monotonic())
+            try:
+                self.take()
+            except Exception:  # one picture less; the next may be possible
+                _LOG.exception("no picture could be taken")
+                continue
+            for listener in self._listeners:
+                listener()
+
+    def _read_runs(self) -> None:
+        while self._board is not None and not self._stop.is_set():
+            try:
+                self._runs, self._runs_problem = self._board.refresh(), ""
+            except Exception as error:  # noqa: BLE001 - it is shown in the page
+                self._runs_problem = f"runs: {type(error).__name__}: {error}"
+            self._runs_at_s = time.monotonic()
+            self._stop.wait(self._every_s)
+
+    def _number(self, runs: Runs) -> None:
+        """Give each run its number: it stays while the run is known, and is never given again."""
+        known = {str(run.path) for run in runs.runs}
+        if len(self._numbers) > _MOST_NUMBERS:
+            self._numbers = {path: number for path, number in self._numbers.items() if path in known}
+        for run in runs.runs:
+            if str(run.path) not in self._numbers:
+                self._next_number += 1
+                self._numbers[str(run.path)] = self._next_number
+
+    def _notes(self) -> list[str]:
+        notes = [self._runs_problem] if self._runs_problem else []
+        late_s = time.monotonic() - self._runs_at_s
+        if self._board is not None and late_s > _LATE_S:
+            since = time.strftime("%H:%M:%S", time.localtime(time.time() - late_s))
+            notes.append(f"records have not been read since {since}: their file system may hang")
+        return notes
