@@ -60,6 +60,7 @@ COMMANDS = {
         "add_parser",
         "give figures to Prometheus or OpenTelemetry",
     ),
+    "serve": Command("pylon.views.cli.serve", "add_parser", "show servers and runs in a browser"),
     "free": Command("pylon.monitor.cli.free", "add_parser", "name the GPUs that a job can take now"),
 }
 SHELLS = ("bash", "zsh", "fish")

@@ -8,6 +8,8 @@ TRAIN_MODULES = frozenset({"torch", "numpy", "PIL", "rich", "matplotlib", "typeg
 _OF_COMMANDS = {
     "prometheus_client": ("pylon export", "export"),
     "opentelemetry": ("pylon export --otlp", "otlp"),
+    "uvicorn": ("pylon serve", "serve"),
+    "h11": ("pylon serve", "serve"),
 }
 
 

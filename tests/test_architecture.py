@@ -19,7 +19,7 @@ ALLOWED = {
     },
     "views": {
         *("storage", "monitor", "recorder", "masking", "extras"),
-        *("textual", "rich", "starlette", "uvicorn", "prometheus_client", "opentelemetry"),
+        *("textual", "rich", "uvicorn", "h11", "prometheus_client", "opentelemetry"),
         *("tensorboardX", "wandb", "mlflow", "trackio"),
     },
     "data": {"storage", "numpy", "torch", "PIL"},

@@ -75,25 +75,32 @@ class Access:
     token: str | None = None
 
     @classmethod
-    def of(cls, address: Address, allowed: Collection[str], token_file: Path | None) -> "Access":
+    def of(
+        cls,
+        address: Address,
+        allowed: Collection[str],
+        token_file: Path | None,
+        made_token: str | None = None,
+    ) -> "Access":
         """The access to a server at `address`.
 
         Args:
             address: where it listens.
             allowed: further names by which clients call it.
             token_file: has the token; needed beyond loopback.
+            made_token: takes its place.
 
         Raises:
             AccessError: there must be a token, or its file is no safe one.
         """
-        if token_file is None and not address.is_loopback:
+        if token_file is None and made_token is None and not address.is_loopback:
             raise AccessError(
                 f"--host: {address.host!r} is reached from other machines, expected --token-file FILE with "
                 "it. Make one: (umask 077; openssl rand -hex 32 > FILE)"
             )
         names = {address.host, address.socket_address[0], platform.node(), *allowed}
         hosts = _LOOPBACK_NAMES | {name.lower() for name in names if name}
-        return cls(hosts, None if token_file is None else read_token(token_file))
+        return cls(hosts, made_token if token_file is None else read_token(token_file))
 
     def refusal(self, host: str | None, authorization: str | None) -> HTTPStatus | None:
         """Why a request is refused; None: it is not.

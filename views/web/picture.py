@@ -63,7 +63,13 @@ class Picture:
         )
         gone = [] if whole else [key for key, number in self.gone.items() if number > since]
         missed = 0 if whole else max(0, self.number - known - 1)
-        head = {"number": self.number, "at": round(self.at, 1), "whole": whole, "missed": missed, "gone": gone}
+        head = {
+            "number": self.number,
+            "at": round(self.at, 1),
+            "whole": whole,
+            "missed": missed,
+            "gone": gone,
+        }
         return f'{{"head":{json.dumps(head)},"parts":{{{parts}}}}}'
 
 
@@ -110,6 +116,4 @@ def next_picture(
     whole_since = before.whole_since
     if len(gone) > _KNOWN_GONE:
         gone, whole_since = {}, number
-    return Picture(
-        number, at, parts, changed, gone, whole_since, dict(enumerate(servers)), by_number
-    )
+    return Picture(number, at, parts, changed, gone, whole_since, dict(enumerate(servers)), by_number)

@@ -36,14 +36,46 @@ function toolbar(view, shared) {
   refresh();
 }
 
+// Which chart has the focus and which tables are open, to be so again when the charts are replaced.
+function placeOf(place) {
+  const open = [...place.querySelectorAll("details[open] summary")].map((one) => one.textContent);
+  const focused = place.contains(document.activeElement) ? document.activeElement : null;
+  const chart = focused ? focused.closest(".chart") : null;
+  const selector = "button, summary, [tabindex]";
+  const number = chart ? [...chart.querySelectorAll(selector)].indexOf(focused) : -1;
+  return {
+    restore() {
+      for (const one of place.querySelectorAll("summary")) one.parentElement.open = open.includes(one.textContent);
+      const again = chart ? [...place.children].find((one) => one.getAttribute("aria-labelledby") === chart.getAttribute("aria-labelledby")) : null;
+      const element = again && number >= 0 ? again.querySelectorAll(selector)[number] : null;
+      if (element) element.focus({ preventScroll: true });
+    },
+  };
+}
+
+function hideLines(view, former) {
+  for (const chart of view.charts) {
+    const before = former.charts.find((one) => one.id === chart.id);
+    if (!before) continue;
+    chart.log = before.log;
+    for (const line of chart.lines) line.hidden = before.lines.some((one) => one.name === line.name && one.hidden);
+  }
+}
+
 // Shows a view; `kept` is what an earlier one of the same kind showed, so that a reader's place stays.
 function showView(view, announce, kept) {
   const shared = new Shared(view);
-  if (kept) shared.keep(kept);
   const place = document.getElementById("charts");
+  const former = kept ? placeOf(place) : null;
+  if (kept) {
+    kept.stop();
+    shared.keep(kept);
+    hideLines(view, kept.view);
+  }
   const panels = view.charts.map((chart) => new ChartPanel(chart, view, shared, announce));
   if (view.lanes.length) panels.unshift(new EventStrip(view, shared, announce));
   place.replaceChildren(...panels.map((panel) => panel.element));
+  if (former) former.restore();
   toolbar(view, shared);
   let due = false;
   const later = (action) => () => {
@@ -60,8 +92,14 @@ function showView(view, announce, kept) {
   };
   shared.rangeListeners.push(drawAll);
   shared.cursorListeners.push(() => panels.forEach((panel) => panel.showCursor()));
-  new ResizeObserver(later(drawAll)).observe(place);
-  place.addEventListener("pointerleave", () => shared.point(null));
+  const observer = new ResizeObserver(later(drawAll));
+  observer.observe(place);
+  const listening = new AbortController();
+  place.addEventListener("pointerleave", () => shared.point(null), { signal: listening.signal });
+  shared.stop = () => {
+    observer.disconnect();
+    listening.abort();
+  };
   drawAll();
   return shared;
 }

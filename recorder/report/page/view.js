@@ -123,7 +123,7 @@ class ChartPanel {
     const stroke = svg("path", { class: `line c${line.color} ${line.kind}`, d: "M1 5H21" });
     if (line.dash) stroke.setAttribute("stroke-dasharray", line.dash);
     swatch.append(line.kind === "dots" ? svg("circle", { class: `c${line.color}`, cx: 11, cy: 5, r: 3 }) : stroke);
-    const button = html("button", { type: "button", "aria-pressed": "true", title: `Show or hide ${line.name}` }, swatch, line.name);
+    const button = html("button", { type: "button", "aria-pressed": String(!line.hidden), title: `Show or hide ${line.name}` }, swatch, line.name);
     button.addEventListener("click", () => {
       line.hidden = !line.hidden;
       button.setAttribute("aria-pressed", String(!line.hidden));

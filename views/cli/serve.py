@@ -1,0 +1,104 @@
+"""`serve`: a page with the servers and runs, kept up to date."""
+
+import argparse
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pylon.monitor import printable
+from pylon.monitor.cli.commands import above_zero, added_parser, whole_from_zero
+from pylon.monitor.cli.options import ServerChoice, add_monitor_option, add_server_options
+from pylon.monitor.cli.signals import Signals
+
+if TYPE_CHECKING:
+    from pylon.monitor.cli.commands import Subparsers
+
+_INTERVAL_S = 2.0
+_HOST, _PORT = "127.0.0.1", 8790
+_LAST_PORT = 65535
+_TOKEN_BYTES = 24
+_EXIT_CODES = """exit codes:
+  0    ended after --for-s
+  2    the command line or the fleet file is wrong, or the port is taken
+  130  Ctrl-C
+  143  SIGTERM (129: SIGHUP)
+"""
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add the command."""
+    example = "pylon serve logs --servers-file fleet.toml"
+    summary = "show servers and runs in a browser"
+    parser = added_parser(subparsers, "serve", serve, summary, example, exit_codes=_EXIT_CODES)
+    parser.add_argument(
+        "paths", nargs="*", type=Path, metavar="RUN", help="run directory, history.sqlite, or folder of runs"
+    )
+    parser.add_argument("--host", default=_HOST, metavar="ADDRESS", help=f"where it listens ({_HOST})")
+    parser.add_argument("--port", type=_port, default=_PORT, metavar="N", help=f"({_PORT}); 0: any free one")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="what viewers must know; beyond this machine there is always a token: without a file, one is "
+        "made and printed",
+    )
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a name by which browsers call it"
+    )
+    parser.add_argument(
+        "--interval-s", type=above_zero, default=_INTERVAL_S, metavar="S", help=f"({_INTERVAL_S:g})"
+    )
+    parser.add_argument("--for-s", type=above_zero, metavar="S", help="end after so many seconds")
+    parser.add_argument("--no-gpu", action="store_true", help="open no GPU driver")
+    parser.add_argument(
+        "--commands", action="store_true", help="show command lines; what looks like a secret is masked"
+    )
+    parser.add_argument(
+        "--all-commands", action="store_true", help="those of other users' GPU processes too (--commands)"
+    )
+    add_monitor_option(parser)
+    add_server_options(parser)
+
+
+def serve(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -> int:
+    """Run the command; returns the exit code."""
+    from pylon.views.access import Access, Address
+    from pylon.views.web.reading import Reader
+    from pylon.views.web.server import opened, serving, url_of
+
+    address = Address.of(options.host, options.port)
+    made = None
+    if options.token_file is None and not address.is_loopback:
+        made = secrets.token_urlsafe(_TOKEN_BYTES)
+    access = Access.of(address, options.allow_host, options.token_file, made)
+    listening = opened(address)
+    settings = {**chosen.settings, "interval_s": options.interval_s}
+    if options.no_gpu:
+        settings["gpu"] = False
+    names, every_s = list(chosen.servers), options.interval_s
+    with (
+        listening,
+        chosen.monitor(**settings) as monitor,
+        Reader(monitor, names, options.paths, every_s) as reader,
+        serving(listening, access, reader, every_s, commands=options.commands),
+    ):
+        _shown(url_of(listening))
+        if made is not None:
+            _shown(f"token: {made}")
+        until = float("inf") if options.for_s is None else options.for_s
+        signals.wait(until)
+        return signals.exit_code if signals.number else 0
+
+
+def _port(text: str) -> int:
+    """A port, for argparse."""
+    number = whole_from_zero(text)
+    if number > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected 0 to {_LAST_PORT}")
+    return number
+
+
+def _shown(text: str) -> None:
+    sys.stdout.write(f"{printable(text)}\n")
+    sys.stdout.flush()
