@@ -31,6 +31,7 @@ class Request:
         query: names and values in their order.
         headers: by name in small letters; of several of one name the last.
         receive: gives the body.
+        size: of path, query and headers, in bytes.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Request:
     query: Sequence[tuple[str, str]]
     headers: Mapping[str, str]
     receive: Receive
+    size: int = 0
 
     @classmethod
     def of(cls, scope: Mapping[str, Any], receive: Receive) -> "Request":
@@ -48,7 +50,10 @@ class Request:
         """
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         query = scope.get("query_string", b"").decode("latin-1")
-        return cls(scope["method"], scope["path"], _fields(query), headers, receive)
+        size = (
+            len(scope["path"]) + len(query) + sum(len(name) + len(value) for name, value in scope["headers"])
+        )
+        return cls(scope["method"], scope["path"], _fields(query), headers, receive, size)
 
     def values(self, name: str) -> list[str]:
         """All values of a name in the query."""

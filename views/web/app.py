@@ -63,6 +63,7 @@ class Page:
         streams: Streams,
         every_s: float,
         *,
+        workers: Workers | None = None,
         commands: bool = False,
         texts: Mapping[str, TextRoute] | None = None,
     ) -> "Page":
@@ -72,10 +73,11 @@ class Page:
             reader: takes the pictures.
             streams: of all browsers.
             every_s: between two pictures.
+            workers: read records.
             commands: whether command lines, masked, are shown.
             texts: further routes.
         """
-        return cls(reader, streams, Workers(), every_s, commands, texts or {}, static_files())
+        return cls(reader, streams, workers or Workers(), every_s, commands, texts or {}, static_files())
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request."""

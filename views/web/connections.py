@@ -28,6 +28,7 @@ class Limits:
         receive_s: from the first byte, or from the connection's begin, to the end of a request.
         idle_s: between two requests.
         send_s: within which a client must take what was sent.
+        answer_s: for the reading of records.
         end_s: for answers under way when the server ends.
     """
 
@@ -37,6 +38,7 @@ class Limits:
     receive_s: float = 10.0
     idle_s: float = 15.0
     send_s: float = 20.0
+    answer_s: float = 20.0
     end_s: float = 1.0
 
 

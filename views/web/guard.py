@@ -44,6 +44,8 @@ _ENCODED = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 LOGIN = "/login"
 # What the form to log in looks like.
 _OPEN = frozenset({"/static/page.css", "/static/live.css"})
+# h11 has a limit for a head that comes in parts only.
+_MOST_HEAD_BYTES = 16 * 1024
 _METHODS = frozenset({"GET", "HEAD"})
 # A wrong token costs the one who guesses, and nobody else.
 _WRONG_TOKEN_S = 0.5
@@ -93,15 +95,8 @@ class Guard:
             return refused(HTTPStatus.FORBIDDEN, "asked by a page of another site")
         if request.path == LOGIN and self._access.token is not None:
             return await self._login(request)
-        if request.method not in _METHODS:
-            return refused(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD", connection="close")
-        if _has_body(request):
-            return refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "expected no body", connection="close")
-        if refusal is None or self._is_logged_in(request) or request.path in _OPEN:
-            return None
-        if "text/html" in request.headers.get("accept", ""):
-            return Answer(b"", status=HTTPStatus.SEE_OTHER, headers={"location": LOGIN})
-        return refused(refusal, "log in at /login, or send the token as Authorization: Bearer TOKEN")
+        is_known = refusal is None or self._is_logged_in(request) or request.path in _OPEN
+        return _refusal_of_form(request) or (None if is_known else _login_first(request))
 
     async def _login(self, request: Request) -> Answer:
         if request.method in _METHODS:
@@ -127,6 +122,23 @@ def _is_of_another_site(request: Request) -> bool:
     """Whether a page of another site asks for data; a link to the page itself is followed."""
     site = request.headers.get("sec-fetch-site", "none")
     return site not in {"none", "same-origin"} and request.headers.get("sec-fetch-mode") != "navigate"
+
+
+def _refusal_of_form(request: Request) -> Answer | None:
+    """All that is answered is asked with GET and without a body."""
+    if request.size > _MOST_HEAD_BYTES:
+        return refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, connection="close")
+    if request.method not in _METHODS:
+        return refused(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET, HEAD", connection="close")
+    if _has_body(request):
+        return refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "expected no body", connection="close")
+    return None
+
+
+def _login_first(request: Request) -> Answer:
+    if "text/html" in request.headers.get("accept", ""):
+        return Answer(b"", status=HTTPStatus.SEE_OTHER, headers={"location": LOGIN})
+    return refused(HTTPStatus.UNAUTHORIZED, "log in at /login, or send Authorization: Bearer TOKEN")
 
 
 def _has_body(request: Request) -> bool:

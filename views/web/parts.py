@@ -46,6 +46,7 @@ def run_part(number: int, run: RunNow) -> dict[str, Any]:
         "state": run.state,
         "running": run.ending is None,
         "cause": shown(run.cause, _LONGEST_NOTE),
+        "folder": shown(run.path.parent.name),
         "host": shown(run.launch.host or ""),
         "seen": round(run.last_seen),
         "epoch": run.epoch,

@@ -58,7 +58,7 @@ class Reader:
         self._runs, self._runs_at_s, self._runs_problem = Runs(), time.monotonic(), ""
         self._numbers: dict[str, int] = {}
         self._next_number = 0
-        self._trails, self._trails_lock = Trails(), threading.Lock()
+        self._trails, self._lock = Trails(), threading.Lock()
         self._stop = threading.Event()
         self._listeners: list[Callable[[], None]] = []
         self.picture = Picture.first()
@@ -75,12 +75,12 @@ class Reader:
         self._stop.set()
 
     def on_picture(self, listener: Callable[[], None]) -> None:
-        """Call `listener` in the reader's thread after each new picture."""
+        """Call `listener` after each new picture, in the thread that took it."""
         self._listeners.append(listener)
 
     def last_minutes(self, server: ServerNow) -> LastMinutes:
         """The figures of one server as they were lately."""
-        with self._trails_lock:
+        with self._lock:
             host = {name: self._trails.values(server.name, name) for name in OF_HOST}
             gpus = {
                 name: [self._trails.values(server.name, name, gpu.uuid) for gpu in server.gpus]
@@ -89,13 +89,15 @@ class Reader:
             return LastMinutes(self._trails.times(), host, gpus)
 
     def take(self) -> None:
-        """Take one picture."""
-        servers = self._servers()
-        with self._trails_lock:
+        """Take one picture, and call the listeners."""
+        with self._lock:
+            servers = self._servers()
             self._trails.add(time.time(), servers)
-        runs = self._runs
-        self._number(runs)
-        self.picture = next_picture(self.picture, servers, runs, self._numbers, self._notes())
+            runs = self._runs
+            self._number(runs)
+            self.picture = next_picture(self.picture, servers, runs, self._numbers, self._notes())
+        for listener in self._listeners:
+            listener()
 
     def _servers(self) -> Sequence[ServerNow]:
         return servers_now(self._monitor.latest(), self._monitor.health(), self._names)
@@ -106,11 +108,8 @@ class Reader:
             until_s = max(until_s + self._every_s, time.monotonic())
             try:
                 self.take()
-            except Exception:  # one picture less; the next may be possible
+            except Exception:  # noqa: BLE001 - one picture less; the next may be possible
                 _LOG.exception("no picture could be taken")
-                continue
-            for listener in self._listeners:
-                listener()
 
     def _read_runs(self) -> None:
         while self._board is not None and not self._stop.is_set():

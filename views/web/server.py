@@ -16,7 +16,9 @@ from pylon.views.web.connections import Limits, settings_of
 from pylon.views.web.guard import Guard
 from pylon.views.web.reading import Reader
 from pylon.views.web.streams import Streams
+from pylon.views.web.workers import Workers
 
+_SEND_BYTES = 256 * 1024
 _BEGIN_S = 10.0
 _END_S = 1.8
 
@@ -30,6 +32,8 @@ def opened(address: Address) -> socket.socket:
     found = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by connections: what waits in the kernel for a slow browser is old when it arrives.
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         found.bind(address.socket_address)
         found.listen(128)
     except OSError as error:
@@ -71,7 +75,8 @@ def serving(
     """
     limits = limits or Limits()
     streams = Streams(lambda: reader.picture, limits)
-    page = Page.of(reader, streams, every_s, commands=commands, texts=texts)
+    workers = Workers(limits.answer_s)
+    page = Page.of(reader, streams, every_s, workers=workers, commands=commands, texts=texts)
     server = _Server(Guard(page, access, listening.getsockname()[1]), streams, limits)
     thread = threading.Thread(target=server.run_on, args=(listening,), name="web", daemon=True)
     thread.start()

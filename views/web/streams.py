@@ -84,7 +84,7 @@ class Streams:
                 await send(_part(self._frame(picture, known)))
                 known = picture.number
                 continue
-            waiter = asyncio.ensure_future(news.wait())
+            waiter = asyncio.ensure_future(_waited(news))
             done, _ = await asyncio.wait(
                 {waiter, gone}, timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED
             )
@@ -108,6 +108,10 @@ class Streams:
 
 def _part(body: bytes) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+async def _waited(news: asyncio.Event) -> None:
+    await news.wait()
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -17,7 +17,7 @@ function toolbar(view, shared) {
     return one;
   };
   const buttons = html("div", { class: "buttons", role: "toolbar", "aria-label": "Range of all charts" },
-    button("Whole run", "Show the whole run (0)", () => shared.show(view.begin, view.end)));
+    button(view.lanes.length ? "Whole run" : "All", "Show all (0)", () => shared.show(view.begin, view.end)));
   if (view.grids.length > 1) {
     const last = view.grids[view.grids.length - 1];
     const minutes = `${Math.round((last.width * last.count) / 60)} min`;

@@ -4,6 +4,8 @@ const NUMBER = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const GIB = 2 ** 30;
 const TICK_MS = 1000;
 const BAR = 8;
+// How a run ended is an alert for so long.
+const RECENT_S = 86400;
 
 function html(name, attributes, ...children) {
   const element = document.createElement(name);
@@ -56,7 +58,7 @@ class Rows {
     this.byKey = new Map();
     this.body = html("tbody");
     this.caption = html("caption", {}, caption);
-    const cells = heads.map(([text, isText]) => html("th", isText ? { scope: "col", class: "text" } : { scope: "col" }, text));
+    const cells = heads.map(([text, isText]) => html("th", isText ? { scope: "col", class: "text" } : { scope: "col", class: "number" }, text));
     this.table.replaceChildren(this.caption, html("thead", {}, html("tr", {}, ...cells)), this.body);
   }
 
@@ -96,11 +98,11 @@ const RUN_COLUMNS = ["state", "epoch", "step", "loss", "step_s", "wait_s", "scor
 function newRun(run) {
   const box = html("input", { type: "checkbox", name: "run", value: run.id, "aria-label": `Choose ${run.name} to compare` });
   box.addEventListener("change", chosen);
-  const row = rowOf([html("td", {}, box), html("th", { scope: "row" }, html("a", { href: `/run/${run.id}` }, run.name), html("span", { class: "host" }, run.host))],
-    RUN_COLUMNS, { state: "text", verdict: "text", score: "text wide", seen: "text" });
+  const row = rowOf([html("td", {}, box), html("th", { scope: "row" }, html("a", { href: `/run/${run.id}` }, run.name), html("span", { class: "host" }, `${run.host} ${run.folder}`))],
+    RUN_COLUMNS, { state: "text", verdict: "text", score: "text", seen: "text" });
   row.badge = html("span", { class: "badge" });
   row.cells.state.append(row.badge);
-  row.search = `${run.name} ${run.host}`.toLowerCase();
+  row.search = `${run.name} ${run.host} ${run.folder}`.toLowerCase();
   return row;
 }
 
@@ -122,7 +124,7 @@ const SERVER_COLUMNS = ["state", "age", "cpu", "memory", "net", "use", "gpu_memo
 
 function newServer(server) {
   const row = rowOf([html("th", { scope: "row" }, html("a", { href: `/server/${server.id}` }, server.name))],
-    SERVER_COLUMNS, { state: "text", use: "wide" });
+    SERVER_COLUMNS, { state: "text" });
   row.badge = html("span", { class: "badge" });
   row.cells.state.append(row.badge);
   row.bars = svg("svg", { class: "gpus", "aria-hidden": "true", focusable: "false", width: 0, height: 18 });
@@ -190,7 +192,7 @@ function chosen() {
 }
 
 const runs = new Rows("runs", "From those that go on to those that ended longest ago",
-  [["", true], ["Run", true], ["State", true], ["Epoch"], ["Step"], ["Loss"], ["Step time"], ["Wait"], ["Score", true], ["Held back by", true], ["Newest entry", true]], newRun, fillRun);
+  [["Choose", true], ["Run", true], ["State", true], ["Epoch"], ["Step"], ["Loss"], ["Step time"], ["Wait"], ["Score", true], ["Held back by", true], ["Newest entry", true]], newRun, fillRun);
 const servers = new Rows("servers", "GPU bars: utilization of each; what is not known has its reason",
   [["Server", true], ["State", true], ["Age"], ["CPU"], ["Memory"], ["Network in / out"], ["GPUs"], ["GPU memory"], ["Hottest GPU"]], newServer, fillServer);
 
@@ -205,7 +207,7 @@ function showAlerts(all, shownRuns, shownServers) {
   if (all.left_out) items.push(alertItem("warning", `${all.left_out} older runs are left out`));
   for (const run of shownRuns) {
     for (const one of run.alerts) items.push(alertItem(one.severity, `${run.name}: ${one.text}`, `/run/${run.id}`));
-    if (!run.running && run.state !== "finished") items.push(alertItem("warning", `${run.name}: ${run.cause}`, `/run/${run.id}`));
+    if (!run.running && run.state !== "finished" && feed.now() - run.seen < RECENT_S) items.push(alertItem("warning", `${run.name}: ${run.cause}`, `/run/${run.id}`));
   }
   for (const server of shownServers) {
     if (!server.ok || server.note) items.push(alertItem(server.ok ? "warning" : "critical", `${server.name}: ${[server.state, server.note].filter(Boolean).join(": ")}`, `/server/${server.id}`));

@@ -1,0 +1,176 @@
+"""What a browser gets: all at first, then what changed, and never what others want it to run."""
+
+import dataclasses
+import json
+import threading
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pylon.monitor import Absence
+from pylon.recorder.history import open_history
+from tests.monitor.statuses import cpu, gpu, gpus, seen
+from tests.views.web.conftest import MadeUp, Server, fleet
+
+
+def events(text: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line[6:]) for line in text.decode().split("\n") if line.startswith("data: ")]
+
+
+def read_frame(client: Any) -> dict[str, Any]:
+    text = b""
+    while not (text.endswith(b"\n\n") and b"data: " in text):
+        text += client.recv(65536)
+    return events(text)[-1]
+
+
+def test_the_first_frame_is_whole_and_the_next_has_what_changed(served: Server) -> None:
+    shown = fleet(3)
+    server = served(shown=shown)
+    with server.connected() as client:
+        client.sendall(b"GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        first = read_frame(client)
+        assert first["head"]["whole"]
+        assert set(first["parts"]) == {"s0", "s1", "s2", "all"}
+        shown.cpu["gpu1"] = seen(cpu(99.0))
+        server.reader.take()
+        second = read_frame(client)
+    assert not second["head"]["whole"]
+    assert set(second["parts"]) == {"s1"}
+    assert second["parts"]["s1"]["figures"]["cpu_utilization"] == 99
+    assert second["head"]["missed"] == 0
+
+
+def test_a_browser_of_an_earlier_server_gets_everything(served: Server) -> None:
+    server = served()
+    for known in (1, server.reader.picture.number - 1000, server.reader.picture.number + 1000):
+        with server.connected() as client:
+            ask = f"GET /events HTTP/1.0\r\nHost: localhost\r\nLast-Event-ID: {known}\r\n\r\n"
+            client.sendall(ask.encode())
+            assert read_frame(client)["head"]["whole"], known
+
+
+def test_what_is_gone_is_named(served: Server, evil_run: Path) -> None:
+    server = served(paths=(evil_run,))
+    before = server.reader.picture
+    server.reader._runs = dataclasses.replace(server.reader._runs, runs=())
+    server.reader.take()
+    frame = json.loads(server.reader.picture.frame(before.number))
+    assert frame["head"]["gone"] == ["r1"]
+    assert frame["parts"]["all"]["runs"] == []
+
+
+def test_what_is_not_known_has_its_reason_and_never_a_number(served: Server) -> None:
+    shown = fleet()
+    shown.cpu["gpu0"] = seen(cpu(), age_s=99.0, trouble=Absence.UNREACHABLE)
+    shown.gpu["gpu0"] = seen(gpus(gpu()), age_s=99.0, trouble=Absence.HUNG)
+    server = served(shown=shown)
+    part = json.loads(server.reader.picture.parts["s0"])
+    assert set(part["figures"].values()) == {"unreachable"}
+    assert set(part["gpus"][0]) == {"hung"}
+    assert not part["ok"]
+    head = json.loads(server.get("/api/server/0").body)
+    assert "<em>unreachable</em>" in head["tail"]
+
+
+def test_names_of_others_stay_text_and_control_nothing(served: Server, evil_run: Path) -> None:
+    server = served(paths=(evil_run,), commands=True)
+    record = json.loads(server.get("/api/server/0").body)
+    assert "&lt;img src=x" in record["tail"], "the process is shown"
+    texts = [server.get(path).text for path in ("/", "/run/1", "/server/0")]
+    for name in ("/api/run/1", "/api/server/0"):
+        found = json.loads(server.get(name).body)
+        texts += [found["head"], found["tail"]]
+    for text in texts:
+        assert "<script>alert" not in text
+        assert "<img" not in text
+        assert "\x1b" not in text
+    for part in server.reader.picture.parts.values():
+        assert "\\u001b" not in part
+        assert "\\u2028" not in part
+
+
+def test_command_lines_are_shown_where_they_are_asked_for(served: Server, evil_run: Path) -> None:
+    plain, asked = served(paths=(evil_run,)), served(paths=(evil_run,), commands=True)
+    for path, word in (("/api/server/0", "train &lt;img"), ("/api/run/1", "<dt>command</dt>")):
+        hidden, shown = (json.loads(one.get(path).body) for one in (plain, asked))
+        assert word not in hidden["head"] + hidden["tail"], path
+        assert word in shown["head"] + shown["tail"], path
+
+
+def test_no_name_or_number_is_part_of_a_question_to_a_record(served: Server, evil_run: Path) -> None:
+    server = served(paths=(evil_run,))
+    for path in ("/api/run/1;DROP%20TABLE%20launch", "/api/compare?run=1%20OR%201=1&run=2", "/api/run/'--"):
+        assert server.get(path).status in {400, 404}, path
+    assert server.get("/api/run/1").status == 200
+    with open_history(evil_run) as history:
+        assert len(history.launches()) == 1
+
+
+def test_comparison_needs_two_runs_that_are_known(served: Server, evil_run: Path) -> None:
+    server = served(paths=(evil_run,))
+    assert server.get("/compare?run=1").status == 400
+    assert server.get("/compare?run=1&run=7").status == 404
+    assert server.get("/api/compare").status == 400
+
+
+def test_a_record_that_hangs_stops_one_answer_and_nothing_else(
+    served: Server, evil_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pylon.views.web import app
+    from pylon.views.web.connections import Limits
+
+    server = served(paths=(evil_run,), limits=Limits(answer_s=0.2))
+    release, asked = threading.Event(), threading.Event()
+
+    def hang(path: Path, *, commands: bool) -> bytes:
+        asked.set()
+        release.wait(10.0)
+        return b"{}"
+
+    monkeypatch.setattr(app, "run_answer", hang)
+    try:
+        assert server.get("/api/run/1").status == 504
+        assert asked.is_set()
+        assert server.get("/api/server/0").status == 200
+        assert server.get("/").status == 200
+    finally:
+        release.set()
+
+
+def test_memory_is_flat_over_many_pictures() -> None:
+    from pylon.views.web.reading import Reader
+
+    shown = fleet(2)
+    reader = Reader(MadeUp(shown), list(shown.cpu), (), 1.0)  # type: ignore[arg-type]
+
+    def pictures(count: int) -> int:
+        for number in range(count):
+            shown.cpu["gpu0"] = seen(cpu(number % 100))
+            reader.take()
+            reader.picture.frame(reader.picture.number - 1)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        # The trails are full after 300.
+        first = pictures(310)
+        second = pictures(200)
+    finally:
+        tracemalloc.stop()
+    assert second - first < 200_000
+
+
+def test_ready_when_there_is_something_to_show(served: Server) -> None:
+    assert served().get("/-/ready").status == 200
+
+
+def test_other_texts_have_a_route(served: Server) -> None:
+    server = served(
+        texts={"/metrics": lambda picture, accept: (f"{picture.number} {accept}".encode(), "text/x")}
+    )
+    reply = server.get("/metrics", Accept="a/b")
+    assert reply.text == f"{server.reader.picture.number} a/b"
+    assert reply.header("content-type") == "text/x"
