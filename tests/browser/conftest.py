@@ -13,6 +13,7 @@ import pytest
 
 from pylon.recorder.report.making import read_report
 from tests.recorder.synthetic import EVIL, Run, write_history
+from tests.views.web.conftest import evil_run, served  # noqa: F401 - the page that `pylon serve` shows
 
 # Debian's name, and those of others.
 _NAMES = ("chromium", "chromium-browser", "google-chrome")

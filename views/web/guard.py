@@ -43,7 +43,7 @@ _HEADERS = {
 _ENCODED = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 LOGIN = "/login"
 # What the form to log in looks like.
-_OPEN = frozenset({"/static/page.css", "/static/live.css"})
+_OPEN = frozenset({"/static/page.css", "/static/live.css", "/static/icon.svg"})
 # h11 has a limit for a head that comes in parts only.
 _MOST_HEAD_BYTES = 16 * 1024
 _METHODS = frozenset({"GET", "HEAD"})

@@ -47,10 +47,10 @@ def overview_page(picture: Picture) -> Answer:
         '<ul class="alerts" id="alert-list"></ul></section>'
         '<section aria-labelledby="runs-title"><h2 id="runs-title">Runs</h2>'
         '<form action="/compare" method="get" id="compare"><div class="scroll" tabindex="0" role="region" '
-        'aria-labelledby="runs-title"><table id="runs"></table></div>'
+        'aria-label="Table of runs"><table id="runs"></table></div>'
         '<p><button type="submit" id="compare-button" disabled>Compare the chosen runs</button></p></form>'
         '</section><section aria-labelledby="servers-title"><h2 id="servers-title">Servers</h2>'
-        '<div class="scroll" tabindex="0" role="region" aria-labelledby="servers-title">'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table of servers">'
         '<table id="servers"></table></div></section>'
     )
     data = picture.frame(0) if not picture.is_empty else "null"
@@ -79,7 +79,9 @@ def login_page(*, failed: bool) -> Answer:
     note = '<p class="bad" role="alert">This is not the token.</p>' if failed else ""
     body = (
         f"<h1>Pylon</h1>{note}"
-        '<form method="post" action="/login"><label for="token">Token</label> '
+        # Managers of passwords keep one by its user's name.
+        '<form method="post" action="/login"><input name="username" value="pylon" autocomplete="username" hidden>'
+        '<label for="token">Token</label> '
         '<input id="token" name="token" type="password" autocomplete="current-password" required> '
         '<button type="submit">Log in</button></form>'
         "<p>It is in the file of <code>--token-file</code>, or was printed when the server began.</p>"

@@ -16,8 +16,6 @@ from pylon.views.access import Access, Address
 from tests.monitor.statuses import gpu, gpus, process, snapshot
 from tests.recorder.synthetic import EVIL, Run, write_history
 
-pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
-
 TOKEN = "a-token-of-some-length"
 EVIL_PROCESS = "<img src=x onerror=alert(1)>\x1b[2J"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pylon.views.access import AccessError, Access, Address
+from pylon.views.access import Access, AccessError, Address
 from tests.views.web.conftest import TOKEN, Server
 
 

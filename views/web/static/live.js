@@ -59,7 +59,7 @@ class Feed {
     this.missed += head.missed;
     this.offset = head.at * 1000 - Date.now();
     const missed = this.missed ? ` · ${this.missed} pictures missed` : "";
-    this.clock.textContent = `as of ${new Date(head.at * 1000).toLocaleTimeString()}${missed}`;
+    this.clock.textContent = `· as of ${new Date(head.at * 1000).toLocaleTimeString()}${missed}`;
     this.listener(changed, head.whole);
   }
 }

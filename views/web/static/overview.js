@@ -59,6 +59,8 @@ class Rows {
     this.body = html("tbody");
     this.caption = html("caption", {}, caption);
     const cells = heads.map(([text, isText]) => html("th", isText ? { scope: "col", class: "text" } : { scope: "col", class: "number" }, text));
+    // A tick alone has no name.
+    if (cells[0].textContent === "\u2713") cells[0].setAttribute("aria-label", "Choose to compare");
     this.table.replaceChildren(this.caption, html("thead", {}, html("tr", {}, ...cells)), this.body);
   }
 
@@ -192,7 +194,7 @@ function chosen() {
 }
 
 const runs = new Rows("runs", "From those that go on to those that ended longest ago",
-  [["Choose", true], ["Run", true], ["State", true], ["Epoch"], ["Step"], ["Loss"], ["Step time"], ["Wait"], ["Score", true], ["Held back by", true], ["Newest entry", true]], newRun, fillRun);
+  [["\u2713", true], ["Run", true], ["State", true], ["Epoch"], ["Step"], ["Loss"], ["Step time"], ["Wait"], ["Score", true], ["Held back by", true], ["Newest entry", true]], newRun, fillRun);
 const servers = new Rows("servers", "GPU bars: utilization of each; what is not known has its reason",
   [["Server", true], ["State", true], ["Age"], ["CPU"], ["Memory"], ["Network in / out"], ["GPUs"], ["GPU memory"], ["Hottest GPU"]], newServer, fillServer);
 
