@@ -1,4 +1,4 @@
-"""The page of `pylon serve` as people use it: live, by mouse, keyboard and screen reader, dark, on a phone."""
+"""The page of `pylon serve` as people use it: live, by mouse, keyboard, screen reader, dark, on a phone."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -80,7 +80,8 @@ def login_page(*, failed: bool) -> Answer:
     body = (
         f"<h1>Pylon</h1>{note}"
         # Managers of passwords keep one by its user's name.
-        '<form method="post" action="/login"><input name="username" value="pylon" autocomplete="username" hidden>'
+        '<form method="post" action="/login">'
+        '<input name="username" value="pylon" autocomplete="username" hidden>'
         '<label for="token">Token</label> '
         '<input id="token" name="token" type="password" autocomplete="current-password" required> '
         '<button type="submit">Log in</button></form>'
