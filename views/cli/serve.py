@@ -6,13 +6,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pylon.monitor import printable
+from pylon.extras import missing_extra
+from pylon.monitor import SystemMonitor, printable
 from pylon.monitor.cli.commands import above_zero, added_parser, whole_from_zero
 from pylon.monitor.cli.options import ServerChoice, add_monitor_option, add_server_options
 from pylon.monitor.cli.signals import Signals
+from pylon.views.sources.board import Runs
 
 if TYPE_CHECKING:
     from pylon.monitor.cli.commands import Subparsers
+    from pylon.views.web.app import TextRoute
+    from pylon.views.web.picture import Picture
 
 _INTERVAL_S = 2.0
 _HOST, _PORT = "127.0.0.1", 8790
@@ -81,7 +85,7 @@ def serve(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -
         listening,
         chosen.monitor(**settings) as monitor,
         Reader(monitor, names, options.paths, every_s) as reader,
-        serving(listening, access, reader, every_s, commands=options.commands),
+        serving(listening, access, reader, every_s, commands=options.commands, texts=_texts(monitor)),
     ):
         _shown(url_of(listening))
         if made is not None:
@@ -89,6 +93,24 @@ def serve(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -
         until = float("inf") if options.for_s is None else options.for_s
         signals.wait(until)
         return signals.exit_code if signals.number else 0
+
+
+def _texts(monitor: SystemMonitor) -> "dict[str, TextRoute]":
+    """`/metrics`, if the extra `export` is installed."""
+    try:
+        from pylon.views.export.picture import Picture as Exported
+        from pylon.views.export.text import metrics_text
+    except ModuleNotFoundError as error:
+        if missing_extra(error) is None:
+            raise
+        return {}
+
+    def metrics(picture: "Picture", accept: str) -> tuple[bytes, str]:
+        runs = Runs(tuple(picture.runs.values()), left_out=picture.left_out)
+        servers = tuple(picture.servers.values())
+        return metrics_text(Exported(servers, runs, monitor.health()), accept)
+
+    return {"/metrics": metrics}
 
 
 def _port(text: str) -> int:

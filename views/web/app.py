@@ -31,6 +31,7 @@ from pylon.views.web.workers import Workers
 TextRoute = Callable[[Picture, str], tuple[bytes, str]]
 """From the newest picture and the header Accept to a text and its content type."""
 _MOST_COMPARED = 12
+_LONGEST_ACCEPT = 500
 _RETRY_AFTER = "2"
 
 
@@ -105,11 +106,22 @@ class Page:
             status = HTTPStatus.SERVICE_UNAVAILABLE if picture.is_empty else HTTPStatus.OK
             return refused(status)
         if path in self.texts:
-            body, type_ = self.texts[path](picture, request.headers.get("accept", ""))
-            return Answer(body, type_)
+            return await self._text(path, picture, request.headers.get("accept", ""))
         if path in {"/compare", "/api/compare"}:
             return await self._compared(request, picture)
         return await self._one(path.split("/")[1:], picture)
+
+    async def _text(self, path: str, picture: Picture, accept: str) -> Answer:
+        make = self.texts[path]
+        # Clients with the same wish get the same text, of a picture that is at most seconds old.
+        wish = accept[:_LONGEST_ACCEPT]
+
+        def made() -> bytes:
+            body, type_ = make(picture, wish)
+            return type_.encode() + b"\n" + body
+
+        type_, _, body = (await self.workers.answer((path, wish), picture.number, made)).partition(b"\n")
+        return Answer(body, type_.decode())
 
     async def _one(self, words: Sequence[str], picture: Picture) -> Answer:
         """A server or a run: its page, or what that shows."""

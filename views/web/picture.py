@@ -28,6 +28,7 @@ class Picture:
         gone: of each key that is no longer there, the number of the picture in which it was gone.
         whole_since: browsers that know an earlier picture than this get everything.
         servers, runs: those of the parts, by number.
+        left_out: how many runs there are besides.
     """
 
     number: int = 0
@@ -38,6 +39,7 @@ class Picture:
     whole_since: int = 0
     servers: Mapping[int, ServerNow] = field(default_factory=dict)
     runs: Mapping[int, RunNow] = field(default_factory=dict)
+    left_out: int = 0
 
     @classmethod
     def first(cls) -> "Picture":
@@ -116,4 +118,6 @@ def next_picture(
     whole_since = before.whole_since
     if len(gone) > _KNOWN_GONE:
         gone, whole_since = {}, number
-    return Picture(number, at, parts, changed, gone, whole_since, dict(enumerate(servers)), by_number)
+    return Picture(
+        number, at, parts, changed, gone, whole_since, dict(enumerate(servers)), by_number, runs.left_out
+    )

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pylon.command import main
-from tests.views.web.conftest import eventually
+from tests.views.web.conftest import eventually, read_all
 
 pytestmark = pytest.mark.ci
 
@@ -105,3 +105,14 @@ def test_ends_after_the_time_that_is_asked_for() -> None:
     with started("--for-s", "0.5") as (process, url):
         assert url.startswith("http://127.0.0.1:")
         assert process.wait(10.0) == 0
+
+
+def test_metrics_are_those_of_the_exporter() -> None:
+    with started() as (_, url):
+
+        def text() -> bytes:
+            with connected(url) as client:
+                client.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                return read_all(client)
+
+        assert eventually(lambda: b'\npylon_up{server="localhost"} 1' in text(), within_s=15.0)
