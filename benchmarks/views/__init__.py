@@ -1,1 +1,1 @@
-"""What live views cost. `python -m benchmarks.views [--parts metrics]`: each part is a module with `rows`."""
+"""What live views cost: `python -m benchmarks.views [--parts NAME ...]`. Each part is a module with `rows`"""

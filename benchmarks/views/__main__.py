@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.monitors.tables import table
 from benchmarks.surroundings import machine
 
-_PARTS = ("metrics",)
+_PARTS = ("metrics", "web")
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -59,6 +59,12 @@ def _fastest_s(work: Callable[[], object]) -> float:
 
 
 def _picture(servers: int, gpus: int) -> Picture:
+    snapshot = snapshot_of(servers, gpus)
+    return Picture(servers_now(snapshot, {}, list(snapshot.cpu)))
+
+
+def snapshot_of(servers: int, gpus: int) -> SystemSnapshot:
+    """Invented servers of which all is known."""
     names = [f"gpu{number:03}.cluster.example.org" for number in range(servers)]
     now_s = time.monotonic()
     host = Observation(_host(), now_s, 3600.0)
@@ -68,7 +74,7 @@ def _picture(servers: int, gpus: int) -> Picture:
         )
         for name in names
     }
-    return Picture(servers_now(SystemSnapshot(1, dict.fromkeys(names, host), cards), {}, names))
+    return SystemSnapshot(1, dict.fromkeys(names, host), cards)
 
 
 def _host() -> CPUStatus:
