@@ -54,7 +54,9 @@ COMMANDS = {
         "pylon.views.cli.log", "add_parser", "send a record to TensorBoard, W&B, MLflow or trackio"
     ),
     "once": Command("pylon.monitor.cli.once", "add_parser", "show the servers once"),
-    "watch": Command("pylon.monitor.cli.watch", "add_parser", "show the servers again and again"),
+    "watch": Command(
+        "pylon.views.cli.watch", "add_parser", "show servers and runs on the whole terminal, or as lines"
+    ),
     "export": Command(
         "pylon.views.cli.export",
         "add_parser",

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pylon.monitor.cli.commands import above_zero, add_view_options, added_parser, at_least_one
 from pylon.monitor.cli.options import ServerChoice, add_server_options
@@ -23,7 +23,17 @@ _PICTURE_S = 1.0
 _HOME, _TO_END_OF_LINE, _TO_END = "\x1b[H", "\x1b[K", "\x1b[J"
 _CLEAR = "\x1b[2J"
 # A terminal of these types may not know the codes above.
-_TERMINALS_WITHOUT_CURSOR = {"", "dumb", "unknown"}
+TERMINALS_WITHOUT_CURSOR = {"", "dumb", "unknown"}
+
+
+class Further(Protocol):
+    """What is shown next to the servers."""
+
+    def lines(self) -> list[str]:
+        """Lines for people."""
+
+    def record(self) -> dict[str, Any]:
+        """Plain data for programs."""
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -36,7 +46,9 @@ def add_parser(subparsers: "Subparsers") -> None:
     add_server_options(parser)
 
 
-def watch(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -> int:
+def watch(
+    options: argparse.Namespace, chosen: ServerChoice, signals: Signals, further: Further | None = None
+) -> int:
     """Run the command; returns the exit code."""
     settings = {} if options.interval_s is None else {"interval_s": options.interval_s}
     if options.no_gpu:
@@ -51,7 +63,10 @@ def watch(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -
             sys.stdout.write(_CLEAR)
         while not signals.wait(_until_next(started_s, shown, picture_s)):
             shown += 1
-            sys.stdout.write(_page(monitor, chosen) if terminal else _lines(monitor, chosen, options.json))
+            if terminal:
+                sys.stdout.write(_page(monitor, chosen, further))
+            else:
+                sys.stdout.write(_lines(monitor, chosen, options.json, further))
             sys.stdout.flush()
             if options.count is not None and shown >= options.count:
                 return 0
@@ -59,7 +74,7 @@ def watch(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -
 
 
 def _draws_in_place() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in _TERMINALS_WITHOUT_CURSOR
+    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in TERMINALS_WITHOUT_CURSOR
 
 
 def _until_next(started_s: float, shown: int, picture_s: float) -> float:
@@ -67,22 +82,27 @@ def _until_next(started_s: float, shown: int, picture_s: float) -> float:
     return max(0.05, started_s + (shown + 1) * picture_s - time.monotonic())
 
 
-def _page(monitor: SystemMonitor, chosen: ServerChoice) -> str:
+def _page(monitor: SystemMonitor, chosen: ServerChoice, further: Further | None) -> str:
     """The whole terminal, drawn over the former picture without clearing it: that would flicker."""
     columns, height = shutil.get_terminal_size()
     # One line is left for the cursor: the terminal would scroll.
-    lines = table_lines(
-        monitor.latest(), monitor.health(), list(chosen.servers), (columns, max(2, height - 2))
-    )
+    room = max(2, height - 2)
+    more = [line[:columns] for line in further.lines()[: room // 2]] if further is not None else []
+    size = (columns, max(2, room - len(more)))
+    lines = table_lines(monitor.latest(), monitor.health(), list(chosen.servers), size) + more
     clock = time.strftime("%H:%M:%S")
     return (
         _HOME + "".join(f"{line}{_TO_END_OF_LINE}\n" for line in [f"{clock}  Ctrl-C ends", *lines]) + _TO_END
     )
 
 
-def _lines(monitor: SystemMonitor, chosen: ServerChoice, as_json: bool) -> str:
+def _lines(monitor: SystemMonitor, chosen: ServerChoice, as_json: bool, further: Further | None) -> str:
     snapshot, health = monitor.latest(), monitor.health()
     if as_json:
-        return json.dumps({"wall_time_s": time.time(), **snapshot_record(snapshot, health)}) + "\n"
+        more = {} if further is None else further.record()
+        record = {"wall_time_s": time.time(), **snapshot_record(snapshot, health), **more}
+        return json.dumps(record) + "\n"
     clock = time.strftime("%Y-%m-%d %H:%M:%S")
-    return "".join(f"{clock}  {line}\n" for line in table_lines(snapshot, health, list(chosen.servers))[1:])
+    lines = table_lines(snapshot, health, list(chosen.servers))[1:]
+    lines += [] if further is None else further.lines()
+    return "".join(f"{clock}  {line}\n" for line in lines)

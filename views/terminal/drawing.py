@@ -1,0 +1,129 @@
+"""The whole screen as lines."""
+
+import time
+
+from pylon.monitor import printable
+from pylon.recorder.report.units import duration_text
+from pylon.views.terminal.columns import short
+from pylon.views.terminal.desk import Desk
+from pylon.views.terminal.keys import HELP
+from pylon.views.terminal.listing import Cell, Line
+from pylon.views.terminal.text import as_ascii, fitted
+
+_KEYS = "? help  q end  Enter page  / filter  s sort  r reverse  c columns  e CSV  w save"
+_PAGE_KEYS = "Esc back  space pause/play  [ ] step  + - speed  g go to  z Z part  n now  ? help"
+
+
+def screen(desk: Desk) -> list[Line]:
+    """As many lines as the screen has, each as wide as it is."""
+    width, height = desk.size
+    body = _body(desk, width, height - 3)
+    lines = [*_head(desk, width), *body[: height - 3]]
+    lines += [()] * (height - 1 - len(lines)) + [_foot(desk, width)]
+    return [_fitted(line, width, desk.ascii_only) for line in lines[:height]]
+
+
+def _fitted(line: Line, width: int, ascii_only: bool) -> Line:
+    """A line is one cell that fills it, or several of which the last one fills what is left."""
+    cells, left = [], width
+    for place, cell in enumerate(line or (Cell(""),)):
+        last = place == len(line) - 1 or not line
+        text = fitted(cell.text, left if last else min(left, len(cell.text)))
+        cells.append(Cell(as_ascii(text) if ascii_only else text, cell.kind))
+        left -= len(text)
+    return tuple(cells)
+
+
+def _head(desk: Desk, width: int) -> list[Line]:
+    shown = desk.picture
+    if not shown.at:
+        return [(Cell("pylon watch  reading ..."),), _tabs(desk, width)]
+    bad = sum(one.state not in {"ok", "starting"} for one in shown.servers)
+    gpus = sum(len(one.gpus) for one in shown.servers)
+    parts = [f"{len(shown.servers)} servers" + (f" ({bad} not ok)" if bad else ""), f"{gpus} GPUs"]
+    alerts = sum(one.holds for one in desk.listings["alerts"].rows)
+    parts += [f"{len(shown.runs.runs)} runs"] if shown.runs.runs else []
+    parts += [f"! {alerts} alerts"] if alerts else []
+    clock = time.strftime("%H:%M:%S", time.localtime(shown.at))
+    text = f"{clock}{' [paused]' if desk.paused else ''}  {', '.join(parts)}  {_newest_run(desk)}"
+    return [(Cell(fitted(text, width)),), _tabs(desk, width)]
+
+
+def _newest_run(desk: Desk) -> str:
+    """The run that goes on, next to the fleet."""
+    run = next(iter(desk.picture.runs.runs), None)
+    if run is None:
+        return ""
+    if run.ending is not None:
+        return f"| {printable(run.name)}: {run.state}"
+    planned = "" if run.epochs is None else f"/{run.epochs}"
+    left = run.end_expected_at - time.time() if run.end_expected_at is not None else None
+    facts = [
+        f"epoch {'?' if run.epoch is None else run.epoch}{planned}",
+        f"step {'?' if run.step is None else run.step}",
+        f"loss {short(run.loss, '')}",
+        f"ETA {duration_text(left)}" if left is not None and left > 0 else "",
+    ]
+    return f"| {printable(run.name)}: {' '.join(one for one in facts if one)}"
+
+
+def _tabs(desk: Desk, width: int) -> Line:
+    parts = []
+    for number, listing in enumerate(desk.listings.values()):
+        count = f"{len(listing.rows)}" + (f"/{listing.total}" if listing.filter_text else "")
+        text = f"{number + 1} {listing.title} {count}"
+        parts.append(f"[{text}]" if number == desk.pane else f" {text} ")
+    line = " ".join(parts)
+    found = desk.listing.filter_text
+    return (Cell(fitted(line + (f"  /{printable(found)}" if found else ""), width), "head"),)
+
+
+def _body(desk: Desk, width: int, height: int) -> list[Line]:
+    if desk.help:
+        return [(Cell(line),) for line in HELP.split("\n")]
+    if desk.choosing is not None:
+        return _choice(desk, desk.choosing, width, height)
+    if desk.page is not None:
+        return desk.page.lines(desk.picture, width, height, ascii_only=desk.ascii_only)
+    listing = desk.listing
+    if not listing.rows:
+        return [listing.head(width), (Cell(f"  {_why_empty(desk)}", "dim"),)]
+    rows = range(listing.top, min(len(listing.rows), listing.top + desk.height))
+    lines = [listing.head(width), *(listing.line(place, width) for place in rows)]
+    return lines
+
+
+def _why_empty(desk: Desk) -> str:
+    listing = desk.listing
+    if listing.filter_text:
+        return f"none of {listing.total} fits the filter; Esc clears it"
+    if not desk.picture.at:
+        return "reading ..."
+    return {
+        "Runs": "no runs: name run directories or folders of runs, as in pylon watch logs",
+        "Alerts": "nothing is wrong that is known",
+        "GPUs": "no GPU is known",
+    }.get(listing.title, "none is known")
+
+
+def _choice(desk: Desk, at: int, width: int, height: int) -> list[Line]:
+    listing = desk.listing
+    shown = {column.name for column in listing.columns if listing.is_wanted(column, width)}
+    lines: list[Line] = [(Cell("Columns: space shows or hides, Esc ends", "head"),)]
+    top = max(0, at - height + 3)
+    for number, column in enumerate(listing.columns[top:], top):
+        mark = "x" if column.name in shown else " "
+        text = f"{'>' if number == at else ' '} [{mark}] {column.name:12} {column.title}"
+        lines.append((Cell(fitted(text, width), "cursor" if number == at else ""),))
+    return lines
+
+
+def _foot(desk: Desk, width: int) -> Line:
+    if desk.prompt is not None:
+        typed = printable(desk.prompt.line("_"))
+        problem = f"  ! {printable(desk.prompt.problem)}" if desk.prompt.problem else ""
+        room = width - len(problem)
+        return (Cell(fitted(typed[-max(10, room) :] + problem, width), "bad" if problem else ""),)
+    if note := desk.note_now():
+        return (Cell(printable(note), "bad" if note.startswith("!") else ""),)
+    return (Cell(_PAGE_KEYS if desk.page is not None else _KEYS, "dim"),)

@@ -1,0 +1,90 @@
+"""Reads pictures in a thread of its own: what it takes long to read keeps no key waiting."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pylon.monitor import MonitorHealth, SystemSnapshot
+from pylon.views.sources.board import RunBoard
+from pylon.views.sources.servers import ServerNow, servers_now
+from pylon.views.sources.trails import Trails
+from pylon.views.terminal.picture import Picture
+from pylon.views.terminal.processes import parents_of
+
+LOCALHOST = "localhost"
+
+
+class Monitored(Protocol):
+    """What SystemMonitor offers to a view."""
+
+    def latest(self) -> SystemSnapshot:
+        """What is known now."""
+
+    def health(self) -> dict[str, MonitorHealth]:
+        """How the monitors are."""
+
+
+class Feed:
+    """Makes a picture again and again.
+
+    Args:
+        monitor: of the servers.
+        names: of the servers, in the order in which they are shown.
+        board: of the runs.
+        interval_s: between two pictures.
+    """
+
+    def __init__(self, monitor: Monitored, names: Sequence[str], board: RunBoard, interval_s: float) -> None:
+        self._monitor, self._names, self._board = monitor, list(names), board
+        self.interval_s = interval_s
+        self._trails = Trails()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def picture(self) -> Picture:
+        """Read all that is known now."""
+        at = time.time()
+        servers = servers_now(self._monitor.latest(), self._monitor.health(), self._names)
+        with self._lock:
+            self._trails.add(at, servers)
+        return Picture(at, servers, self._board.refresh(), parents_of(_local_pids(servers)))
+
+    def trail(self, server: str, name: str, device: str = "") -> tuple[list[float], list[float | None]]:
+        """Times and values of a figure, of the last moments."""
+        with self._lock:
+            values = self._trails.values(server, name, device)
+            return ([], []) if values is None else (list(self._trails.times()), values)
+
+    def start(self, show: Callable[[Picture], object]) -> None:
+        """Begin; each picture goes to `show`, in the thread of the feed."""
+        self._thread = threading.Thread(target=self._run, args=(show,), name="pylon-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a reading that does not end is not waited for."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(0.5)
+
+    def _run(self, show: Callable[[Picture], object]) -> None:
+        due_s = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                picture = self.picture()
+            except Exception as error:  # noqa: BLE001 - the screen shows it; a picture that stays says nothing
+                picture = Picture(problem=f"{type(error).__name__}: {error}")
+            if self._stop.is_set():
+                return
+            show(picture)
+            due_s = max(due_s + self.interval_s, time.monotonic())
+            self._stop.wait(max(0.05, due_s - time.monotonic()))
+
+
+def _local_pids(servers: Sequence[ServerNow]) -> list[int]:
+    for server in servers:
+        if server.name == LOCALHOST and server.cpu is not None:
+            top = [one.pid for one in server.cpu.sample.top_processes or ()]
+            return top + [one.pid for gpu in server.gpus for one in gpu.processes or ()]
+    return []

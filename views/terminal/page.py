@@ -1,0 +1,124 @@
+"""The page of one server, GPU or run: its figures, and charts over the time that is looked at."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pylon.monitor import printable
+from pylon.recorder.report.units import clock_text, duration_text, time_text
+from pylon.views.terminal.charts import chart
+from pylon.views.terminal.figures import run_lines
+from pylon.views.terminal.listing import Cell, Line
+from pylon.views.terminal.past import Past
+from pylon.views.terminal.picture import Picture
+from pylon.views.terminal.replay import Replay
+from pylon.views.terminal.text import fitted
+
+Facts = Callable[[Picture, int], list[str] | None]
+# Reads a range of time; None for its begin and end: all.
+Reader = Callable[[float | None, float | None], Past]
+
+_CHART_HEIGHT = 7
+_TWO_COLUMNS_FROM = 140
+
+
+@dataclass
+class Page:
+    """One page.
+
+    Args:
+        title: its head.
+        facts: lines of what is so now; None: it is not there any more.
+        read: its past.
+        slow: whether that takes long, so that it is read in the background.
+    """
+
+    title: str
+    facts: Facts
+    read: Reader
+    slow: bool = False
+    replay: Replay = field(default_factory=Replay)
+    past: Past = field(default_factory=Past)
+    top: int = 0
+    problem: str = ""
+    _height: int = 0
+    _length: int = 0
+    _read_for: tuple[float, float] | None = None
+
+    def wanted(self) -> tuple[float | None, float | None]:
+        """The range of time to read."""
+        return (None, None) if self.replay.share == 1.0 else self.replay.range
+
+    def is_due(self) -> bool:
+        """Whether what is shown is of another range than what was read."""
+        return self.replay.at is None or self._read_for != self.wanted()
+
+    def take(self, past: Past, wanted: tuple[float | None, float | None]) -> None:
+        """Show what was read."""
+        self._read_for = wanted  # type: ignore[assignment]
+        self.past, self.problem = past, past.problem
+        if not past.problem:
+            self.replay.know(past.first, past.last)
+
+    def scroll(self, lines: int) -> None:
+        """Up or down."""
+        self.top = max(0, min(self.top + lines, self._length - self._height))
+
+    def lines(self, picture: Picture, width: int, height: int, *, ascii_only: bool) -> list[Line]:
+        """All of the page."""
+        facts = self.facts(picture, width)
+        if facts is None:
+            facts = ["It is not there any more; what was known of it is below."]
+        if self.replay.at is not None:
+            facts = [
+                f"At {time_text(self.replay.at)}: the figures are of that time",
+                *self.past.facts(self.replay.at),
+            ]
+        body = [*map(printable, facts), "", *self._charts(width, height, ascii_only)]
+        self._height, self._length = height - 2, len(body)
+        self.scroll(0)
+        more = f"  ({self.top + 1}-{min(len(body), self.top + height - 2)} of {len(body)} lines)"
+        head = printable(self.title) + (more if len(body) > height - 2 else "")
+        shown = body[self.top : self.top + height - 2]
+        return [
+            (Cell(fitted(head, width), "head"),),
+            *((Cell(fitted(line, width), "bad" if line.startswith("!") else ""),) for line in shown),
+            *(() for _ in range(height - 2 - len(shown))),
+            (Cell(fitted(self._time_line(), width), "dim"),),
+        ]
+
+    def _time_line(self) -> str:
+        replay = self.replay
+        if self.problem:
+            return f"! {printable(self.problem)}"
+        if not replay.last:
+            return "reading ..."
+        whole = f"{clock_text(replay.first)} to {clock_text(replay.last)}, {duration_text(replay.last - replay.first)}"
+        state = "now" if replay.at is None else "paused" if not replay.speed else "playing"
+        zoomed = "" if replay.share == 1.0 else f", 1/{round(1 / replay.share)} shown"
+        return f"[{state}] {time_text(replay.now)[:19]}  speed {replay.chosen_speed:.0f}x  of {whole}{zoomed}"
+
+    def _charts(self, width: int, height: int, ascii_only: bool) -> list[str]:
+        since, until = self.replay.range
+        columns = 2 if width >= _TWO_COLUMNS_FROM else 1
+        wide = (width - 2 * (columns - 1)) // columns
+        each = max(_CHART_HEIGHT, min(14, (height - 8) * columns // max(1, len(self.past.series)) - 1))
+        drawn = [
+            chart(one, since, until, (wide, each), ascii_only=ascii_only, at=self.replay.at)
+            for one in self.past.series
+        ]
+        lines: list[str] = []
+        for place in range(0, len(drawn), columns):
+            row = drawn[place : place + columns]
+            lines += ["  ".join(parts) for parts in zip(*row, strict=True)] + [""]
+        ends = f"{clock_text(since)}" + " " * max(1, wide - 16) + f"{clock_text(until)}"
+        return [ends, *lines] if drawn else ["No figures over time yet."]
+
+
+def page_of_run(path: str, title: str, read: Reader) -> Page:
+    """The page of the run whose record is at `path`."""
+
+    def facts(picture: Picture, width: int) -> list[str] | None:
+        run = next((one for one in picture.runs.runs if str(one.path) == path), None)
+        return None if run is None else run_lines(run, width)
+
+    return Page(f"Run {title}", facts, read, slow=True)
