@@ -1,5 +1,6 @@
 """Lines over time, of Braille dots or of ASCII. Each column shows the least and the greatest of its time."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -101,9 +102,9 @@ def _joined(found: Sequence[Span]) -> list[Span]:
     """Steps between neighbours are drawn; a lone gap of drawing, where points are few, is bridged."""
     places = [place for place, one in enumerate(found) if one is not None]
     joined = list(found)
-    usual = sorted(b - a for a, b in zip(places, places[1:], strict=False))
+    usual = sorted(b - a for a, b in itertools.pairwise(places))
     widest = 2 * usual[len(usual) // 2] if usual else 0
-    for a, b in zip(places, places[1:], strict=False):
+    for a, b in itertools.pairwise(places):
         first, second = found[a], found[b]
         if first is None or second is None or b - a > widest:
             continue

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pylon.monitor import printable
-from pylon.recorder.report.units import UNKNOWN, duration_text
+from pylon.recorder.report.units import UNKNOWN
 
 Row = TypeVar("Row")
 Value = float | str | None
 
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _BINARY = ("B", "K", "M", "G", "T", "P")
 
 
@@ -68,11 +69,25 @@ def short(value: float | None, unit: str) -> str:
     if unit in {"bytes", "bytes_per_second"}:
         return _bytes(value) + ("/s" if unit == "bytes_per_second" else "")
     if unit == "seconds":
-        return duration_text(value) if value >= 1 else f"{value * 1000:.3g} ms"
+        return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
     if unit == "hertz":
         return f"{value / 1e6:.0f}MHz"
     ends = {"percent": "%", "celsius": "C", "watts": "W"}
     return f"{value:.0f}{ends[unit]}" if unit in ends else _number(value)
+
+
+def short_time(seconds: float | None) -> str:
+    """A duration in six cells, in whole seconds: '5 s', '12m30s', '1h06m', '3d04h'."""
+    if seconds is None:
+        return UNKNOWN
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m{whole % _MINUTE:02d}s"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02d}m"
+    return f"{whole // _DAY}d{whole % _DAY // _HOUR:02d}h"
 
 
 def _bytes(value: float) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pylon.recorder.report.units import clock_text
 from pylon.views.terminal.csv_export import write_csv
 from pylon.views.terminal.filters import FilterError
 from pylon.views.terminal.keys import ACTION_OF
@@ -13,28 +14,16 @@ from pylon.views.terminal.layout import apply_layout, save_layout
 from pylon.views.terminal.listing import Listing
 from pylon.views.terminal.opening import page_of
 from pylon.views.terminal.page import Page
+from pylon.views.terminal.panes import listings, rows_of
 from pylon.views.terminal.past import Trail
 from pylon.views.terminal.picture import Picture
-from pylon.views.terminal.processes import PROCESSES, process_lines
 from pylon.views.terminal.prompt import Prompt
 from pylon.views.terminal.replay import TimeError
-from pylon.views.terminal.rows import ALERTS, GPUS, RUNS, SERVERS, alert_lines, gpu_rows
 
 _NOTE_S = 10.0
+_HIGH, _MOST_BELOW = 40, 6
 # Does something in the background; what it returns is a note, or ''.
 Job = Callable[[], str]
-
-
-def _listings() -> dict[str, Listing]:
-    return {
-        "servers": Listing("Servers", SERVERS, lambda row: row.name, lambda row: row.state not in {"ok", "starting"}),
-        "gpus": Listing("GPUs", GPUS, lambda row: (row.server.name, row.now.uuid),
-                        lambda row: row.now.figure("gpu_utilization").reason not in {None, "starting", "unsupported"}),
-        "processes": Listing("Processes", PROCESSES, lambda row: (row.server, row.pid)),
-        "runs": Listing("Runs", RUNS, lambda row: row.path,
-                        lambda row: bool(row.alerts_now) or row.state not in {"running", "finished"}),
-        "alerts": Listing("Alerts", ALERTS, lambda row: (row.of, row.rule, row.since), lambda row: row.holds),
-    }  # fmt: skip
 
 
 @dataclass
@@ -54,7 +43,7 @@ class Desk:
     ascii_only: bool = False
     layout_path: Path | None = None
     export_folder: Path = field(default_factory=Path)
-    listings: dict[str, Listing] = field(default_factory=_listings)
+    listings: dict[str, Listing] = field(default_factory=listings)
     picture: Picture = field(default_factory=lambda: Picture(at=0.0))
     pane: int = 0
     page: Page | None = None
@@ -77,7 +66,18 @@ class Desk:
     @property
     def height(self) -> int:
         """Lines of rows: what is left below the head, and above the foot."""
-        return max(1, self.size[1] - 5)
+        return max(1, self.size[1] - 4 - sum(self.below.values()))
+
+    @property
+    def below(self) -> dict[str, int]:
+        """The lists that are shown below, and how many lines each has: on a high screen, next to machines."""
+        if self.size[1] < _HIGH or self.pane > 2:
+            return {}
+        return {
+            name: 1 + min(_MOST_BELOW, len(self.listings[name].rows))
+            for name in ("runs", "alerts")
+            if self.listings[name].rows
+        }
 
     def restore(self, saved: dict[str, Any], note: str) -> None:
         """Take a layout of an earlier session."""
@@ -99,8 +99,7 @@ class Desk:
     def take(self, picture: Picture) -> None:
         """Show a new picture, unless this one is paused."""
         if picture.problem:
-            self.note(f"! the figures are those of {time.strftime('%H:%M:%S', time.localtime(self.picture.at))}: "
-                      f"{picture.problem}")  # fmt: skip
+            self.note(f"! the figures are those of {clock_text(self.picture.at)}: {picture.problem}")
             return
         if not self.paused:
             self.picture = picture
@@ -108,14 +107,7 @@ class Desk:
         self._read_page()
 
     def _update(self) -> None:
-        shown, runs = self.picture, self.picture.runs
-        rows: dict[str, list[Any]] = {
-            "servers": list(shown.servers),
-            "gpus": gpu_rows(shown.servers),
-            "processes": process_lines(shown.servers, shown.parents if self.tree else None),
-            "runs": list(runs.runs),
-            "alerts": alert_lines(shown.servers, runs.runs, runs.problems),
-        }
+        rows = rows_of(self.picture, tree=self.tree)
         for name, listing in self.listings.items():
             listing.update(rows[name])
             listing.scroll(self.height)

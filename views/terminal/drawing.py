@@ -90,6 +90,16 @@ def _body(desk: Desk, width: int, height: int) -> list[Line]:
         return [listing.head(width), (Cell(f"  {_why_empty(desk)}", "dim"),)]
     rows = range(listing.top, min(len(listing.rows), listing.top + desk.height))
     lines = [listing.head(width), *(listing.line(place, width) for place in rows)]
+    return lines + [()] * (desk.height + 1 - len(lines)) + _below(desk, width)
+
+
+def _below(desk: Desk, width: int) -> list[Line]:
+    """Runs and alerts below another list, if there is room."""
+    lines: list[Line] = []
+    for name, count in desk.below.items():
+        listing = desk.listings[name]
+        lines.append((Cell(f"{listing.title}  {len(listing.rows)}", "head"),))
+        lines += [listing.plain_line(place, width) for place in range(count - 1)]
     return lines
 
 

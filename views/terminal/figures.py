@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from pylon.masking import masked_words
 from pylon.monitor import record_text
 from pylon.monitor.status.record import observation_record
 from pylon.recorder.report.units import UNKNOWN, duration_text, time_text
+from pylon.recorder.report.words import absence_text
 from pylon.views.sources.runs import RunNow, silent_s
 from pylon.views.sources.servers import (
     GPU_FIGURES,
@@ -17,56 +19,64 @@ from pylon.views.sources.servers import (
     scope_of,
 )
 from pylon.views.terminal.columns import short
-from pylon.views.terminal.text import fitted
 
-_CELL = 38
 _VALUES_SHOWN = 8
 
 
-def server_lines(server: ServerNow, width: int) -> list[str]:
-    """A server: its state, its figures by what they describe, its GPUs, further monitors."""
+class Facts(NamedTuple):
+    """What is above and below the charts of a page."""
+
+    above: list[str]
+    below: list[str]
+
+
+def server_facts(server: ServerNow, width: int) -> Facts:
+    """A server: its state, its figures by what they describe, its GPUs, and what is not known."""
     head = f"state {server.state}, read {_ago(server.age_s)}"
-    lines = [f"{head}{': ' if server.note else ''}{server.note}"]
+    above, unknown = [f"{head}{': ' if server.note else ''}{server.note}"], []
     for scope in ("host", "cgroup", "process"):
         names = [name for name in HOST_FIGURES if scope_of(name) == scope]
-        lines += _grid(scope, names, HOST_FIGURES, server.figure, width)
-    for gpu in server.gpus:
-        shown = [
-            f"{title} {short(gpu.figure(name).value, GPU_FIGURES[name])}"
-            for name, title in (("gpu_utilization", "util"), ("gpu_memory_used", "memory"),
-                                ("gpu_temperature", "temp"), ("gpu_power", "power"))
-        ]  # fmt: skip
-        lines.append(f"GPU {gpu.place}  {'  '.join(shown)}  {gpu.gpu.name or gpu.uuid}")
-    lines += [
+        known, reasons = _sorted_out(names, HOST_FIGURES, server.figure)
+        above += _flowed([f"{scope}:", *known], width) if known else []
+        unknown += [f"{scope}: {reason}: {', '.join(of_it)}" for reason, of_it in reasons.items()]
+    below = [_gpu_line(gpu) for gpu in server.gpus]
+    below += [
         f"{name}: {record_text(observation_record(seen), _VALUES_SHOWN)}"
         for name, seen in server.others.items()
     ]
-    return lines
+    return Facts(above, [*below, *(["Not known:", *unknown] if unknown else [])])
 
 
-def gpu_lines(server: ServerNow, gpu: GPUNow, width: int) -> list[str]:
-    """A GPU: its figures and its processes."""
-    lines = [
-        f"{gpu.gpu.name or UNKNOWN}  {gpu.uuid}  on {server.name}, read {_ago(gpu.figure('gpu_power').age_s)}"
-    ]
-    lines += _grid("device", list(GPU_FIGURES), GPU_FIGURES, gpu.figure, width)
-    if gpu.processes is None:
-        return [*lines, "processes: not known now"]
-    return lines + [
+def _gpu_line(gpu: GPUNow) -> str:
+    shown = [
+        f"{title} {short(gpu.figure(name).value, GPU_FIGURES[name])}"
+        for name, title in (("gpu_utilization", "util"), ("gpu_memory_used", "memory"),
+                            ("gpu_temperature", "temp"), ("gpu_power", "power"))
+    ]  # fmt: skip
+    return f"GPU {gpu.place}  {'  '.join(shown)}  {gpu.gpu.name or gpu.uuid}"
+
+
+def gpu_facts(server: ServerNow, gpu: GPUNow, width: int) -> Facts:
+    """A GPU: its figures, its processes, what is not known."""
+    read = _ago(gpu.figure("gpu_power").age_s)
+    known, reasons = _sorted_out(list(GPU_FIGURES), GPU_FIGURES, gpu.figure)
+    above = [f"{gpu.gpu.name or UNKNOWN}  {gpu.uuid}  on {server.name}, read {read}", *_flowed(known, width)]
+    below = ["processes: not known now"] if gpu.processes is None else []
+    below += [
         f"process {one.pid}  user {one.owner_name or UNKNOWN}  {short(one.memory_used_bytes, 'bytes')}  "
         f"{' '.join(masked_words((one.command or one.name or UNKNOWN).split()))}"
-        for one in gpu.processes
+        for one in gpu.processes or ()
     ]
+    unknown = [f"Not known: {reason}: {', '.join(of_it)}" for reason, of_it in reasons.items()]
+    return Facts(above, below + unknown)
 
 
-def run_lines(run: RunNow, width: int) -> list[str]:
+def run_facts(run: RunNow, width: int) -> Facts:
     """A run: where it is, how fast, what holds it back, what is wrong."""
     planned = "" if run.epochs is None else f" of {run.epochs}"
-    wait = (
-        ""
-        if run.wait_s is None or not run.step_s
-        else f" ({100 * run.wait_s / run.step_s:.0f}% of it waits for data)"
-    )
+    wait = ""
+    if run.wait_s is not None and run.step_s:
+        wait = f" ({100 * run.wait_s / run.step_s:.0f}% of it waits for data)"
     facts = [
         f"state {run.doing or run.state}" + (f": {run.cause}" if run.cause else ""),
         f"epoch {_or_unknown(run.epoch)}{planned}, step {_or_unknown(run.step)}",
@@ -84,7 +94,8 @@ def run_lines(run: RunNow, width: int) -> list[str]:
         f"launch {run.launch.id} of {run.launches}, pid {_or_unknown(run.launch.pid)} on {run.launch.host or UNKNOWN}"
     )
     alerts = [f"! {one.severity}: {one.text}" for one in run.alerts_now]
-    return [*_flowed(facts, width), *alerts, f"command {_command(run.launch.command)}", f"record {run.path}"]
+    rest = [f"command {_command(run.launch.command)}", f"record {run.path}"]
+    return Facts([*_flowed(facts, width), *alerts], rest)
 
 
 def _command(text: str | None) -> str:
@@ -117,20 +128,16 @@ def _flowed(facts: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-def _grid(
-    scope: str, names: Sequence[str], units: Mapping[str, str], figure: Callable[[str], FigureNow], width: int
-) -> list[str]:
-    """Figures in columns; those that are not known, with the reason, in one line for each reason."""
-    known, reasons = [], {}
+def _sorted_out(
+    names: Sequence[str], units: Mapping[str, str], figure: Callable[[str], FigureNow]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Figures with their values, and those without by the reason."""
+    known: list[str] = []
+    reasons: dict[str, list[str]] = {}
     for name in names:
         now = figure(name)
-        if now.value is not None and not isinstance(now.value, tuple):
+        if now.value is not None:
             known.append(f"{name} {short(now.value, units[name])}")
         else:
-            reasons.setdefault(now.reason or UNKNOWN, []).append(name)
-    columns = max(1, (width - 9) // _CELL)
-    lines = []
-    for place in range(0, len(known), columns):
-        label = scope if place == 0 else ""
-        lines.append(f"{label:9}" + "".join(fitted(one, _CELL) for one in known[place : place + columns]))
-    return lines + [f"{scope:9}? {reason}: {', '.join(of_reason)}" for reason, of_reason in reasons.items()]
+            reasons.setdefault(absence_text(now.reason or UNKNOWN), []).append(name)
+    return known, reasons

@@ -1,4 +1,4 @@
-"""The language that chooses rows: `temp>85 & server~=dgx`, `user==me | !(util<10)`, `dgx`.
+"""The language that chooses rows: `temp>85 & server~=dgx`, `user==alice | !(util<10)`, `dgx`.
 
     choice      = both {"|" both}
     both        = one {"&" one}
@@ -25,8 +25,8 @@ _TOKEN = re.compile(
 )
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-z%°/]*)", re.IGNORECASE)
 _FACTORS = {
-    **{"": 1.0, "%": 1.0, "c": 1.0, "°c": 1.0, "w": 1.0, "b": 1.0, "s": 1.0, "ms": 1e-3},
-    **{"min": 60.0, "h": 3600.0, "d": 86400.0, "mhz": 1e6, "ghz": 1e9},
+    "": 1.0, "%": 1.0, "c": 1.0, "°c": 1.0, "w": 1.0, "b": 1.0,
+    "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "mhz": 1e6, "ghz": 1e9,
     **{f"{letter}{end}": 1024.0**power
        for power, letter in enumerate("kmgt", 1) for end in ("", "b", "ib", "/s", "b/s", "ib/s")},
 }  # fmt: skip

@@ -46,7 +46,7 @@ arrows or hjkl        move; left and right shift the columns      ? F1   this he
 Page keys, Home, End  far                                         q      end
 Enter                 a page with charts      Esc   back, or clear the filter
 
-/  filter       temp>85 & server~=dgx      user==me | !(util<10)      mem>10G
+/  filter       temp>85 & server~=dgx      user==alice | !(util<10)      mem>10G
                 ~= is 'contains', a word alone is looked for in all texts, temp==? is 'not known'
                 Ctrl-R  filters of before
 s S . ,  sort by the next or former column   r  reverse   c  columns

@@ -9,7 +9,7 @@ from pylon.views.terminal.columns import Column
 from pylon.views.terminal.filters import FilterError, Predicate, parse_filter
 from pylon.views.terminal.text import fitted
 
-_FLEXIBLE_AT_LEAST = 12
+_FLEXIBLE_AT_LEAST = 10
 _WIDE = 140
 
 
@@ -82,9 +82,9 @@ class Listing:
 
     def _place_of_cursor(self) -> int:
         """Where the chosen row is now: also if others came or went above it."""
-        if self._cursor_key is not None and self.cursor < len(self.rows):
-            if self.key(self.rows[self.cursor]) == self._cursor_key:
-                return self.cursor
+        there = self.cursor < len(self.rows)
+        if there and self.key(self.rows[self.cursor]) == self._cursor_key:
+            return self.cursor
         if self._cursor_key is not None:
             for place, row in enumerate(self.rows):
                 if self.key(row) == self._cursor_key:
@@ -155,14 +155,18 @@ class Listing:
         """The row of a place; a mark shows where the cursor is."""
         if not 0 <= place < len(self.rows):
             return ()
+        return self._drawn(place, width, is_cursor=place == self.cursor)
+
+    def plain_line(self, place: int, width: int) -> Line:
+        """The row of a place, without the cursor."""
+        return self._drawn(place, width, is_cursor=False)
+
+    def _drawn(self, place: int, width: int, *, is_cursor: bool) -> Line:
         row = self.rows[place]
-        mark = ">" if place == self.cursor else " "
         bad = self.bad(row)
-        parts = [
-            _cell(" ".join(column.text(row).split("\n")), column, wide)
-            for column, wide in self.visible(width)
-        ]
-        kind = "cursor" if place == self.cursor else "bad" if bad else ""
+        mark = ">" if is_cursor else " "
+        parts = [_cell(column.text(row), column, wide) for column, wide in self.visible(width)]
+        kind = "cursor" if is_cursor else "bad" if bad else ""
         return (Cell(mark + ("!" if bad else " ") + " ".join(parts), kind),)
 
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pylon.monitor import printable
 from pylon.recorder.report.units import clock_text, duration_text, time_text
 from pylon.views.terminal.charts import chart
-from pylon.views.terminal.figures import run_lines
+from pylon.views.terminal.figures import Facts
 from pylon.views.terminal.listing import Cell, Line
 from pylon.views.terminal.past import Past
 from pylon.views.terminal.picture import Picture
 from pylon.views.terminal.replay import Replay
 from pylon.views.terminal.text import fitted
 
-Facts = Callable[[Picture, int], list[str] | None]
+FactsOf = Callable[[Picture, int], Facts | None]
 # Reads a range of time; None for its begin and end: all.
 Reader = Callable[[float | None, float | None], Past]
 
-_CHART_HEIGHT = 7
+_CHART_HEIGHT, _HIGHEST_CHART = 7, 16
 _TWO_COLUMNS_FROM = 140
 
 
@@ -33,7 +33,7 @@ class Page:
     """
 
     title: str
-    facts: Facts
+    facts: FactsOf
     read: Reader
     slow: bool = False
     replay: Replay = field(default_factory=Replay)
@@ -65,15 +65,11 @@ class Page:
 
     def lines(self, picture: Picture, width: int, height: int, *, ascii_only: bool) -> list[Line]:
         """All of the page."""
-        facts = self.facts(picture, width)
-        if facts is None:
-            facts = ["It is not there any more; what was known of it is below."]
+        above, below = self.facts(picture, width) or Facts(["It is not there any more."], [])
         if self.replay.at is not None:
-            facts = [
-                f"At {time_text(self.replay.at)}: the figures are of that time",
-                *self.past.facts(self.replay.at),
-            ]
-        body = [*map(printable, facts), "", *self._charts(width, height, ascii_only)]
+            above = [f"At {time_text(self.replay.at)}, as it was then:", *self.past.facts(self.replay.at)]
+        charts = self._charts(width, height - len(above), ascii_only)
+        body = [*map(printable, above), *charts, *map(printable, below)]
         self._height, self._length = height - 2, len(body)
         self.scroll(0)
         more = f"  ({self.top + 1}-{min(len(body), self.top + height - 2)} of {len(body)} lines)"
@@ -92,7 +88,8 @@ class Page:
             return f"! {printable(self.problem)}"
         if not replay.last:
             return "reading ..."
-        whole = f"{clock_text(replay.first)} to {clock_text(replay.last)}, {duration_text(replay.last - replay.first)}"
+        length = duration_text(replay.last - replay.first)
+        whole = f"{clock_text(replay.first)} to {clock_text(replay.last)}, {length}"
         state = "now" if replay.at is None else "paused" if not replay.speed else "playing"
         zoomed = "" if replay.share == 1.0 else f", 1/{round(1 / replay.share)} shown"
         return f"[{state}] {time_text(replay.now)[:19]}  speed {replay.chosen_speed:.0f}x  of {whole}{zoomed}"
@@ -101,7 +98,8 @@ class Page:
         since, until = self.replay.range
         columns = 2 if width >= _TWO_COLUMNS_FROM else 1
         wide = (width - 2 * (columns - 1)) // columns
-        each = max(_CHART_HEIGHT, min(14, (height - 8) * columns // max(1, len(self.past.series)) - 1))
+        rows = -(-len(self.past.series) // columns)
+        each = max(_CHART_HEIGHT, min(_HIGHEST_CHART, (height - 4) // max(1, rows) - 1))
         drawn = [
             chart(one, since, until, (wide, each), ascii_only=ascii_only, at=self.replay.at)
             for one in self.past.series
@@ -112,13 +110,3 @@ class Page:
             lines += ["  ".join(parts) for parts in zip(*row, strict=True)] + [""]
         ends = f"{clock_text(since)}" + " " * max(1, wide - 16) + f"{clock_text(until)}"
         return [ends, *lines] if drawn else ["No figures over time yet."]
-
-
-def page_of_run(path: str, title: str, read: Reader) -> Page:
-    """The page of the run whose record is at `path`."""
-
-    def facts(picture: Picture, width: int) -> list[str] | None:
-        run = next((one for one in picture.runs.runs if str(one.path) == path), None)
-        return None if run is None else run_lines(run, width)
-
-    return Page(f"Run {title}", facts, read, slow=True)

@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from pylon.recorder.history import AlertRow, History, MarkRow, SeriesKey, StepWindow, VerdictRow, open_history
 from pylon.recorder.report.words import verdict_title
 from pylon.views.terminal.charts import Series
 
 Trail = Callable[[str, str, str], tuple[list[float], list[float | None]]]
+Timed = TypeVar("Timed", StepWindow, MarkRow, VerdictRow)
 _POINTS = 600
 _OF_RUN = (
     ("gpu_utilization", "GPU"), ("gpu_memory_used", "GPU memory"), ("cpu_utilization", "CPU"),
@@ -52,13 +54,13 @@ class Past:
     def facts(self, t: float) -> list[str]:
         """What was so at a time: step, marks, verdict and alerts."""
         found = []
-        window = _newest(self.windows, t, lambda one: one.t)
+        window = _newest(self.windows, t)
         if window is not None:
             found.append(f"epoch {_or_unknown(window.epoch)}, step {_or_unknown(window.last_step)}")
-        mark = _newest(self.marks, t, lambda one: one.t)
+        mark = _newest(self.marks, t)
         if mark is not None:
             found.append(f"last mark: {_mark_text(mark)} {t - mark.t:.0f} s before")
-        verdict = _newest(self.verdicts, t, lambda one: one.t)
+        verdict = _newest(self.verdicts, t)
         if verdict is not None:
             found.append(f"verdict: {verdict_title(verdict.name)}")
         holding = [one for one in self.alerts if one.since <= t and (one.until is None or one.until > t)]
@@ -66,15 +68,8 @@ class Past:
         return found
 
 
-def _newest(
-    rows: Sequence[StepWindow] | Sequence[MarkRow] | Sequence[VerdictRow], t: float, time_of: Callable
-):  # type: ignore[no-untyped-def, type-arg]  # noqa: ANN202
-    found = None
-    for row in rows:
-        if time_of(row) > t:
-            break
-        found = row
-    return found
+def _newest(rows: Sequence[Timed], t: float) -> Timed | None:
+    return next((row for row in reversed(rows) if row.t <= t), None)
 
 
 def _or_unknown(value: int | None) -> str:
@@ -164,5 +159,5 @@ def past_of_server(trail: Trail, server: str, device: str = "") -> Past:
     for name, title, unit in _OF_GPU if device else _OF_SERVER:
         times, values = trail(server, name, device)
         series.append(Series(title, unit, times, values, *_ends(unit)))
-    times = next((one.times for one in series if one.times), [0.0])
-    return Past(times[0], times[-1], tuple(series))
+    at: Sequence[float] = next((one.times for one in series if one.times), [0.0])
+    return Past(at[0], at[-1], tuple(series))

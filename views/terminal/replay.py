@@ -92,8 +92,8 @@ class Replay:
         """Go to a time.
 
         Args:
-            text: `14:05`, `2026-11-27 14:05:30`, `50%`, `10m` after the begin, `-10m` before the end, `start`,
-                `end`, or `now` for the newest as it comes.
+            text: `14:05`, `2026-11-27 14:05:30`, `50%`, `10m` after the begin, `-10m` before the end,
+                `start`, `end`, or `now` for the newest as it comes.
 
         Raises:
             TimeError: it is none of these.
@@ -109,7 +109,7 @@ class Replay:
             self._go(self._from_clock(match))
         else:
             raise TimeError(
-                f"{text.strip()!r}, expected a time as 14:05, 2026-11-27 14:05:30, 50%, 10m (after the begin), "
+                f"{text.strip()!r}, expected 14:05, 2026-11-27 14:05:30, 50%, 10m (after the begin), "
                 "-10m (before the end), start, end or now"
             )
 

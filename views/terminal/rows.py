@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pylon.recorder.history import AlertRow
-from pylon.recorder.report.units import UNKNOWN, duration_text
+from pylon.recorder.report.units import UNKNOWN
 from pylon.views.sources.runs import RunNow, silent_s
 from pylon.views.sources.servers import GPUNow, ServerNow
-from pylon.views.terminal.columns import Column, short
+from pylon.views.terminal.columns import Column, short, short_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,20 @@ def _gpu_memory_share(server: ServerNow) -> float | None:
     return _share(sum(used), sum(total)) if len(used) == len(total) == len(server.gpus) else None
 
 
+def _memory_share(server: ServerNow) -> float | None:
+    return _share(server.figure("memory_used").value, server.figure("memory_total").value)
+
+
+def _note(server: ServerNow) -> str:
+    return server.note or (f"same machine as {server.same_as}" if server.same_as else "")
+
+
 SERVERS: tuple[Column[ServerNow], ...] = (
     Column("server", "Server", 16, lambda row: row.name, aliases=("host", "name")),
     Column("state", "State", 11, lambda row: row.state),
-    Column("age", "Age", 6, lambda row: row.age_s, "seconds"),
+    Column("age", "Age", 6, lambda row: row.age_s, "seconds", lambda row: short_time(row.age_s)),
     Column("cpu", "CPU", 5, _host("cpu_utilization"), "percent", aliases=("util",)),
-    Column("mem_pct", "Mem%", 5, lambda row: _share(_host("memory_used")(row), _host("memory_total")(row)),
-           "percent"),
+    Column("mem_pct", "Mem%", 5, _memory_share, "percent"),
     Column("gpus", "GPUs", 4, _gpu_count, "count"),
     Column("gpu_util", "GPU%", 5, lambda row: _mean(_of_gpus(row, "gpu_utilization")), "percent"),
     Column("gpu_mem", "GMem%", 5, _gpu_memory_share, "percent"),
@@ -113,7 +120,7 @@ SERVERS: tuple[Column[ServerNow], ...] = (
     Column("read", "Read", 9, _host("disk_read"), "bytes_per_second", wide=True),
     Column("write", "Write", 9, _host("disk_write"), "bytes_per_second", wide=True),
     Column("swap", "Swap", 7, _host("swap_used"), "bytes", wide=True),
-    Column("note", "Note", 0, lambda row: row.note or (f"same machine as {row.same_as}" if row.same_as else "")),
+    Column("note", "Note", 0, _note),
 )  # fmt: skip
 
 
@@ -121,6 +128,10 @@ def _users(row: GPURow) -> str | None:
     if row.now.processes is None:
         return None
     return ", ".join(sorted({one.owner_name or str(one.pid) for one in row.now.processes}))
+
+
+def _gpu_share(row: GPURow) -> float | None:
+    return _share(row.now.figure("gpu_memory_used").value, row.now.figure("gpu_memory_total").value)
 
 
 def _gpu_state(row: GPURow) -> str:
@@ -134,14 +145,14 @@ GPUS: tuple[Column[GPURow], ...] = (
     Column("state", "State", 11, _gpu_state),
     Column("util", "Util", 5, _gpu("gpu_utilization"), "percent"),
     Column("mem", "Memory", 7, _gpu("gpu_memory_used"), "bytes"),
-    Column("mem_pct", "Mem%", 5, lambda row: _share(_gpu("gpu_memory_used")(row), _gpu("gpu_memory_total")(row)),
-           "percent"),
+    Column("mem_pct", "Mem%", 5, _gpu_share, "percent"),
     Column("temp", "Temp", 5, _gpu("gpu_temperature"), "celsius"),
     Column("power", "Power", 6, _gpu("gpu_power"), "watts"),
     Column("mem_total", "of", 7, _gpu("gpu_memory_total"), "bytes", wide=True),
     Column("clock", "Clock", 8, _gpu("gpu_sm_clock"), "hertz", wide=True),
     Column("fan", "Fan", 5, _gpu("gpu_fan"), "percent", wide=True),
-    Column("age", "Age", 6, lambda row: row.now.figure("gpu_utilization").age_s, "seconds", wide=True),
+    Column("age", "Age", 6, lambda row: row.now.figure("gpu_utilization").age_s, "seconds",
+           lambda row: short_time(row.now.figure("gpu_utilization").age_s), wide=True),
     Column("name", "Name", 24, lambda row: row.now.gpu.name, wide=True),
     Column("uuid", "UUID", 40, lambda row: row.now.uuid, wide=True),
     Column("user", "Users", 0, _users),
@@ -162,8 +173,8 @@ def _eta(run: RunNow) -> float | None:
     return None if run.end_expected_at is None else max(0.0, run.end_expected_at - time.time())
 
 
-def _checkpoint_age(run: RunNow) -> float | None:
-    return None if run.checkpoint_at is None else max(0.0, time.time() - run.checkpoint_at)
+def _since(at: float | None) -> float | None:
+    return None if at is None else max(0.0, time.time() - at)
 
 
 def _loss(run: RunNow) -> str:
@@ -173,31 +184,30 @@ def _loss(run: RunNow) -> str:
 
 
 RUNS: tuple[Column[RunNow], ...] = (
-    Column("run", "Run", 16, lambda row: row.name, aliases=("name",)),
-    Column("state", "State", 9, lambda row: row.state if row.ending else row.doing or row.state),
-    Column("epoch", "Epoch", 7, lambda row: row.epoch, "count", _epoch),
+    Column("run", "Run", 12, lambda row: row.name, aliases=("name",)),
+    Column("state", "State", 10, lambda row: row.state if row.ending else row.doing or row.state),
+    Column("epoch", "Epoch", 6, lambda row: row.epoch, "count", _epoch),
     Column("step", "Step", 7, lambda row: row.step, "count"),
-    Column("loss", "Loss", 8, lambda row: row.loss, "", _loss),
-    Column("step_time", "Step time", 10, lambda row: row.step_s, "seconds"),
-    Column("wait", "Wait", 5, _wait_share, "percent"),
-    Column("eta", "ETA", 12, _eta, "seconds", lambda row: "" if row.ending else duration_text(_eta(row))),
+    Column("loss", "Loss", 7, lambda row: row.loss, "", _loss),
+    Column("step_time", "Time", 6, lambda row: row.step_s, "seconds"),
+    Column("wait", "Wait", 4, _wait_share, "percent"),
+    Column("eta", "ETA", 6, _eta, "seconds", lambda row: "" if row.ending else short_time(_eta(row))),
+    Column("checkpoint", "Saved", 6, lambda row: _since(row.checkpoint_at), "seconds",
+           lambda row: short_time(_since(row.checkpoint_at)), wide=True),
+    Column("seen", "Seen", 6, silent_s, "seconds", lambda row: short_time(silent_s(row)), wide=True),
     Column("alerts", "Alerts", 6, lambda row: float(len(row.alerts_now)), "count", wide=True),
-    Column("checkpoint", "Saved", 13, _checkpoint_age, "seconds",
-           lambda row: UNKNOWN if row.checkpoint_at is None else f"{duration_text(_checkpoint_age(row))} ago",
-           wide=True),
     Column("score", "Score", 20, lambda row: row.score[1] if row.score else None, "",
            lambda row: f"{row.score[0]} {row.score[1]:.4g}" if row.score else UNKNOWN, wide=True),
-    Column("seen", "Seen", 13, silent_s, "seconds", lambda row: f"{duration_text(silent_s(row))} ago", wide=True),
     Column("host", "Host", 16, lambda row: row.launch.host, wide=True),
+    Column("path", "Record", 40, lambda row: str(row.path), wide=True),
     Column("verdict", "Verdict", 0, lambda row: row.cause if row.ending else row.verdict),
-    Column("path", "Path", 40, lambda row: str(row.path), wide=True),
 )  # fmt: skip
 
 ALERTS: tuple[Column[AlertLine], ...] = (
     Column("severity", "Severity", 9, lambda row: row.severity),
-    Column("state", "State", 7, lambda row: "now" if row.holds else "passed"),
-    Column("since", "Since", 13, lambda row: None if row.since is None else max(0.0, time.time() - row.since),
-           "seconds", lambda row: "" if row.since is None else f"{duration_text(max(0.0, time.time() - row.since))} ago"),
+    Column("state", "State", 6, lambda row: "now" if row.holds else "passed"),
+    Column("since", "Since", 6, lambda row: _since(row.since), "seconds",
+           lambda row: "" if row.since is None else short_time(_since(row.since))),
     Column("of", "Of", 16, lambda row: row.of, aliases=("server", "host", "run")),
     Column("rule", "What", 16, lambda row: row.rule),
     Column("text", "Text", 0, lambda row: row.text),

@@ -5,9 +5,7 @@ from collections.abc import Mapping
 
 from rich.cells import cell_len, set_cell_size
 
-_AS_ASCII = str.maketrans(
-    {"°": "", "·": "-", "…": "~", "─": "-", "│": "|", "µ": "u", "±": "+", "–": "-", "→": ">"}
-)
+_AS_ASCII = str.maketrans({"°": "", "·": "-", "…": "~", "─": "-", "│": "|", "µ": "u", "±": "+", "→": ">"})
 
 
 def fitted(text: str, width: int, *, right: bool = False) -> str:
