@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pylon.views.terminal.columns import short
 from pylon.views.terminal.text import fitted
 
-_AXIS = 8
+AXIS = 8
 # Bits of a Braille character: from the top down, left and right.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _BRAILLE = 0x2800
@@ -65,7 +65,7 @@ def chart(
         ascii_only: draw with ASCII.
         at: the time that is looked at: it is marked, and the value is of that time.
     """
-    width, height = size[0] - _AXIS - 1, size[1] - 1
+    width, height = size[0] - AXIS - 1, size[1] - 1
     if width < 4 or height < 1:
         return []
     dots = 1 if ascii_only else 2
@@ -88,7 +88,7 @@ def chart(
     bar = "|" if ascii_only else "│"
     return [
         fitted(head, size[0]),
-        *(fitted(label, _AXIS, right=True) + bar + row for label, row in zip(labels, rows, strict=True)),
+        *(fitted(label, AXIS, right=True) + bar + row for label, row in zip(labels, rows, strict=True)),
     ]
 
 

@@ -40,13 +40,20 @@ def _head(desk: Desk, width: int) -> list[Line]:
         return [(Cell("pylon watch  reading ..."),), _tabs(desk, width)]
     bad = sum(one.state not in {"ok", "starting"} for one in shown.servers)
     gpus = sum(len(one.gpus) for one in shown.servers)
-    parts = [f"{len(shown.servers)} servers" + (f" ({bad} not ok)" if bad else ""), f"{gpus} GPUs"]
+    parts = [
+        _count(len(shown.servers), "server") + (f" ({bad} not ok)" if bad else ""),
+        _count(gpus, "GPU"),
+    ]
     alerts = sum(one.holds for one in desk.listings["alerts"].rows)
-    parts += [f"{len(shown.runs.runs)} runs"] if shown.runs.runs else []
-    parts += [f"! {alerts} alerts"] if alerts else []
+    parts += [_count(len(shown.runs.runs), "run")] if shown.runs.runs else []
+    parts += [f"! {_count(alerts, 'alert')}"] if alerts else []
     clock = time.strftime("%H:%M:%S", time.localtime(shown.at))
     text = f"{clock}{' [paused]' if desk.paused else ''}  {', '.join(parts)}  {_newest_run(desk)}"
     return [(Cell(fitted(text, width)),), _tabs(desk, width)]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _newest_run(desk: Desk) -> str:

@@ -90,9 +90,8 @@ def run_facts(run: RunNow, width: int) -> Facts:
         facts.insert(4, f"end expected {time_text(run.end_expected_at)}")
     if run.score is not None:
         facts.append(f"score {run.score[0]} {run.score[1]:.6g}")
-    facts.append(
-        f"launch {run.launch.id} of {run.launches}, pid {_or_unknown(run.launch.pid)} on {run.launch.host or UNKNOWN}"
-    )
+    where = f"pid {_or_unknown(run.launch.pid)} on {run.launch.host or UNKNOWN}"
+    facts.append(f"launch {run.launch.id} of {run.launches}, {where}")
     alerts = [f"! {one.severity}: {one.text}" for one in run.alerts_now]
     rest = [f"command {_command(run.launch.command)}", f"record {run.path}"]
     return Facts([*_flowed(facts, width), *alerts], rest)
@@ -121,7 +120,7 @@ def _flowed(facts: Sequence[str], width: int) -> list[str]:
     lines = [""]
     for fact in facts:
         joined = f"{lines[-1]}   {fact}" if lines[-1] else fact
-        if len(joined) <= width:
+        if len(joined) <= width or not lines[-1]:
             lines[-1] = joined
         else:
             lines.append(fact)

@@ -56,5 +56,7 @@ w  save lists, filters, order and columns    space  pause the picture
 On a page:  space  pause, play    [ ]  step    + -  speed    z Z  smaller or larger part of the time
             g  go to 14:05, 50%, 10m, -10m, start, end    n  now    left right  step    up down  scroll
 
+            marks over a run's charts: E epoch  V validation  C checkpoint  ! alert
+
 Marks: > cursor   ! needs attention   ? not known   ^ v sorted up or down   ~ or … cut
 """

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pylon.monitor import printable
 from pylon.recorder.report.units import clock_text, duration_text, time_text
-from pylon.views.terminal.charts import chart
+from pylon.views.terminal.charts import AXIS, chart
 from pylon.views.terminal.figures import Facts
 from pylon.views.terminal.listing import Cell, Line
 from pylon.views.terminal.past import Past
@@ -108,5 +108,12 @@ class Page:
         for place in range(0, len(drawn), columns):
             row = drawn[place : place + columns]
             lines += ["  ".join(parts) for parts in zip(*row, strict=True)] + [""]
-        ends = f"{clock_text(since)}" + " " * max(1, wide - 16) + f"{clock_text(until)}"
-        return [ends, *lines] if drawn else ["No figures over time yet."]
+        if not drawn:
+            return ["No figures over time yet."]
+        plot = wide - AXIS - 1
+        ends = f"{clock_text(since)}{' ' * max(1, plot - 16)}{clock_text(until)}"
+        head = [" " * (AXIS + 1) + ends]
+        if self.past.marks or self.past.alerts:
+            head.append(fitted("marks", AXIS + 1) + self.past.mark_line(since, until, plot))
+            head[0] = fitted("E V C !", AXIS + 1) + ends
+        return [*head, *lines]

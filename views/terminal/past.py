@@ -26,6 +26,8 @@ _OF_GPU = (
     ("gpu_utilization", "Utilization", "percent"), ("gpu_memory_used", "Memory", "bytes"),
     ("gpu_temperature", "Temperature", "celsius"), ("gpu_power", "Power", "watts"),
 )  # fmt: skip
+# As they are on the line of marks.
+_LETTERS = {"epoch": "E", "validation_begin": "V", "checkpoint_end": "C"}
 # A mark of these kinds is worth a line; there is one of the others for each step or epoch as well.
 _MARKS = ("epoch", "validation_begin", "validation_end", "checkpoint_begin", "checkpoint_end", "score")
 
@@ -50,6 +52,18 @@ class Past:
     alerts: Sequence[AlertRow] = ()
     verdicts: Sequence[VerdictRow] = field(default=())
     problem: str = ""
+
+    def mark_line(self, since: float, until: float, width: int) -> str:
+        """Marks over time, each as a letter; of several in one place, the first of `_LETTERS`."""
+        found = [" "] * width
+        for kind, letter in reversed(_LETTERS.items()):
+            for mark in self.marks:
+                if mark.kind == kind and since <= mark.t <= until:
+                    found[min(width - 1, int((mark.t - since) / (until - since) * width))] = letter
+        for alert in self.alerts:
+            if since <= alert.since <= until:
+                found[min(width - 1, int((alert.since - since) / (until - since) * width))] = "!"
+        return "".join(found)
 
     def facts(self, t: float) -> list[str]:
         """What was so at a time: step, marks, verdict and alerts."""

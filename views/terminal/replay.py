@@ -1,5 +1,6 @@
 """Which time is looked at: now, or a time that is paused, stepped, played and jumped to."""
 
+import datetime
 import re
 import time
 from dataclasses import dataclass
@@ -126,9 +127,8 @@ class Replay:
         there = time.localtime(self.last)
         date = (year, month, day) if year else there[:3]
         try:
-            # time.mktime takes 25:00 for 01:00 of the day after.
-            time.strptime(f"{hour}:{minute}", "%H:%M")
-            found = time.mktime((*date, hour, minute, second or 0, 0, 0, -1))  # type: ignore[arg-type]
+            moment = datetime.datetime(*date, hour, minute, second or 0)  # type: ignore[arg-type]
+            found = moment.astimezone().timestamp()
         except (ValueError, OverflowError) as error:
             raise TimeError(f"{match[0]!r} is no time of a day") from error
         return found - 86400 if not year and found > self.last + 1 and found - 86400 >= self.first else found
