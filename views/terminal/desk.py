@@ -179,12 +179,16 @@ class Desk:
             names = ["", *(column.name for column, _ in listing.visible(self.size[0]))]
             at = names.index(listing.sort) if listing.sort in names else 0
             listing.sort = names[(at + (1 if action == "sort" else -1)) % len(names)]
-            self._update()
+            self._show_from_the_top(listing)
         elif action == "reverse":
             listing.reverse = not listing.reverse
-            self._update()
+            self._show_from_the_top(listing)
         else:
             self._on_list_further(action, listing)
+
+    def _show_from_the_top(self, listing: Listing) -> None:
+        self._update()
+        listing.move(0, self.height)
 
     def _on_list_further(self, action: str, listing: Listing) -> None:
         if action in {"filter", "earlier_filter"}:

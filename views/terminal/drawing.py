@@ -1,5 +1,6 @@
 """The whole screen as lines."""
 
+import textwrap
 import time
 
 from pylon.monitor import printable
@@ -11,6 +12,7 @@ from pylon.views.terminal.listing import Cell, Line
 from pylon.views.terminal.text import as_ascii, fitted
 
 _KEYS = "? help  q end  Enter page  / filter  s sort  r reverse  c columns  e CSV  w save"
+_MOST_OF_A_TEXT = 6
 _PAGE_KEYS = "Esc back  space pause/play  [ ] step  + - speed  g go to  z Z part  n now  ? help"
 
 
@@ -18,8 +20,9 @@ def screen(desk: Desk) -> list[Line]:
     """As many lines as the screen has, each as wide as it is."""
     width, height = desk.size
     body = _body(desk, width, height - 3)
-    lines = [*_head(desk, width), *body[: height - 3]]
-    lines += [()] * (height - 1 - len(lines)) + [_foot(desk, width)]
+    foot = _foot(desk, width)
+    lines = [*_head(desk, width), *body][: max(0, height - len(foot))]
+    lines += [()] * (height - len(foot) - len(lines)) + foot
     return [_fitted(line, width, desk.ascii_only) for line in lines[:height]]
 
 
@@ -80,9 +83,7 @@ def _tabs(desk: Desk, width: int) -> Line:
         count = f"{len(listing.rows)}" + (f"/{listing.total}" if listing.filter_text else "")
         text = f"{number + 1} {listing.title} {count}"
         parts.append(f"[{text}]" if number == desk.pane else f" {text} ")
-    line = " ".join(parts)
-    found = desk.listing.filter_text
-    return (Cell(fitted(line + (f"  /{printable(found)}" if found else ""), width), "head"),)
+    return (Cell(fitted(" ".join(parts), width), "head"),)
 
 
 def _body(desk: Desk, width: int, height: int) -> list[Line]:
@@ -135,12 +136,22 @@ def _choice(desk: Desk, at: int, width: int, height: int) -> list[Line]:
     return lines
 
 
-def _foot(desk: Desk, width: int) -> Line:
+def _foot(desk: Desk, width: int) -> list[Line]:
+    """The keys, or the line that is typed, with what is wrong with it above, or a note."""
     if desk.prompt is not None:
         typed = printable(desk.prompt.line("_"))
-        problem = f"  ! {printable(desk.prompt.problem)}" if desk.prompt.problem else ""
-        room = width - len(problem)
-        return (Cell(fitted(typed[-max(10, room) :] + problem, width), "bad" if problem else ""),)
+        return [
+            *_wrapped(f"! {desk.prompt.problem}" if desk.prompt.problem else "", width),
+            (Cell(typed[-width:]),),
+        ]
     if note := desk.note_now():
-        return (Cell(printable(note), "bad" if note.startswith("!") else ""),)
-    return (Cell(_PAGE_KEYS if desk.page is not None else _KEYS, "dim"),)
+        return _wrapped(note, width)
+    found = desk.listing.filter_text if desk.page is None else ""
+    mark = f"filter {printable(found)} (Esc clears it)  " if found else ""
+    return [(Cell(mark + (_PAGE_KEYS if desk.page is not None else _KEYS), "" if found else "dim"),)]
+
+
+def _wrapped(text: str, width: int) -> list[Line]:
+    """A text that must be read to its end, in as many lines as it needs, up to some."""
+    kind = "bad" if text.startswith("!") else ""
+    return [(Cell(line, kind),) for line in textwrap.wrap(printable(text), max(1, width))[:_MOST_OF_A_TEXT]]

@@ -1,5 +1,6 @@
 """The page of one server, GPU or run: its figures, and charts over the time that is looked at."""
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -68,6 +69,8 @@ class Page:
         above, below = self.facts(picture, width) or Facts(["It is not there any more."], [])
         if self.replay.at is not None:
             above = [f"At {time_text(self.replay.at)}, as it was then:", *self.past.facts(self.replay.at)]
+        if self.problem:
+            above = [*textwrap.wrap(f"! {printable(self.problem)}", max(1, width)), *above]
         charts = self._charts(width, height - len(above), ascii_only)
         body = [*map(printable, above), *charts, *map(printable, below)]
         self._height, self._length = height - 2, len(body)
@@ -84,15 +87,13 @@ class Page:
 
     def _time_line(self) -> str:
         replay = self.replay
-        if self.problem:
-            return f"! {printable(self.problem)}"
         if not replay.last:
             return "reading ..."
         length = duration_text(replay.last - replay.first)
         whole = f"{clock_text(replay.first)} to {clock_text(replay.last)}, {length}"
         state = "now" if replay.at is None else "paused" if not replay.speed else "playing"
-        zoomed = "" if replay.share == 1.0 else f", 1/{round(1 / replay.share)} shown"
-        return f"[{state}] {time_text(replay.now)[:19]}  speed {replay.chosen_speed:.0f}x  of {whole}{zoomed}"
+        part = "" if replay.share == 1.0 else f"1/{round(1 / replay.share)} of "
+        return f"[{state}] {time_text(replay.now)[:19]}  speed {replay.chosen_speed:.0f}x  {part}{whole}"
 
     def _charts(self, width: int, height: int, ascii_only: bool) -> list[str]:
         since, until = self.replay.range
