@@ -46,7 +46,7 @@ from pylon.monitor.status import (
 from pylon.monitor.status.failure import Failure, ProcessFailure
 from pylon.monitor.status.health import MonitorHealth, ServerHealth
 from pylon.monitor.status.observation import Observation
-from pylon.monitor.status.record import record_text
+from pylon.monitor.status.record import observation_record, record_text
 from pylon.monitor.status.remote import RemoteStatus
 from pylon.monitor.status.states import MonitorState
 from pylon.monitor.system import SystemMonitor, SystemSnapshot
@@ -93,6 +93,7 @@ __all__ = [
     "XidEvent",
     "find_free_gpus",
     "memory_group",
+    "observation_record",
     "oom_count_in",
     "own_oom_count",
     "printable",

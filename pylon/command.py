@@ -54,14 +54,8 @@ COMMANDS = {
         "pylon.views.cli.log", "add_parser", "send a record to TensorBoard, W&B, MLflow or trackio"
     ),
     "once": Command("pylon.monitor.cli.once", "add_parser", "show the servers once"),
-    "watch": Command(
-        "pylon.views.cli.watch", "add_parser", "show servers and runs on the whole terminal, or as lines"
-    ),
-    "export": Command(
-        "pylon.views.cli.export",
-        "add_parser",
-        "give figures to Prometheus or OpenTelemetry",
-    ),
+    "watch": Command("pylon.views.cli.watch", "add_parser", "show servers and runs until it is ended"),
+    "export": Command("pylon.views.cli.export", "add_parser", "give figures to Prometheus or OpenTelemetry"),
     "serve": Command("pylon.views.cli.serve", "add_parser", "show servers and runs in a browser"),
     "free": Command("pylon.monitor.cli.free", "add_parser", "name the GPUs that a job can take now"),
 }

@@ -1,1 +1,6 @@
-"""What live views cost: `python -m benchmarks.views [--parts NAME ...]`. Each part is a module with `rows`"""
+"""What the live views cost: `python -m benchmarks.views [--parts NAME ...]`. Each part has `HEADS` and `rows`.
+
+metrics    `pylon export`: a scrape
+web        `pylon serve` in a browser: pictures, watchers, first paint and updates
+terminal   `pylon watch` in a real terminal of 250 x 70: 100 invented servers of 8 GPUs, a picture a second
+"""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.monitors.tables import table
 from benchmarks.surroundings import machine
 
-_PARTS = ("metrics", "web")
+_PARTS = ("metrics", "web", "terminal")
 
 
 def main(words: Sequence[str] | None = None) -> None:

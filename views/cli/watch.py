@@ -25,7 +25,7 @@ _EXTRA = (
 
 def add_parser(subparsers: "Subparsers") -> None:
     """Add the command."""
-    summary = "show servers and runs on the whole terminal, or as lines"
+    summary = "show servers and runs until it is ended"
     parser = added_parser(
         subparsers, "watch", watch_all, summary, "pylon watch logs --servers-file fleet.toml --interval-s 5"
     )
@@ -64,11 +64,11 @@ def _is_whole_terminal() -> bool:
 def _on_the_screen(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -> int:
     # textual removes NO_COLOR from the environment.
     colour = not os.environ.get("NO_COLOR")
-    from pylon.views.sources.board import RunBoard  # noqa: PLC0415
-    from pylon.views.terminal.app import WatchApp  # noqa: PLC0415
-    from pylon.views.terminal.feed import Feed  # noqa: PLC0415
-    from pylon.views.terminal.layout import layout_path  # noqa: PLC0415
-    from pylon.views.terminal.text import knows_unicode  # noqa: PLC0415
+    from pylon.views.sources.board import RunBoard
+    from pylon.views.terminal.app import WatchApp
+    from pylon.views.terminal.feed import Feed
+    from pylon.views.terminal.layout import layout_path
+    from pylon.views.terminal.text import knows_unicode
 
     settings: dict[str, Any] = {"interval_s": _INTERVAL_S, **chosen.settings}
     if options.interval_s is not None:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pylon.masking import masked_words
-from pylon.monitor import record_text
-from pylon.monitor.status.record import observation_record
+from pylon.monitor import observation_record, record_text
 from pylon.recorder.report.units import UNKNOWN, duration_text, time_text
 from pylon.recorder.report.words import absence_text
 from pylon.views.sources.runs import RunNow, silent_s
