@@ -1,4 +1,4 @@
-"""What the live views cost: `python -m benchmarks.views [--parts NAME ...]`. Each part has `HEADS` and `rows`.
+"""What the live views cost: `python -m benchmarks.views [--parts NAME ...]`. Parts have `HEADS` and `rows`.
 
 metrics    `pylon export`: a scrape
 web        `pylon serve` in a browser: pictures, watchers, first paint and updates

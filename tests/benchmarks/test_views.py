@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.views import __main__ as views
+from benchmarks.views import terminal
 
 
 def test_a_scrape_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,3 +19,13 @@ def test_the_page_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines() if "| 2 x 8 " in line]
     assert [row[1].strip() for row in rows] == ["0", "2"]
     assert all(row[2].strip().endswith("ms") for row in rows)
+
+
+@pytest.mark.ci
+def test_the_screen_is_measured() -> None:
+    found = terminal.measure(seconds=0.5, servers=4, gpus=2, keys=3)
+    assert list(found.shares) == ["servers", "GPUs", "GPUs, filtered", "and sorted"]
+    assert len(found.keys_s) == 3
+    assert found.import_s > 0
+    assert found.first_s > 0
+    assert all(0 <= share < 200 and written > 0 for share, written in found.shares.values())

@@ -13,7 +13,7 @@ from pylon.views.terminal.text import as_ascii, fitted
 
 _KEYS = "? help  q end  Enter page  / filter  s sort  r reverse  c columns  e CSV  w save"
 _MOST_OF_A_TEXT = 6
-_PAGE_KEYS = "Esc back  space pause/play  [ ] step  + - speed  g go to  z Z part  n now  ? help"
+_PAGE_KEYS = "Esc back  space pause/play  [ ] step  +- speed  g go to  zZ part  n now  ? help"
 
 
 def screen(desk: Desk) -> list[Line]:

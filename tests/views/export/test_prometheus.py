@@ -161,7 +161,7 @@ def test_panel_has_data(prometheus: Prometheus, title: str) -> None:
     assert prometheus.query(dashboard_queries()[title]), dashboard_queries()[title]
 
 
-@pytest.mark.parametrize("name", set(alert_queries()) - {"PylonExporterGone"})
+@pytest.mark.parametrize("name", sorted(set(alert_queries()) - {"PylonExporterGone"}))
 def test_alert_finds_its_reason(prometheus: Prometheus, name: str) -> None:
     assert prometheus.query(alert_queries()[name]), alert_queries()[name]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from pylon.views.terminal.drawing import screen
 from pylon.views.terminal.picture import Picture
 from tests.recorder.synthetic import Run, write_history
 from tests.views.terminal.invented import EVIL, InventedMonitor, picture, run, servers, trail
+from tests.views.terminal.shown import SCREENS, shown
 
 pytestmark = pytest.mark.usefixtures("textual")
 SIZES = [(80, 24), (250, 70)]
@@ -335,3 +337,16 @@ def test_a_signal_ends_the_screen() -> None:
             assert not app.is_running
 
     asyncio.run(playing())
+
+
+def test_the_screens_of_the_page_are_as_they_are_shown() -> None:
+    page = (Path(__file__).parents[3] / "docs/watch.md").read_text(encoding="utf-8")
+
+    def without_clocks(text: str) -> str:
+        return re.sub(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d", "...", text)
+
+    for title, (keys, height) in SCREENS.items():
+        text = without_clocks(shown(keys, height).rstrip("\n"))
+        assert f"```text\n{text}\n```" in without_clocks(page), (
+            f"{title}: python -m tests.views.terminal.shown"
+        )
