@@ -7,7 +7,6 @@
 A resumed launch repeats the steps since its last save, to the bit: what is sent of them already is left out.
 """
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any
 from pylon.recorder.history import EndingRow, History, LaunchRow, MarkRow, SeriesKey, StepWindow
 from pylon.recorder.report.charts.training import detail_of, numbers_of
 from pylon.recorder.report.conclusion import concluded, last_seen_of
+from pylon.storage import parsed_json
 from pylon.views.loggers.contract import End, Entry, Picture, Scalars
 from pylon.views.loggers.position import Position
 
@@ -233,7 +233,7 @@ def _pictures(folder: Path) -> Iterator[tuple[str, Path, str]]:
 def configuration_of(launch: LaunchRow) -> dict[str, Any]:
     """The configuration of a launch, as it is recorded."""
     try:
-        found = json.loads(launch.configuration) if launch.configuration else {}
+        found = parsed_json(launch.configuration) if launch.configuration else {}
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {"configuration": found}

@@ -6,7 +6,6 @@
 A logger that fails costs time alone: the next attempt continues with the entries that it did not confirm.
 """
 
-import json
 import logging
 import math
 import shlex
@@ -19,6 +18,7 @@ from typing import Any
 
 from pylon.masking import masked_text, secret_values
 from pylon.recorder.history import HistoryAbsentError, HistoryError, LaunchRow, open_history
+from pylon.storage import parsed_json
 from pylon.views.loggers.contract import LoggerError, Run
 from pylon.views.loggers.entries import Part, configuration_of, ending_of, next_part
 from pylon.views.loggers.link import Link, LinkError
@@ -287,6 +287,6 @@ def place_of(record: Path, name: str) -> Path:
 
 def _words(command: str | None) -> str | None:
     try:
-        return None if command is None else shlex.join(json.loads(command))
+        return None if command is None else shlex.join(parsed_json(command))
     except (ValueError, TypeError):
         return command

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pylon.storage import write_json
+from pylon.storage import parsed_json, write_json
 from pylon.views.loggers.contract import End, Entry, LoggerError, Picture, Scalars
 
 VERSION = 1
@@ -84,7 +84,7 @@ def read_sending(path: Path, target: str, record: float) -> Sending:
         LoggerError: the file cannot be read, or was written by a newer Pylon.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parsed_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Sending(Position(secrets.token_hex(8), target, record))
     except (OSError, ValueError) as error:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pylon.recorder.history import HistoryWriter, StepWindow, open_history
+from pylon.recorder.history import HistoryWriter, LaunchRow, StepWindow, open_history
 from pylon.views.loggers import End, Picture, Scalars
+from pylon.views.loggers.entries import configuration_of
+from pylon.views.loggers.position import LoggerError, read_sending
 from tests.views.loggers.records import BEGAN_AT, add_launch, all_entries, entries_from, points, position
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -145,3 +147,11 @@ def test_long_record_is_sent_in_parts_that_come_to_the_whole(record: Path) -> No
     assert sorted(
         one.step for one in whole if isinstance(one, Scalars) and "train/loss" in one.values
     ) == list(range(9, 4000, 10))
+
+
+def test_json_of_a_record_that_is_nested_without_an_end_ends_no_sending(tmp_path: Path) -> None:
+    deep = "[" * 100_000
+    assert configuration_of(LaunchRow(BEGAN_AT, "runner", configuration=deep)) == {}
+    (tmp_path / "mlflow.json").write_text(deep)
+    with pytest.raises(LoggerError, match="nested"):
+        read_sending(tmp_path / "mlflow.json", {}, BEGAN_AT)
