@@ -149,9 +149,9 @@ def test_reader_that_reads_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> No
         connection.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
         connection.recv(1)
         until_s = time.monotonic() + 10
-        while asked(made, "/-/ready")[0] == 503 and time.monotonic() < until_s:
+        while (status := asked(made, "/-/ready")[0]) == 503 and time.monotonic() < until_s:
             time.sleep(0.02)
-        assert asked(made, "/-/ready")[0] == 200, "its place is free again"
+        assert status == 200, "its place is free again"
 
 
 def test_long_head_is_cut(server: MetricsServer) -> None:
