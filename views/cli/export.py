@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pylon.monitor import printable
-from pylon.monitor.cli.commands import above_zero, added_parser, at_least_one, whole_from_zero
+from pylon.monitor.cli.commands import above_zero, added_parser, at_least_one
 from pylon.monitor.cli.options import ServerChoice, add_monitor_option, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import two_readings, wait_for_all
+from pylon.views.cli.ports import port
 
 if TYPE_CHECKING:
     from pylon.monitor.cli.commands import Subparsers
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _INTERVAL_S = 15.0
 _HOST, _PORT = "127.0.0.1", 9466
-_LAST_PORT = 65535
 # Figures that are scraped are to be of the last seconds.
 _LONGEST_MONITOR_INTERVAL_S = 5.0
 _FIRST_READINGS_S = 10.0
@@ -49,7 +49,7 @@ def add_parser(subparsers: "Subparsers") -> None:
     )
     parser.add_argument("--otlp", metavar="URL", help="send to an OpenTelemetry collector (extra 'otlp')")
     parser.add_argument("--host", default=_HOST, metavar="ADDRESS", help=f"where it listens ({_HOST})")
-    parser.add_argument("--port", type=_port, metavar="N", help=f"({_PORT}); 0: any free one")
+    parser.add_argument("--port", type=port, metavar="N", help=f"({_PORT}); 0: any free one")
     parser.add_argument(
         "--token-file", type=Path, metavar="FILE", help="what clients must send; needed beyond this machine"
     )
@@ -118,14 +118,6 @@ def _listening(options: argparse.Namespace) -> "Callable[[Callable[[], Picture]]
     address = Address.of(options.host, _PORT if options.port is None else options.port)
     access = Access.of(address, options.allow_host, options.token_file)
     return functools.partial(MetricsServer, address, access)
-
-
-def _port(text: str) -> int:
-    """A port, for argparse."""
-    number = whole_from_zero(text)
-    if number > _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected 0 to {_LAST_PORT}")
-    return number
 
 
 def _shown(text: str) -> None:

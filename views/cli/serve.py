@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from pylon.extras import missing_extra
 from pylon.monitor import SystemMonitor, printable
-from pylon.monitor.cli.commands import above_zero, added_parser, whole_from_zero
+from pylon.monitor.cli.commands import above_zero, added_parser
 from pylon.monitor.cli.options import ServerChoice, add_monitor_option, add_server_options
 from pylon.monitor.cli.signals import Signals
+from pylon.views.cli.ports import port
 from pylon.views.sources.board import Runs
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _INTERVAL_S = 2.0
 _HOST, _PORT = "127.0.0.1", 8790
-_LAST_PORT = 65535
 _TOKEN_BYTES = 24
 _EXIT_CODES = """exit codes:
   0    ended after --for-s
@@ -39,7 +39,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "paths", nargs="*", type=Path, metavar="RUN", help="run directory, history.sqlite, or folder of runs"
     )
     parser.add_argument("--host", default=_HOST, metavar="ADDRESS", help=f"where it listens ({_HOST})")
-    parser.add_argument("--port", type=_port, default=_PORT, metavar="N", help=f"({_PORT}); 0: any free one")
+    parser.add_argument("--port", type=port, default=_PORT, metavar="N", help=f"({_PORT}); 0: any free one")
     parser.add_argument(
         "--token-file",
         type=Path,
@@ -106,19 +106,11 @@ def _texts(monitor: SystemMonitor) -> "dict[str, TextRoute]":
         return {}
 
     def metrics(picture: "Picture", accept: str) -> tuple[bytes, str]:
-        runs = Runs(tuple(picture.runs.values()), left_out=picture.left_out)
+        runs = Runs(tuple(picture.runs.values()), picture.problems, picture.left_out)
         servers = tuple(picture.servers.values())
         return metrics_text(Exported(servers, runs, monitor.health()), accept)
 
     return {"/metrics": metrics}
-
-
-def _port(text: str) -> int:
-    """A port, for argparse."""
-    number = whole_from_zero(text)
-    if number > _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected 0 to {_LAST_PORT}")
-    return number
 
 
 def _shown(text: str) -> None:

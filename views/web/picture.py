@@ -29,6 +29,7 @@ class Picture:
         whole_since: browsers that know an earlier picture than this get everything.
         servers, runs: those of the parts, by number.
         left_out: how many runs there are besides.
+        problems: what could not be read of runs, a line for each.
     """
 
     number: int = 0
@@ -40,6 +41,7 @@ class Picture:
     servers: Mapping[int, ServerNow] = field(default_factory=dict)
     runs: Mapping[int, RunNow] = field(default_factory=dict)
     left_out: int = 0
+    problems: tuple[str, ...] = ()
 
     @classmethod
     def first(cls) -> "Picture":
@@ -118,6 +120,5 @@ def next_picture(
     whole_since = before.whole_since
     if len(gone) > _KNOWN_GONE:
         gone, whole_since = {}, number
-    return Picture(
-        number, at, parts, changed, gone, whole_since, dict(enumerate(servers)), by_number, runs.left_out
-    )
+    known = dict(enumerate(servers)), by_number, runs.left_out, runs.problems
+    return Picture(number, at, parts, changed, gone, whole_since, *known)

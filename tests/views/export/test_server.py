@@ -249,6 +249,14 @@ def test_token_of_a_file(tmp_path: Path) -> None:
         read_token(tmp_path / "absent")
 
 
+@pytest.mark.parametrize("wrong", ["65536", "-1", "http"])
+@pytest.mark.parametrize("command", ["export", "serve"])
+def test_port_that_is_none_is_refused(command: str, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([command, "--port", wrong])
+    assert f"argument --port: {wrong!r}, expected" in capsys.readouterr().err
+
+
 def test_port_that_is_taken_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

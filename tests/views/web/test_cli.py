@@ -107,8 +107,8 @@ def test_ends_after_the_time_that_is_asked_for() -> None:
         assert process.wait(10.0) == 0
 
 
-def test_metrics_are_those_of_the_exporter() -> None:
-    with started() as (_, url):
+def test_metrics_are_those_of_the_exporter(tmp_path: Path) -> None:
+    with started(str(tmp_path / "absent")) as (_, url):
 
         def text() -> bytes:
             with connected(url) as client:
@@ -116,3 +116,4 @@ def test_metrics_are_those_of_the_exporter() -> None:
                 return read_all(client)
 
         assert eventually(lambda: b'\npylon_up{server="localhost"} 1' in text(), within_s=15.0)
+        assert eventually(lambda: b"\npylon_records_unreadable 1.0\n" in text(), within_s=15.0)
