@@ -98,6 +98,13 @@ class MLflow(Service):
         return Content(points, pictures, state, int(found.data.params["seed"]))
 
 
+class MLflowFolder(MLflow):
+    """It keeps a point twice that it is given twice."""
+
+    def arguments(self) -> dict[str, Any]:
+        return {"tracking_uri": (self.folder / "mlruns").as_uri()}
+
+
 class Trackio(Service):
     name, library = "trackio", "trackio"
 
@@ -172,7 +179,7 @@ class WandbOnline(Service):
         return Content(points, pictures, state, hosted.config["seed"]["value"])
 
 
-SERVICES = (TensorBoard, MLflow, Trackio, WandbOffline, WandbOnline)
+SERVICES = (TensorBoard, MLflow, MLflowFolder, Trackio, WandbOffline, WandbOnline)
 
 
 def require(library: str) -> None:

@@ -93,6 +93,7 @@ def service(
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Files that a library writes to the working folder.
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     add_launch(tmp_path / "run/history.sqlite", seconds=3600, width_s=10, ending=("killed", "sigkill"))
     (tmp_path / "run/curves.png").write_bytes(_png())
     return tmp_path / "run"
