@@ -102,7 +102,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def handle(self) -> None:
         try:
             super().handle()
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):
             self.close_connection = True  # the client was killed
 
     def log_message(self, *_: object) -> None: ...
