@@ -289,6 +289,12 @@ def test_options_of_the_page_are_those_of_the_monitors_commands(command: str) ->
     assert shown == options_of(command)
 
 
+def test_options_of_the_page_are_those_of_serve() -> None:
+    page = (REPOSITORY / "docs/serve.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`--[^|]*) \|", page, re.M)
+    assert {option for row in rows for option in re.findall(r"`(--[a-z-]+)", row)} == options_of("serve")
+
+
 def test_page_names_every_command() -> None:
     page = (REPOSITORY / "docs/command-line.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `pylon (\w+)` \|", page, re.M)) == set(COMMANDS)
