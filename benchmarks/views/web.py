@@ -72,7 +72,7 @@ def _row(servers: int, watchers: int) -> list[str]:
         address = Address.of("127.0.0.1", 0)
         listening = stack.enter_context(opened(address))
         limits = Limits(connections=watchers + 50, streams=watchers + 10)
-        streams = stack.enter_context(
+        server = stack.enter_context(
             serving(listening, Access.of(address, [], None), reader, _INTERVAL_S, limits=limits)
         )
         stack.enter_context(reader)
@@ -80,7 +80,7 @@ def _row(servers: int, watchers: int) -> list[str]:
         here, there = multiprocessing.get_context("spawn").Pipe()
         watching = multiprocessing.get_context("spawn").Process(target=_watch, args=(port, watchers, there))
         watching.start()
-        _until(lambda: streams.open >= watchers)
+        _until(lambda: server.streams.open >= watchers)
         began_s = time.process_time()
         for number in range(pictures):
             reader.take()

@@ -14,6 +14,7 @@ def test_a_scrape_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(cell.endswith("ms") for cell in cells[4:])
 
 
+@pytest.mark.slow
 def test_the_page_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     views.main(["--quick", "--parts", "web"])
     rows = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines() if "| 2 x 8 " in line]

@@ -3,6 +3,7 @@
 import argparse
 import secrets
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 _INTERVAL_S = 2.0
 _HOST, _PORT = "127.0.0.1", 8790
 _TOKEN_BYTES = 24
+_LOOK_EVERY_S = 1.0
 _EXIT_CODES = """exit codes:
   0    ended after --for-s
+  1    the web server ended by itself
   2    the command line or the fleet file is wrong, or the port is taken
   130  Ctrl-C
   143  SIGTERM (129: SIGHUP)
@@ -85,14 +88,21 @@ def serve(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -
         listening,
         chosen.monitor(**settings) as monitor,
         Reader(monitor, names, options.paths, every_s) as reader,
-        serving(listening, access, reader, every_s, commands=options.commands, texts=_texts(monitor)),
+        serving(
+            listening, access, reader, every_s, commands=options.commands, texts=_texts(monitor)
+        ) as server,
     ):
         _shown(url_of(listening))
         if made is not None:
             _shown(f"token: {made}")
-        until = float("inf") if options.for_s is None else options.for_s
-        signals.wait(until)
-        return signals.exit_code if signals.number else 0
+        until_s = time.monotonic() + (float("inf") if options.for_s is None else options.for_s)
+        while server.is_alive and not signals.wait(min(_LOOK_EVERY_S, until_s - time.monotonic())):
+            if time.monotonic() >= until_s:
+                return 0
+        if not signals.number:
+            sys.stderr.write("pylon serve: the web server ended by itself. Start it again.\n")
+            return 1
+        return signals.exit_code
 
 
 def _texts(monitor: SystemMonitor) -> "dict[str, TextRoute]":

@@ -54,11 +54,13 @@ class Picture:
         """Whether nothing has been seen yet."""
         return not self.parts
 
-    def frame(self, known: int) -> str:
+    def frame(self, known: int, *, in_stream: bool = False) -> str:
         """JSON of what is new since the picture `known`; 0, or what is too long ago: everything.
 
         Args:
             known: number of the picture that the browser has.
+            in_stream: whether that came in the same stream: pictures between the two were missed. Those
+                while no stream was open were not asked for.
         """
         whole = known < self.whole_since or known > self.number
         since = 0 if whole else known
@@ -66,7 +68,7 @@ class Picture:
             f"{json.dumps(key)}:{text}" for key, text in self.parts.items() if self.changed[key] > since
         )
         gone = [] if whole else [key for key, number in self.gone.items() if number > since]
-        missed = 0 if whole else max(0, self.number - known - 1)
+        missed = self.number - known - 1 if in_stream and not whole else 0
         head = {
             "number": self.number,
             "at": round(self.at, 1),

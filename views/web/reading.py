@@ -56,6 +56,7 @@ class Reader:
         self._monitor, self._names, self._every_s = monitor, list(names), every_s
         self._board = RunBoard(paths) if paths else None
         self._runs, self._runs_at_s, self._runs_problem = Runs(), time.monotonic(), ""
+        self._picture_problem = ""
         self._numbers: dict[str, int] = {}
         self._next_number = 0
         self._trails, self._lock = Trails(), threading.Lock()
@@ -108,8 +109,10 @@ class Reader:
             until_s = max(until_s + self._every_s, time.monotonic())
             try:
                 self.take()
-            except Exception:  # noqa: BLE001 - one picture less; the next may be possible
+            except Exception as error:  # noqa: BLE001 - one picture less; the next may be possible
                 _LOG.exception("no picture could be taken")
+                at = time.strftime("%H:%M:%S")
+                self._picture_problem = f"no picture at {at}: {type(error).__name__}: {error}"
 
     def _read_runs(self) -> None:
         while self._board is not None and not self._stop.is_set():
@@ -131,7 +134,7 @@ class Reader:
                 self._numbers[str(run.path)] = self._next_number
 
     def _notes(self) -> list[str]:
-        notes = [self._runs_problem] if self._runs_problem else []
+        notes = [one for one in (self._picture_problem, self._runs_problem) if one]
         late_s = time.monotonic() - self._runs_at_s
         if self._board is not None and late_s > _LATE_S:
             since = time.strftime("%H:%M:%S", time.localtime(time.time() - late_s))

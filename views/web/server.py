@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import uvicorn
 
@@ -61,7 +62,7 @@ def serving(
     commands: bool = False,
     limits: Limits | None = None,
     texts: dict[str, TextRoute] | None = None,
-) -> Iterator[Streams]:
+) -> Iterator["Serving"]:
     """Answer until the block ends, and then for a moment more.
 
     Args:
@@ -84,10 +85,27 @@ def serving(
         raise AccessError("the web server did not begin")
     reader.on_picture(server.new_picture)
     try:
-        yield streams
+        yield Serving(streams, thread)
     finally:
         server.end()
         thread.join(_END_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server that answers.
+
+    Attributes:
+        streams: of all browsers.
+    """
+
+    streams: Streams
+    _thread: threading.Thread
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still does."""
+        return self._thread.is_alive()
 
 
 class _Server:

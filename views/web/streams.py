@@ -39,7 +39,7 @@ class Streams:
         self._open = 0
         self._ended = False
         self._news = asyncio.Event()
-        self._frames: dict[int, bytes] = {}
+        self._frames: dict[tuple[int, bool], bytes] = {}
         self._frames_of = 0
 
     @property
@@ -77,12 +77,13 @@ class Streams:
 
     async def _send_all(self, known: int, gone: "asyncio.Future[None]", send: Send) -> None:
         await send(_part(f"retry: {_RETRY_MS}\n\n".encode()))
+        in_stream = False
         while not self._ended and not gone.done():
             news = self._news
             picture = self._picture()
             if not picture.is_empty and picture.number != known:
-                await send(_part(self._frame(picture, known)))
-                known = picture.number
+                await send(_part(self._frame(picture, known, in_stream)))
+                known, in_stream = picture.number, True
                 continue
             waiter = asyncio.ensure_future(_waited(news))
             done, _ = await asyncio.wait(
@@ -92,18 +93,19 @@ class Streams:
             if not done:
                 await send(_part(b": quiet\n\n"))
 
-    def _frame(self, picture: Picture, known: int) -> bytes:
+    def _frame(self, picture: Picture, known: int, in_stream: bool) -> bytes:
         """The same bytes for all browsers that know the same picture."""
         if self._frames_of != picture.number:
             self._frames, self._frames_of = {}, picture.number
-        if known not in self._frames:
-            text = picture.frame(known)
+        key = known, in_stream
+        if key not in self._frames:
+            text = picture.frame(known, in_stream=in_stream)
             frame = f"event: picture\nid: {picture.number}\ndata: {text}\n\n".encode()
             # Each of very slow browsers may know another one.
             if len(self._frames) >= 8:
                 return frame
-            self._frames[known] = frame
-        return self._frames[known]
+            self._frames[key] = frame
+        return self._frames[key]
 
 
 def _part(body: bytes) -> Message:

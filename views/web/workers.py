@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pylon.views.web.errors import BusyError, SlowError
@@ -85,10 +86,10 @@ class Workers:
             try:
                 text = make()
             except Exception as error:  # noqa: BLE001 - it is of who waits for the answer
-                loop.call_soon_threadsafe(_failed, future, error)
+                _pass_on(loop, _failed, future, error)
                 return
             done_s = time.monotonic()
-            loop.call_soon_threadsafe(_done, future, _Made(stamp, done_s, done_s - began_s, text))
+            _pass_on(loop, _done, future, _Made(stamp, done_s, done_s - began_s, text))
 
         self._start()
         try:
@@ -118,6 +119,12 @@ class Workers:
     def _work(self) -> None:
         while True:
             self._queue.get()()
+
+
+def _pass_on(loop: asyncio.AbstractEventLoop, action: Callable[..., None], *arguments: object) -> None:
+    # The server has ended meanwhile: nobody waits for the answer.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(action, *arguments)
 
 
 def _done(future: "asyncio.Future[_Made]", made: _Made) -> None:

@@ -121,7 +121,7 @@ def served() -> Iterator[Server]:
             address = Address.of("127.0.0.1", 0)
             access = Access.of(address, [], None, token)
             listening = stack.enter_context(opened(address))
-            streams = stack.enter_context(serving(listening, access, reader, every_s, **settings))
+            server = stack.enter_context(serving(listening, access, reader, every_s, **settings))
             stack.enter_context(reader)
             port = listening.getsockname()[1]
             assert eventually(lambda: not reader.picture.is_empty)
@@ -131,7 +131,7 @@ def served() -> Iterator[Server]:
                 return bool(reader.picture.runs)
 
             assert not paths or eventually(has_runs)
-            return Served(reader, port, streams)
+            return Served(reader, port, server.streams)
 
         yield start
 

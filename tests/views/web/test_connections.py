@@ -83,6 +83,7 @@ def test_too_many_streams_are_refused_and_come_back(served: Server) -> None:
     clients[1].close()
 
 
+@pytest.mark.slow
 def test_a_browser_that_reads_slowly_misses_pictures_and_is_told_how_many(served: Server) -> None:
     shown = fleet(200, 8)
     server = served(shown=shown)

@@ -12,7 +12,7 @@ import pytest
 from pylon.monitor import Absence
 from pylon.recorder.history import open_history
 from tests.monitor.statuses import cpu, gpu, gpus, seen
-from tests.views.web.conftest import MadeUp, Server, fleet
+from tests.views.web.conftest import MadeUp, Server, eventually, fleet
 
 
 def events(text: bytes) -> list[dict[str, Any]]:
@@ -50,6 +50,30 @@ def test_a_browser_of_an_earlier_server_gets_everything(served: Server) -> None:
             ask = f"GET /events HTTP/1.0\r\nHost: localhost\r\nLast-Event-ID: {known}\r\n\r\n"
             client.sendall(ask.encode())
             assert read_frame(client)["head"]["whole"], known
+
+
+def test_pictures_while_no_stream_was_open_are_not_missed(served: Server) -> None:
+    server = served()
+    known = server.reader.picture.number
+    for _ in range(3):
+        server.reader.take()
+    with server.connected() as client:
+        client.sendall(f"GET /events?known={known} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        frame = read_frame(client)
+    assert not frame["head"]["whole"]
+    assert frame["head"]["missed"] == 0
+
+
+def test_a_picture_that_cannot_be_taken_is_named_in_the_next(served: Server) -> None:
+    shown = fleet()
+    server = served(shown=shown, every_s=0.02)
+    working, shown.cpu["gpu0"] = shown.cpu["gpu0"], "no observation"  # type: ignore[assignment]
+    number = server.reader.picture.number
+    assert eventually(lambda: server.reader._picture_problem != "")
+    assert server.reader.picture.number <= number + 1
+    shown.cpu["gpu0"] = working
+    assert eventually(lambda: "no picture at" in server.reader.picture.parts["all"])
+    assert server.get("/").status == 200
 
 
 def test_what_is_gone_is_named(served: Server, evil_run: Path) -> None:

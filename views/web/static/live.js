@@ -1,6 +1,7 @@
 // The stream of pictures: what changed since the last one, and whether it still comes.
 
 const AGAIN_MS = 5000;
+const LATE_MS = 20000;
 
 class Feed {
   constructor(first, listener) {
@@ -10,18 +11,27 @@ class Feed {
     this.missed = 0;
     this.offset = 0;
     this.source = null;
+    this.takenAt = 0;
     this.status = document.getElementById("status");
     this.clock = document.getElementById("clock");
     if (first) this.take(first);
     // A hidden page needs no stream; a browser has six connections to a host, and other tabs need them.
     document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
     if (!document.hidden) this.open();
+    setInterval(() => this.look(), 1000);
+  }
+
+  // A server that answers and takes no pictures any more would look as if nothing changed.
+  look() {
+    if (!this.source || this.source.readyState !== EventSource.OPEN || !this.takenAt) return;
+    if (Date.now() - this.takenAt > LATE_MS) this.say("no new picture comes; what is shown is old", true);
   }
 
   now() { return (Date.now() + this.offset) / 1000; }
 
   open() {
     if (this.source) return;
+    this.takenAt = Date.now();
     const source = new EventSource(`/events?known=${this.number}`);
     this.source = source;
     source.addEventListener("picture", (event) => {
@@ -56,6 +66,7 @@ class Feed {
       changed.add(key);
     }
     this.number = head.number;
+    this.takenAt = Date.now();
     this.missed += head.missed;
     this.offset = head.at * 1000 - Date.now();
     const missed = this.missed ? ` · ${this.missed} pictures missed` : "";
