@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.monitor.statuses import cpu, seen
 from tests.views.web.conftest import Server, eventually, fleet, read_all
 
 
@@ -62,8 +63,11 @@ def test_thousand_idle_connections_leave_room_again(served: Server, many_files: 
             replies.add(server.get("/-/ready").status)
     assert replies & {0, 503}, "the limit took effect"
     assert eventually(lambda: server.get("/-/ready").status == 200)
+    refused = 0
     for client in idle:
+        refused += read_all(client).startswith(b"HTTP/1.1 503")
         client.close()
+    assert refused > 500, "most were refused before they sent anything, and held no place"
 
 
 def test_too_many_streams_are_refused_and_come_back(served: Server) -> None:
@@ -90,8 +94,6 @@ def test_a_browser_that_reads_slowly_misses_pictures_and_is_told_how_many(served
     with server.connected() as client:
         client.sendall(b"GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n")
         assert eventually(lambda: server.streams.open == 1)
-        from tests.monitor.statuses import cpu, seen
-
         sent = 0
         for number in range(40):
             # Each server is another one: all of it is sent.
@@ -110,6 +112,23 @@ def test_a_browser_that_reads_slowly_misses_pictures_and_is_told_how_many(served
     assert 0 < missed < sent
     # The first frame of a stream is whole: what came before it was not missed.
     assert missed + len(frames) == newest - frames[0]["head"]["number"] + 1
+
+
+def test_a_stream_that_is_not_read_ends(served: Server) -> None:
+    from pylon.views.web.connections import Limits
+
+    shown = fleet(200, 8)
+    server = served(shown=shown, limits=Limits(send_s=0.3))
+    with server.connected() as client:
+        client.sendall(b"GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert eventually(lambda: server.streams.open == 1)
+
+        def ended() -> bool:
+            shown.cpu.update({f"gpu{i}": seen(cpu(server.reader.picture.number % 100)) for i in range(200)})
+            server.reader.take()
+            return bool(server.streams.open == 0)
+
+        assert eventually(ended, within_s=20.0)
 
 
 def test_a_client_that_does_not_read_loses_its_connection(served: Server) -> None:
