@@ -116,17 +116,14 @@ class Desk:
         page = self.page
         if page is None or self._reading or not page.is_due():
             return
-        wanted = page.wanted()
         if not page.slow:
-            page.take(page.read(*wanted), wanted)
+            page.refresh()
             return
         self._reading = True
 
         def job() -> str:
             try:
-                page.take(page.read(*wanted), wanted)
-            except Exception as error:  # noqa: BLE001 - a damaged record is shown as such, and ends nothing
-                page.problem = str(error)
+                page.refresh()
             finally:
                 self._reading = False
             return ""
@@ -253,6 +250,8 @@ class Desk:
         }  # fmt: skip
         if action in doing:
             doing[action]()
+            if action in {"live", "zoom", "wide"}:
+                page.read_soon()
         elif action == "back":
             self.page = None
         elif action == "go":
@@ -266,6 +265,7 @@ class Desk:
             return ""
         try:
             self.page.replay.jump(text)
+            self.page.read_soon()
         except TimeError as error:
             return str(error)
         self._read_page()

@@ -1,10 +1,12 @@
 """The page of one server, GPU or run: its figures, and charts over the time that is looked at."""
 
 import textwrap
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pylon.monitor import printable
+from pylon.recorder.history import HistoryError
 from pylon.recorder.report.units import clock_text, duration_text, time_text
 from pylon.views.terminal.charts import AXIS, chart
 from pylon.views.terminal.figures import Facts
@@ -18,6 +20,8 @@ FactsOf = Callable[[Picture, int], Facts | None]
 # Reads a range of time; None for its begin and end: all.
 Reader = Callable[[float | None, float | None], Past]
 
+# Reading takes 5 % of a core at most.
+_SHARE = 20
 _CHART_HEIGHT, _HIGHEST_CHART = 7, 16
 _TWO_COLUMNS_FROM = 140
 
@@ -43,19 +47,37 @@ class Page:
     problem: str = ""
     _height: int = 0
     _length: int = 0
-    _read_for: tuple[float, float] | None = None
+    _read_for: tuple[float | None, float | None] | None = None
+    _due_at_s: float = 0.0
 
     def wanted(self) -> tuple[float | None, float | None]:
         """The range of time to read."""
         return (None, None) if self.replay.share == 1.0 else self.replay.range
 
     def is_due(self) -> bool:
-        """Whether what is shown is of another range than what was read."""
-        return self.replay.at is None or self._read_for != self.wanted()
+        """Whether what is shown is of another range than what was read, or what goes on was read long ago."""
+        if self.replay.at is None:
+            return time.monotonic() >= self._due_at_s
+        return self._read_for != self.wanted()
 
-    def take(self, past: Past, wanted: tuple[float | None, float | None]) -> None:
-        """Show what was read."""
-        self._read_for = wanted  # type: ignore[assignment]
+    def read_soon(self) -> None:
+        """The user wants another range: what was read is not waited for."""
+        self._due_at_s = 0.0
+
+    def refresh(self) -> None:
+        """Read the range that is wanted and show it; a long record is read less often than a short one."""
+        began_s, wanted = time.monotonic(), self.wanted()
+        try:
+            past = self.read(*wanted)
+        except HistoryError as error:
+            self.problem = str(error)
+        else:
+            self._take(past, wanted)
+        now_s = time.monotonic()
+        self._due_at_s = now_s + _SHARE * (now_s - began_s)
+
+    def _take(self, past: Past, wanted: tuple[float | None, float | None]) -> None:
+        self._read_for = wanted
         self.past, self.problem = past, past.problem
         if not past.problem:
             self.replay.know(past.first, past.last)

@@ -4,7 +4,8 @@ import datetime
 
 import pytest
 
-from pylon.views.terminal.past import past_of_run
+from pylon.views.terminal.page import Page
+from pylon.views.terminal.past import Past, past_of_run
 from pylon.views.terminal.replay import Replay, TimeError
 from tests.recorder.synthetic import BEGAN_AT, Run, write_history
 
@@ -83,6 +84,27 @@ def test_a_part_of_the_time_is_around_what_is_looked_at_and_within_what_is_known
     assert one.range == (BEGAN_AT + 375, BEGAN_AT + 625)
     one.zoom(-5)
     assert one.range == (BEGAN_AT, BEGAN_AT + 1000)
+
+
+def test_a_record_that_takes_long_to_read_is_read_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, reads = 0.0, []
+
+    def read(since: float | None, until: float | None) -> Past:
+        nonlocal now_s
+        reads.append((since, until))
+        now_s += 0.5
+        return Past(BEGAN_AT, BEGAN_AT + 1000)
+
+    monkeypatch.setattr("pylon.views.terminal.page.time.monotonic", lambda: now_s)
+    page = Page("Run", lambda _picture, _width: None, read, slow=True)
+    for _ in range(60):
+        if page.is_due():
+            page.refresh()
+        now_s += 1.0
+    assert 5 <= len(reads) <= 7, "0.5 s every 10 s"
+    page.replay.toggle()
+    page.replay.zoom(1)
+    assert page.is_due(), "another range is read at once"
 
 
 def test_the_past_of_a_run_is_that_of_its_record(tmp_path) -> None:

@@ -139,12 +139,14 @@ def test_a_page_of_a_server_and_of_a_gpu_with_charts(size: tuple[int, int]) -> N
     play(script, size)
 
 
-async def settled(app: Any, pilot: Any, text: str) -> str:
+async def settled(app: Any, pilot: Any, text: str, again: Picture | None = None) -> str:
     """The screen once it has a text, which comes from a job in the background."""
     until, wanted = time.monotonic() + 10, "".join(text.split())
     # A text that is longer than a line goes on in the next one.
     while wanted not in "".join((found := "\n".join(drawn(app))).split()):
         assert time.monotonic() < until, found
+        if again is not None:
+            app.take(again)
         await pilot.pause(0.02)
     return found
 
@@ -175,8 +177,7 @@ def test_replay_of_a_run(tmp_path: Path) -> None:
         await pilot.press("n")
         await settled(app, pilot, "[now]")
         path.unlink()
-        app.take(dataclasses.replace(picture(1), runs=found))
-        await settled(app, pilot, "history.sqlite: th")
+        await settled(app, pilot, "history.sqlite: th", dataclasses.replace(picture(1), runs=found))
 
     play(script)
 
