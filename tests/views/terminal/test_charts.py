@@ -12,7 +12,7 @@ def series(values: list[float | None], **ends: float) -> Series:
 
 
 def test_a_peak_of_one_reading_is_seen_in_a_narrow_chart() -> None:
-    found = series([10.0] * 500 + [99.0] + [10.0] * 499, low=0.0, high=100.0)
+    found = series([10.0] * 510 + [99.0] + [10.0] * 489, low=0.0, high=100.0)
     assert spans(found, 0, 999, 20)[10] == (10.0, 99.0)
     lines = chart(found, 0, 999, (29, 6))
     assert lines[0].startswith("CPU 10%  (10% to 99%)")
