@@ -24,9 +24,10 @@ def test_the_page_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.ci
 def test_the_screen_is_measured() -> None:
-    found = terminal.measure(seconds=0.5, servers=4, gpus=2, keys=3)
+    found = terminal.measure(seconds=2.0, servers=4, gpus=2, keys=3)
     assert list(found.shares) == ["servers", "GPUs", "GPUs, filtered", "and sorted"]
     assert len(found.keys_s) == 3
     assert found.import_s > 0
     assert found.first_s > 0
-    assert all(0 <= share < 200 and written > 0 for share, written in found.shares.values())
+    assert all(0 < share < 200 for share, _ in found.shares.values())
+    assert found.shares["servers"][1] > 0, "what has changed is drawn"
