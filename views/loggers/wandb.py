@@ -113,9 +113,9 @@ class WandbLogger(Logger):
         try:
             return wandb.init(**self._options, mode=self._mode, resume="allow", settings=settings)
         except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
-            raise LoggerError(
-                f"{error}. Run `wandb login`, or set WANDB_API_KEY or WANDB_MODE=offline"
-            ) from error
+            problem = str(error).rstrip(". ")
+            fix = "Run `wandb login`, or set WANDB_API_KEY or WANDB_MODE=offline"
+            raise LoggerError(f"{problem}. {fix}") from error
 
     def _log(self, entry: Scalars | Picture | End, values: dict[str, Any]) -> None:
         if entry.row >= self._first_row:

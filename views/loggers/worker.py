@@ -36,7 +36,8 @@ def main() -> None:
     try:
         _serve(sys.stdin, answers)
     except BaseException as error:  # noqa: BLE001 - of any library, also SystemExit
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        named = "" if isinstance(error, LoggerError) else f"{type(error).__name__}: "
+        text = " ".join(f"{named}{error}".split())
         permanent = isinstance(error, LoggerError | ImportError | TypeError)
         _answer(answers, {"error": text[:_LONGEST_ERROR], "permanent": permanent})
         code = 1

@@ -155,6 +155,19 @@ def test_run_at_wandb_is_finished_when_its_launch_has_ended_and_not_when_a_sessi
     assert service.hosted.exit_codes == [1], "killed"
 
 
+def test_missing_key_of_wandb_is_an_error_at_once_with_the_fix(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("wandb")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("HOME", str(run.parent))  # which has no .netrc
+    assert main(["log", str(run), "--to", "wandb"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pylon log: wandb: No API key configured. ")
+    assert line.endswith("Run `wandb login`, or set WANDB_API_KEY or WANDB_MODE=offline")
+
+
 def test_own_server_of_mlflow_gets_everything_once_it_is_there(
     run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
