@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import platform
 import threading
 import tracemalloc
 from pathlib import Path
@@ -10,8 +12,11 @@ from typing import Any
 import pytest
 
 from pylon.monitor import Absence
+from pylon.recorder.channel import start_ticks
+from pylon.recorder.endings import boot_id
 from pylon.recorder.history import open_history
 from tests.monitor.statuses import cpu, gpu, gpus, seen
+from tests.recorder.synthetic import Run, write_history
 from tests.views.web.conftest import MadeUp, Server, eventually, fleet
 
 
@@ -122,6 +127,16 @@ def test_command_lines_are_shown_where_they_are_asked_for(served: Server, evil_r
         hidden, shown = (json.loads(one.get(path).body) for one in (plain, asked))
         assert word not in hidden["head"] + hidden["tail"], path
         assert word in shown["head"] + shown["tail"], path
+
+
+def test_page_of_a_run_that_goes_on_asks_for_no_command(served: Server, tmp_path: Path) -> None:
+    own = (os.getpid(), start_ticks(os.getpid()) or 0)
+    run = Run(seconds=20, cause=None, host=platform.node(), boot_id=boot_id(), process=own)
+    server = served(paths=(write_history(tmp_path / "history.sqlite", run),))
+    assert server.reader.picture.runs[1].state == "running"
+    head = json.loads(server.get("/api/run/1").body)["head"]
+    assert "This page shows newer figures" in head
+    assert "Repeat this command" not in head
 
 
 def test_no_name_or_number_is_part_of_a_question_to_a_record(served: Server, evil_run: Path) -> None:
