@@ -7,6 +7,7 @@
 """
 
 import json
+import logging
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -28,6 +29,7 @@ from pylon.views.web.server_page import server_head, server_tail
 from pylon.views.web.streams import Streams
 from pylon.views.web.workers import Workers
 
+_LOG = logging.getLogger(__name__)
 TextRoute = Callable[[Picture, str], tuple[bytes, str]]
 """From the newest picture and the header Accept to a text and its content type."""
 _MOST_COMPARED = 12
@@ -94,6 +96,9 @@ class Page:
             answer = refused(HTTPStatus.GATEWAY_TIMEOUT, str(error))
         except (HistoryError, ReportError) as error:
             answer = refused(HTTPStatus.UNPROCESSABLE_ENTITY, shown(str(error)))
+        except Exception as error:  # noqa: BLE001 - one answer less, and its page shows why
+            _LOG.exception("no answer for %r", shown(request.path))
+            answer = refused(HTTPStatus.INTERNAL_SERVER_ERROR, shown(f"{type(error).__name__}: {error}"))
         await send_answer(send, answer)
 
     async def _answer(self, request: Request) -> Answer:

@@ -202,6 +202,31 @@ def test_memory_is_flat_over_many_pictures() -> None:
     assert second - first < 200_000
 
 
+def test_an_answer_that_fails_has_its_reason_and_all_headers(
+    served: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pylon.views.web import app
+
+    def fail(*_: object) -> None:
+        raise ValueError("\x1b[2Jbroken")
+
+    monkeypatch.setattr(app, "server_charts", fail)
+    server = served()
+    reply = server.get("/api/server/0")
+    assert (reply.status, reply.text) == (500, "500 Internal Server Error: ValueError: ?[2Jbroken\n")
+    assert reply.header("content-security-policy") is not None
+    assert server.get("/").status == 200
+
+
+def test_a_record_that_is_gone_is_named(served: Server, tmp_path: Path) -> None:
+    path = write_history(tmp_path / "history.sqlite", Run(seconds=20))
+    server = served(paths=(path,))
+    path.unlink()
+    reply = server.get("/api/run/1")
+    assert reply.status == 422
+    assert "history.sqlite" in reply.text
+
+
 def test_ready_when_there_is_something_to_show(served: Server) -> None:
     assert served().get("/-/ready").status == 200
 
