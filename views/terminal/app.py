@@ -179,4 +179,11 @@ class WatchApp(App[None]):
             self.draw()
 
     def _run_job(self, job: Job) -> None:
-        self.run_worker(lambda: self.post_message(self.Done(job())), thread=True, exit_on_error=False)
+        def run() -> None:
+            try:
+                note = job()
+            except Exception as error:  # noqa: BLE001 - shown, as the screen has no other place for it
+                note = f"! {type(error).__name__}: {error}"
+            self.post_message(self.Done(note))
+
+        self.run_worker(run, thread=True)

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import re
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pylon.monitor import SystemSnapshot
 from pylon.views.sources.board import RunBoard, Runs
 from pylon.views.terminal.drawing import screen
 from pylon.views.terminal.picture import Picture
@@ -22,8 +24,21 @@ SIZES = [(80, 24), (250, 70)]
 Script = Callable[[Any, Any], Awaitable[None]]
 
 
-def play(script: Script, size: tuple[int, int] = (80, 24), **settings: Any) -> Any:
-    """Run the app without a terminal."""
+class QuickKeys:
+    """Keys without a terminal's way of sending them, which takes a Pilot most of its time."""
+
+    def __init__(self, app: Any, pilot: Any) -> None:
+        self._app, self.pause, self.resize_terminal = app, pilot.pause, pilot.resize_terminal
+
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            self._app.desk.press(key, key if len(key) == 1 else None)
+            self._app.draw()
+            await asyncio.sleep(0)
+
+
+def play(script: Script, size: tuple[int, int] = (80, 24), typed: bool = False, **settings: Any) -> Any:
+    """Run the app without a terminal; `typed`: keys come as from one."""
     from pylon.views.terminal.app import WatchApp
 
     async def playing() -> Any:
@@ -31,7 +46,7 @@ def play(script: Script, size: tuple[int, int] = (80, 24), **settings: Any) -> A
         async with app.run_test(size=size) as pilot:
             app.take(picture(40, 8))
             await pilot.pause()
-            await script(app, pilot)
+            await script(app, pilot if typed else QuickKeys(app, pilot))
         return app
 
     return asyncio.run(playing())
@@ -64,7 +79,7 @@ def test_every_list_fills_the_screen_and_no_more(size: tuple[int, int]) -> None:
         await pilot.press("escape", "a")
         assert any("dgx002" in line and "unreachable" in line for line in drawn(app))
 
-    play(script, size)
+    play(script, size, typed=True)
 
 
 def test_runs_and_alerts_are_below_the_machines_on_a_high_screen() -> None:
@@ -113,7 +128,7 @@ def test_filter_its_error_and_its_history() -> None:
         await pilot.press("escape", "slash", *"nothing", "enter")
         assert any("none of 320 fits the filter" in line for line in drawn(app))
 
-    play(script)
+    play(script, typed=True)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -320,6 +335,37 @@ def test_pictures_come_from_the_feed_and_a_failure_is_shown() -> None:
         assert feed._thread is not None and not feed._thread.is_alive()
 
     asyncio.run(playing())
+
+
+def test_pictures_come_more_often_than_slow_readings() -> None:
+    from pylon.views.terminal.feed import Feed
+
+    monitor, pictures, done = InventedMonitor(1), [], threading.Event()
+    starting = SystemSnapshot(1, {}, {})
+    shown, found = monitor.latest, iter([starting, starting])
+    monitor.latest = lambda: next(found, None) or shown()  # type: ignore[method-assign]
+    feed = Feed(monitor, monitor.names(), RunBoard([]), 600.0)
+
+    def show(one: Picture) -> None:
+        pictures.append(one)
+        if len(pictures) == 4:
+            done.set()
+
+    began_s = time.monotonic()
+    feed.start(show)
+    assert done.wait(30)
+    feed.stop()
+    assert [one.servers[0].state for one in pictures[:3]] == ["starting", "starting", "ok"]
+    assert time.monotonic() - began_s < 300
+    assert len(feed.trail("dgx000", "cpu_utilization")[0]) == 1, "one point for each reading"
+
+
+def test_a_job_that_fails_is_shown() -> None:
+    async def script(app: Any, pilot: Any) -> None:
+        app._run_job(lambda: str(1 // 0))
+        await settled(app, pilot, "! ZeroDivisionError")
+
+    play(script)
 
 
 def test_a_signal_ends_the_screen() -> None:
