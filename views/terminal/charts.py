@@ -99,7 +99,7 @@ def _axis(series: Series, least: float, most: float) -> tuple[float, float]:
 
 
 def _joined(found: Sequence[Span]) -> list[Span]:
-    """Steps between neighbours are drawn; a lone gap of drawing, where points are few, is bridged."""
+    """Steps between neighbours are drawn; what is between rare points is bridged, a gap is not."""
     places = [place for place, one in enumerate(found) if one is not None]
     joined = list(found)
     usual = sorted(b - a for a, b in itertools.pairwise(places))

@@ -13,7 +13,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_cell(value: Value) -> str:
-    """A value in base units; '' where it is not known. What would be a formula is made text by a '."""
+    """A value in base units; '' if it is not known. What would be a formula is made text by a '."""
     if value is None:
         return ""
     if isinstance(value, str):

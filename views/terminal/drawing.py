@@ -48,7 +48,8 @@ def _head(desk: Desk, width: int) -> list[Line]:
         _count(gpus, "GPU"),
     ]
     alerts = sum(one.holds for one in desk.listings["alerts"].rows)
-    parts += [_count(len(shown.runs.runs), "run")] if shown.runs.runs else []
+    left_out = f" (and {shown.runs.left_out} older)" if shown.runs.left_out else ""
+    parts += [_count(len(shown.runs.runs), "run") + left_out] if shown.runs.runs else []
     parts += [f"! {_count(alerts, 'alert')}"] if alerts else []
     clock = time.strftime("%H:%M:%S", time.localtime(shown.at))
     text = f"{clock}{' [paused]' if desk.paused else ''}  {', '.join(parts)}  {_newest_run(desk)}"
@@ -117,6 +118,8 @@ def _why_empty(desk: Desk) -> str:
         return f"none of {listing.total} fits the filter; Esc clears it"
     if not desk.picture.at:
         return "reading ..."
+    if listing.title == "Runs" and desk.picture.runs.problems:
+        return printable(desk.picture.runs.problems[0])
     return {
         "Runs": "no runs: name run directories or folders of runs, as in pylon watch logs",
         "Alerts": "nothing is wrong that is known",

@@ -81,7 +81,7 @@ class Feed:
         while not self._stop.is_set():
             try:
                 picture = self.picture()
-            except Exception as error:  # noqa: BLE001 - the screen shows it; a picture that stays says nothing
+            except Exception as error:  # noqa: BLE001 - the screen shows it next to the last figures
                 picture = Picture(problem=f"{type(error).__name__}: {error}")
             if self._stop.is_set():
                 return

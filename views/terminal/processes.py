@@ -31,7 +31,7 @@ class ProcessLine:
 def process_lines(
     servers: Iterable[ServerNow], parents: Mapping[int, int] | None = None
 ) -> list[ProcessLine]:
-    """All that are known, those of a server together; in a tree where parents are known.
+    """All that are known, those of a server together; in a tree if parents are known.
 
     Args:
         servers: of the picture.

@@ -360,6 +360,19 @@ def test_pictures_come_more_often_than_slow_readings() -> None:
     assert len(feed.trail("dgx000", "cpu_utilization")[0]) == 1, "one point for each reading"
 
 
+def test_runs_that_cannot_be_read_and_that_are_left_out_are_named() -> None:
+    async def script(app: Any, pilot: Any) -> None:
+        app.take(Picture(servers=servers(1), runs=Runs((), ("logs/x: does not exist",))))
+        await pilot.press("4")
+        assert any("logs/x: does not exist" in line for line in drawn(app))
+        await pilot.press("a")
+        assert any("unreadable" in line and "logs/x: does not" in line for line in drawn(app))
+        app.take(Picture(servers=servers(1), runs=Runs((run(),), (), 7)))
+        assert "1 run (and 7 older)" in drawn(app)[0]
+
+    play(script)
+
+
 def test_a_job_that_fails_is_shown() -> None:
     async def script(app: Any, pilot: Any) -> None:
         app._run_job(lambda: str(1 // 0))
