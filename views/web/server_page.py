@@ -2,10 +2,12 @@
 
 from pylon.recorder.report.page.markup import element, listed, table, text
 from pylon.recorder.report.units import value_text
-from pylon.views.sources.servers import HOST_FIGURES, ServerNow, scope_of
+from pylon.views.sources.servers import GPU_FIGURES, HOST_FIGURES, FigureNow, ServerNow, scope_of
 from pylon.views.web.parts import processes_of, shown
 
 _MOST_PROCESSES = 64
+_REASONS = "A figure without a value has the reason"
+_ANY = "gpu_utilization"
 
 
 def server_head(server: ServerNow) -> str:
@@ -25,13 +27,29 @@ def server_tail(server: ServerNow, *, commands: bool) -> str:
     rows = []
     for name, unit in HOST_FIGURES.items():
         found = server.figure(name)
-        value = (
-            f"<em>{text(found.reason)}</em>" if found.value is None else text(value_text(found.value, unit))
-        )
-        rows.append([text(name), value, text(scope_of(name)), text(_age(found.age_s))])
-    heads = ("Figure", "Value", "Of", "Age")
-    figures = "<h2>Figures</h2>" + table(heads, rows, "A figure without a value has the reason")
-    return _processes(server, commands=commands) + figures
+        rows.append([text(name), _value(found, unit), text(scope_of(name)), text(_age(found.age_s))])
+    figures = "<h2>Figures</h2>" + table(("Figure", "Value", "Of", "Age"), rows, _REASONS)
+    return _processes(server, commands=commands) + _gpus(server) + figures
+
+
+def _gpus(server: ServerNow) -> str:
+    gpus = server.gpus
+    if not gpus:
+        return "" if server.gpus_known else "<h2>GPUs</h2><p>It is not known which GPUs it has.</p>"
+    rows = [["name", *(text(shown(gpu.gpu.name or "?")) for gpu in gpus)]]
+    for name, unit in GPU_FIGURES.items():
+        # Sums of bits are no value for people.
+        if unit != "bits":
+            rows.append([text(name), *(_value(gpu.figure(name), unit) for gpu in gpus)])
+    rows.append(["age", *(text(_age(gpu.figure(_ANY).age_s)) for gpu in gpus)])
+    heads = ("Figure", *(f"GPU {gpu.place}" for gpu in gpus))
+    return "<h2>GPUs</h2>" + table(heads, rows, f"{_REASONS}, for each GPU")
+
+
+def _value(found: FigureNow, unit: str) -> str:
+    if found.value is None:
+        return element("em", text(found.reason))
+    return text(value_text(found.value, unit))
 
 
 def _processes(server: ServerNow, *, commands: bool) -> str:

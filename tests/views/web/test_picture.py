@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import threading
 import tracemalloc
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_what_is_not_known_has_its_reason_and_never_a_number(served: Server) -> 
     assert not part["ok"]
     head = json.loads(server.get("/api/server/0").body)
     assert "<em>unreachable</em>" in head["tail"]
+    assert re.search(r"gpu_temperature</th><td><em>hung</em></td>", head["tail"])
 
 
 def test_names_of_others_stay_text_and_control_nothing(served: Server, evil_run: Path) -> None:
