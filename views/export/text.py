@@ -1,6 +1,6 @@
 """The text that a scrape gets, as prometheus-client writes it to the byte, in a fraction of its time.
 
-The library checks and escapes each name and label of each series anew; here the names are constants, and the
+The library checks and escapes each name and label of each series again; here the names are constants, and the
 labels of a GPU are written once for all its series. Which form a client gets is the library's choice.
 """
 

@@ -1,4 +1,4 @@
-"""The process that follows a run: it is nobody's child, holds no terminal and no pipe, and ends by itself."""
+"""The process that follows a run: it has no parent to wait for it, holds no terminal and no pipe, and ends by itself."""
 
 import contextlib
 import fcntl

@@ -47,7 +47,7 @@ _OPEN = frozenset({"/static/page.css", "/static/live.css", "/static/icon.svg"})
 # h11 has a limit for a head that comes in parts only.
 _MOST_HEAD_BYTES = 16 * 1024
 _METHODS = frozenset({"GET", "HEAD"})
-# A wrong token costs the one who guesses, and nobody else.
+# A wrong token holds up its sender alone.
 _WRONG_TOKEN_S = 0.5
 
 

@@ -18,7 +18,7 @@ from pylon.views.web.errors import BusyError, SlowError
 _WORKERS = 2
 _MOST_WAITING = 16
 _LIMIT_S = 20.0
-# What is asked for again and again by many browsers is made anew at a bounded share of the time.
+# What is asked for again and again by many browsers is made again for a bounded share of the time.
 _LEAST_AGE_S = 2.0
 _SHARE = 10
 _LONGEST_AGE_S = 60.0
@@ -122,7 +122,7 @@ class Workers:
 
 
 def _pass_on(loop: asyncio.AbstractEventLoop, action: Callable[..., None], *arguments: object) -> None:
-    # The server has ended meanwhile: nobody waits for the answer.
+    # The server has ended meanwhile: no request waits for the answer.
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(action, *arguments)
 

@@ -139,7 +139,7 @@ def test_two_processes_do_not_send_the_same_record(run: Path, capsys: pytest.Cap
         first.kill()
         first.wait()
     (run / "trouble").unlink()
-    assert main(command) == 0, "the lock of a process that was killed holds nobody up"
+    assert main(command) == 0, "the lock of a process that was killed holds up no other"
     assert_sent(run)
 
 

@@ -1,4 +1,4 @@
-"""Xid errors as the driver reports them: each once, with its GPU, and none that nobody can report."""
+"""Xid errors as the driver reports them: each once, with its GPU, and none that the driver cannot report."""
 
 import pytest
 
