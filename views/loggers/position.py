@@ -27,7 +27,7 @@ class Position:
     Attributes:
         id: of the run, for the service.
         target: a digest of the logger's arguments, which may have a password in them.
-        record: when the record's first launch began: it distinguishes a record from one that was begun in its place.
+        record: when the record's first launch began: another one means another record in its place.
         launch: the one that is being sent; 0: none yet.
         until: of its steps and samples, those before this time are sent.
         mark: the newest mark that is sent.

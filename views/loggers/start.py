@@ -1,4 +1,4 @@
-"""The process that follows a run: it has no parent to wait for it, holds no terminal and no pipe, and ends by itself."""
+"""The process that follows a run: without a parent that waits for it, a terminal or a pipe."""
 
 import contextlib
 import fcntl
