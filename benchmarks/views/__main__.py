@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.monitors.tables import table
 from benchmarks.surroundings import machine
 
-_PARTS = ("metrics", "web", "terminal")
+_PARTS = ("metrics", "web", "terminal", "peers")
 
 
 def main(words: Sequence[str] | None = None) -> None:

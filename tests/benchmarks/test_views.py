@@ -31,3 +31,13 @@ def test_the_screen_is_measured() -> None:
     assert found.first_s > 0
     assert all(0 < share < 200 for share, _ in found.shares.values())
     assert found.shares["servers"][1] > 0, "what has changed is drawn"
+
+
+@pytest.mark.ci
+def test_the_screen_is_measured_next_to_its_peers(capsys: pytest.CaptureFixture[str]) -> None:
+    views.main(["--quick", "--parts", "peers"])
+    rows = [
+        line.strip("|").split("|") for line in capsys.readouterr().out.splitlines() if "| pylon watch" in line
+    ]
+    (row,) = rows
+    assert float(row[1]) >= float(row[2]) > 0
