@@ -277,10 +277,17 @@ def test_first_example_of_the_page_sends_a_record(tmp_path: Path) -> None:
     script = page.split("```sh\n")[1].split("```")[0]
     script = "".join(line for line in script.splitlines(keepends=True) if not line.startswith("pip "))
     shell = f'pylon() {{ "{sys.executable}" -P -m pylon "$@"; }}\nset -e\n'
+    # A system may have `python3` alone.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", shell + script],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={**environment(), "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "tensorboard: all of " in done.stdout
     content = TensorBoard(tmp_path).read(tmp_path / "runs/first")
