@@ -109,9 +109,9 @@ ask_to_finish() {
     fi
 }
 
-# The command $@ without an end: if it fails, it starts again.
+# The command $@ as long as there is a supervisor: if it fails, it starts again.
 kept_up() {
-    while :; do
+    while kill -0 $$; do
         ("$@")
         sleep "$SLOW_S" || return
     done

@@ -14,6 +14,8 @@ import pytest
 
 from pylon.monitor.remote.far import FAR_COMMAND, HEARTBEAT, Tier, far_script
 from pylon.monitor.status import Absence
+from pylon.recorder.channel import start_ticks
+from tests.faults.harness import wait_until
 from tests.monitor.remote.far.far_shell import SHELLS, FarShell, script_with
 
 pytestmark = pytest.mark.ci
@@ -218,6 +220,23 @@ def test_killed_in_part_the_rest_ends(shell, victim) -> None:
         with contextlib.suppress(BrokenPipeError):
             far.request()
         far.wait_until_gone(20)
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_who_starts_a_command_again_ends_with_a_supervisor_that_was_killed(shell: str) -> None:
+    script = far_script().decode()
+    begin = script.index("kept_up() {")
+    function = script[begin : script.index("\n}\n", begin) + 3]
+    command = [shell, "-c", f"SLOW_S=0.2\n{function}kept_up false & echo $!; wait"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as supervisor:
+        assert supervisor.stdout is not None
+        child = int(supervisor.stdout.readline())
+        assert Path(f"/proc/{child}").exists()
+        supervisor.kill()
+    # Where no first process waits for orphans, it stays a zombie.
+    wait_until(lambda: start_ticks(child) is None, 10, "the other shell has ended")
 
 
 def test_a_cut_script_is_not_run() -> None:
