@@ -6,13 +6,11 @@ windows, marks, readings, verdicts, the end ── add ──> Alerts ── tic
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from pylon.recorder.alerts import rules
 from pylon.recorder.alerts.alarms import MOST_ALARMS, Alarms, Change
 from pylon.recorder.alerts.trends import LossTrend, StepTimes, Trend
-from pylon.recorder.history import EndingRow, MarkRow, SeriesKey, StepWindow, VerdictRow
-from pylon.storage import parsed_json
+from pylon.recorder.history import EndingRow, MarkRow, SeriesKey, StepWindow, VerdictRow, detail_of
 
 _LOCAL = "localhost"
 _HOT_BITS = 0x20 | 0x40 | 0x08 | 0x80
@@ -69,7 +67,7 @@ class Alerts:
 
     def add_mark(self, row: MarkRow) -> None:
         """Add a mark; those of kind 'hang' and 'xid' are alerts."""
-        detail = _detail(row)
+        detail = detail_of(row)
         if row.kind == "hang":
             step_s = detail.get("step_s")
             usual = f"; a step takes {step_s:.3g} s" if isinstance(step_s, float | int) else ""
@@ -238,14 +236,6 @@ class Alerts:
             value=last,
             threshold=rules.STEP_RATIO[0] * usual,
         )
-
-
-def _detail(row: MarkRow) -> dict[str, Any]:
-    try:
-        found = parsed_json(row.detail or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _span(seconds: float) -> str:

@@ -3,12 +3,13 @@
     HistoryWriter ── one transaction per tick ──> history.sqlite ── copy ──> open_history
 
 schema         the tables
-rows           what is written and read, as classes
+rows, columns  what is written and read, as classes; columns of JSON
 place, database, store     the file, opened by its writer; one transaction
 thinning, step_windows, bounds     what keeps it under its limit
 copying, levels, reading   the file, opened by its readers
 """
 
+from pylon.recorder.history.columns import detail_of, json_column
 from pylon.recorder.history.errors import (
     HistoryAbsentError,
     HistoryBusyError,
@@ -54,6 +55,8 @@ __all__ = [
     "SeriesKey",
     "StepWindow",
     "VerdictRow",
+    "detail_of",
     "is_written",
+    "json_column",
     "open_history",
 ]

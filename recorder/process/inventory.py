@@ -51,7 +51,7 @@ class Inventory:
             self._note(key, row)
         kinds = {"gpu" if isinstance(one, GPUStatus) else "host" for one in known}
         for key in [key for key in self._present if key not in seen and _kind(key) in kinds]:
-            self._write(dataclasses.replace(self._present.pop(key), until=t))
+            self._writer.process(dataclasses.replace(self._present.pop(key), until=t))
 
     def _note(self, key: _Key, row: ProcessRow) -> None:
         former = self._present.get(key)
@@ -65,9 +65,6 @@ class Inventory:
             if row == former:
                 return
         self._present[key] = row
-        self._write(row)
-
-    def _write(self, row: ProcessRow) -> None:
         self._writer.process(row)
 
     def _of_status(self, status: CPUStatus | GPUStatus, t: float) -> Iterator[ProcessRow]:

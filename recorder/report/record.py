@@ -3,18 +3,18 @@
 import dataclasses
 from typing import Any
 
+from pylon.recorder.history import json_column
 from pylon.recorder.report.story import Story
-from pylon.storage import parsed_json
 
 
 def story_record(story: Story) -> dict[str, Any]:
     """Everything that the text shows; times are Unix times, what is unknown is null."""
     launch = dataclasses.asdict(story.launch)
     for name in ("command", "cgroup", "configuration", "git", "hardware"):
-        launch[name] = _parsed(launch[name])
+        launch[name] = json_column(launch[name])
     ending = None if story.ending is None else dataclasses.asdict(story.ending)
     if ending is not None:
-        ending["evidence"] = _parsed(ending["evidence"])
+        ending["evidence"] = json_column(ending["evidence"])
     return {
         "path": str(story.path),
         "state": story.state,
@@ -40,10 +40,3 @@ def story_record(story: Story) -> dict[str, Any]:
         "processes": [dataclasses.asdict(one) for one in story.holders],
         "alerts": [dataclasses.asdict(alert) for alert in story.alerts],
     }
-
-
-def _parsed(text: str | None) -> Any:  # noqa: ANN401 - JSON
-    try:
-        return parsed_json(text) if text else None
-    except ValueError:
-        return text

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pylon.recorder.endings import advice
 from pylon.recorder.history import (
@@ -15,6 +14,7 @@ from pylon.recorder.history import (
     MarkRow,
     ProcessRow,
     VerdictRow,
+    json_column,
 )
 from pylon.recorder.report.conclusion import SILENT_S, concluded, last_seen_of
 from pylon.recorder.report.errors import ReportError
@@ -22,7 +22,6 @@ from pylon.recorder.report.figures import Figure, hardware_figures, training_fig
 from pylon.recorder.report.units import duration_text, time_text
 from pylon.recorder.report.words import cause_line, verdict_title
 from pylon.recorder.verdict import NOT_ENOUGH, of_history
-from pylon.storage import parsed_json
 
 # The whole record of a longer launch takes too long to judge.
 _SHORT_S = 900.0
@@ -169,7 +168,7 @@ def _holders(history: History, ending: EndingRow | None) -> tuple[ProcessRow, ..
 
 
 def _stacks(marks: Sequence[MarkRow]) -> str | None:
-    detail = _parsed(marks[-1].detail) if marks else None
+    detail = json_column(marks[-1].detail) if marks else None
     text = (detail.get("text") or detail.get("cut")) if isinstance(detail, dict) else None
     return None if text is None else str(text)
 
@@ -192,7 +191,7 @@ def _first_lines(
 
 def evidence_of(text: str | None) -> list[str]:
     """The sentences of a JSON list of sentences, or of objects with `text`; the text itself if it is none."""
-    found = _parsed(text)
+    found = json_column(text)
     if isinstance(found, dict):
         found = found.get("sentences", [])
     if not isinstance(found, list):
@@ -220,7 +219,7 @@ def summed_verdict(rows: Sequence[VerdictRow]) -> Verdict | None:
         times[row.name] = times.get(row.name, 0.0) + max(row.width, 1.0)
     name = max(times, key=lambda one: times[one])
     newest = [row for row in judged if row.name == name][-1]
-    detail = _parsed(newest.evidence)
+    detail = json_column(newest.evidence)
     return Verdict(
         title=verdict_title(name),
         share=times[name] / sum(times.values()),
@@ -229,14 +228,6 @@ def summed_verdict(rows: Sequence[VerdictRow]) -> Verdict | None:
         runner_up=verdict_title(newest.runner_up) if newest.runner_up else "",
         step_s_if_cured=newest.step_s_if_cured,
     )
-
-
-def _parsed(text: str | None) -> Any:  # noqa: ANN401 - JSON
-    """A column of JSON; the text itself if it is none, None if it is empty."""
-    try:
-        return parsed_json(text) if text else None
-    except ValueError:
-        return text
 
 
 def facts(story: Story) -> list[tuple[str, str]]:
@@ -261,12 +252,12 @@ def facts(story: Story) -> list[tuple[str, str]]:
 
 def command_text(command: str | None) -> str:
     """The command line of a JSON list."""
-    words = _parsed(command)
+    words = json_column(command)
     return " ".join(map(str, words)) if isinstance(words, list) else str(words or "")
 
 
 def _git_text(text: str | None) -> str:
-    git = _parsed(text)
+    git = json_column(text)
     if not isinstance(git, dict):
         return ""
     commit = str(git.get("commit") or "")[:12]

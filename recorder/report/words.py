@@ -34,7 +34,7 @@ SOURCES = {
     "recorder": "concluded by the recorder",
     "next reader": "concluded now, from what was recorded",
 }
-STATES = ("finished", "failed", "stopped", "killed", "crashed", "hung", "unknown", "running")
+STATES = ("running", "finished", "failed", "stopped", "killed", "crashed", "hung", "unknown")
 ABSENCES = {
     "starting": "nothing was read yet",
     "unsupported": "not provided by this machine",

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from pylon.recorder.report.find import NAME
+from pylon.recorder.report.words import STATES
 from pylon.views.export.filling import Filling, label
 from pylon.views.export.picture import Picture
 from pylon.views.sources.runs import RunNow
@@ -11,9 +13,7 @@ KEEP_ENDED_S = 600.0
 # A recorder writes every second: what is older than this is not how the run goes now.
 STALE_S = 60.0
 
-_STATES = ("running", "finished", "failed", "stopped", "killed", "crashed", "hung", "unknown")
 _ACTIVITIES = ("training", "validation", "checkpoint")
-_RECORD = "history.sqlite"
 
 
 def add_run(filling: Filling, picture: Picture, run: RunNow) -> None:
@@ -27,7 +27,7 @@ def add_run(filling: Filling, picture: Picture, run: RunNow) -> None:
     filling.add(
         "run", 1, name, label(run.name), label(launch.kind), label(launch.host), label(server), label(digest)
     )
-    for state in _STATES:
+    for state in STATES:
         filling.add("run_state", state == run.state, name, state)
     filling.add("run_launches", run.launches, name)
     filling.add("run_started_timestamp_seconds", launch.began_at, name)
@@ -49,7 +49,7 @@ def add_run(filling: Filling, picture: Picture, run: RunNow) -> None:
 def identity(run: RunNow) -> str:
     """What a run is called in its series: where it is, as the user's other tools show it."""
     path = run.path.absolute()
-    return str(path.parent if path.name == _RECORD else path)
+    return str(path.parent if path.name == NAME else path)
 
 
 def _add_pace(filling: Filling, run: RunNow, name: str) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pylon.recorder.history import EndingRow, History, LaunchRow, MarkRow, SeriesKey, StepWindow
-from pylon.recorder.report.charts.training import detail_of, numbers_of
+from pylon.recorder.history import EndingRow, History, LaunchRow, MarkRow, SeriesKey, StepWindow, detail_of
+from pylon.recorder.report.charts.training import numbers_of
 from pylon.recorder.report.conclusion import concluded, last_seen_of
 from pylon.storage import parsed_json
 from pylon.views.loggers.contract import End, Entry, Picture, Scalars

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pylon.recorder.history import AlertRow, EndingRow, History, LaunchRow, MarkRow, StepWindow
+from pylon.recorder.history import AlertRow, EndingRow, History, LaunchRow, MarkRow, StepWindow, detail_of
 from pylon.recorder.report.conclusion import concluded, last_seen_of
 from pylon.recorder.report.words import cause_line, verdict_title
-from pylon.storage import parsed_json
 
 # Figures of a run are of so many of its last seconds; a step that takes longer is in the last window.
 _RECENT_S = 30.0
@@ -104,7 +103,7 @@ def read_run(history: History, path: Path) -> RunNow | None:
     at = last_seen if ending is None else ending.at
     recent = history.windows(number, since=at - _RECENT_S, buckets=1)
     epochs = history.newest_marks(number, "epoch", _EPOCHS_FOR_PACE + 1)
-    began = _detail(epochs[-1]) if epochs else {}
+    began = detail_of(epochs[-1]) if epochs else {}
     verdicts = history.newest_verdicts(number, 1)
     checkpoints = history.newest_marks(number, "checkpoint_end")
     last = history.newest_window(number)
@@ -151,7 +150,7 @@ def _expected_end(epochs: Sequence[MarkRow]) -> float | None:
     """From the pace of the last epochs, validation and saving included."""
     if len(epochs) < 2:
         return None
-    newest = _detail(epochs[-1])
+    newest = detail_of(epochs[-1])
     number, planned = _whole(newest.get("epoch")), _whole(newest.get("epochs"))
     if number is None or planned is None:
         return None
@@ -160,7 +159,7 @@ def _expected_end(epochs: Sequence[MarkRow]) -> float | None:
 
 
 def _score(marks: Sequence[MarkRow]) -> tuple[str, float] | None:
-    detail = _detail(marks[-1]) if marks else {}
+    detail = detail_of(marks[-1]) if marks else {}
     name, value = detail.get("name"), detail.get("value")
     if not isinstance(name, str) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
@@ -178,14 +177,6 @@ def _doing(history: History, launch: int) -> str:
 
 def _cause(ending: EndingRow) -> str:
     return cause_line(ending.cause, ending.certainty, ending.exit_code, ending.signal)
-
-
-def _detail(mark: MarkRow) -> dict[str, Any]:
-    try:
-        found = parsed_json(mark.detail or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _whole(value: object) -> int | None:

@@ -1,11 +1,11 @@
 """What is known now of one server, GPU or run: each figure with its age, or why there is none."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pylon.masking import masked_words
 from pylon.monitor import observation_record, record_text
+from pylon.recorder.history import json_column
 from pylon.recorder.report.units import UNKNOWN, duration_text, time_text
 from pylon.recorder.report.words import absence_text
 from pylon.views.sources.runs import RunNow, silent_s
@@ -97,12 +97,9 @@ def run_facts(run: RunNow, width: int) -> Facts:
 
 
 def _command(text: str | None) -> str:
-    if text is None:
-        return UNKNOWN
-    try:
-        words = json.loads(text)
-    except ValueError:
-        words = text.split()
+    words = json_column(text)
+    if isinstance(words, str):
+        words = words.split()
     return " ".join(masked_words([str(one) for one in words])) if isinstance(words, list) else UNKNOWN
 
 

@@ -1,12 +1,20 @@
 """What is known of a range of time: of a run from its record, of servers and GPUs from what was kept."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pylon.recorder.history import AlertRow, History, MarkRow, SeriesKey, StepWindow, VerdictRow, open_history
+from pylon.recorder.history import (
+    AlertRow,
+    History,
+    MarkRow,
+    SeriesKey,
+    StepWindow,
+    VerdictRow,
+    detail_of,
+    open_history,
+)
 from pylon.recorder.report.words import verdict_title
 from pylon.views.terminal.charts import Series
 
@@ -91,11 +99,8 @@ def _or_unknown(value: int | None) -> str:
 
 
 def _mark_text(mark: MarkRow) -> str:
-    try:
-        detail = json.loads(mark.detail or "{}")
-    except ValueError:
-        detail = {}
-    named = detail.get("epoch", detail.get("value")) if isinstance(detail, dict) else None
+    detail = detail_of(mark)
+    named = detail.get("epoch", detail.get("value"))
     return mark.kind.replace("_", " ") + (f" {named}" if isinstance(named, int | float) else "")
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from pylon.recorder.history import AlertRow, MarkRow, VerdictRow
+from pylon.recorder.history import AlertRow, MarkRow, VerdictRow, detail_of
 from pylon.recorder.report.charts.line import Event
-from pylon.recorder.report.charts.training import detail_of
 from pylon.recorder.report.words import verdict_title
 
 # A page draws no more of one kind.

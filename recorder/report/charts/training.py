@@ -4,10 +4,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pylon.recorder.history import MarkRow, Sample, StepWindow
+from pylon.recorder.history import MarkRow, Sample, StepWindow, detail_of
 from pylon.recorder.report.charts.grid import Grid, on_grid
 from pylon.recorder.report.charts.line import RED, Chart, Line
-from pylon.storage import parsed_json
 
 _MOST_POINTS = 2000
 
@@ -87,15 +86,6 @@ def point_lines(marks: Iterable[MarkRow]) -> list[Line]:
         for name, value in numbers_of(detail_of(mark), mark.kind.replace("_", " ")).items():
             by_name.setdefault(name, []).append((mark.t, value))
     return [Line(name, points=tuple(_thinned(points))) for name, points in by_name.items()]
-
-
-def detail_of(mark: MarkRow) -> dict[str, Any]:
-    """The detail of a mark; empty if it has none or it cannot be read."""
-    try:
-        found = parsed_json(mark.detail) if mark.detail else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {"value": found}
 
 
 def numbers_of(detail: Mapping[str, Any], kind: str) -> dict[str, float]:

@@ -3,11 +3,10 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
-from pylon.recorder.history import Sample, StepWindow
+from pylon.recorder.history import Sample, StepWindow, detail_of
 from pylon.recorder.report.charts.grid import NAN, Grid, Level, on_grid
 from pylon.recorder.report.charts.line import COLORS, Chart, Line, View
 from pylon.recorder.report.charts.training import (
-    detail_of,
     loss_samples,
     numbers_of,
     step_samples,
