@@ -44,8 +44,6 @@ def once(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) ->
     interval_s = max(_SHORTEST_INTERVAL_S, _INTERVAL_PER_SERVER_S * len(chosen.servers))
     timeout_s = options.timeout_s or (_LOCAL_TIMEOUT_S if chosen.only_local else _REMOTE_TIMEOUT_S)
     settings = {"interval_s": min(interval_s, _LONGEST_INTERVAL_S), "timeout_s": timeout_s}
-    if options.no_gpu:
-        settings["gpu"] = False
     monitor = chosen.monitor(**settings)
     with monitor:
         silent = wait_for_all(monitor, list(chosen.servers), timeout_s, two_readings({}), signals)

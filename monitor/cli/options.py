@@ -79,6 +79,8 @@ class ServerChoice:
             self.settings["host_keys"] = options.host_keys
         if getattr(options, "all_commands", False):
             self.settings["all_commands"] = True
+        if getattr(options, "no_gpu", False):
+            self.settings["gpu"] = False
         if names := getattr(options, "monitor", []):
             self.settings["others"] = [own_monitor(name) for name in names]
 

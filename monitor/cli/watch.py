@@ -51,8 +51,6 @@ def watch(
 ) -> int:
     """Run the command; returns the exit code."""
     settings = {} if options.interval_s is None else {"interval_s": options.interval_s}
-    if options.no_gpu:
-        settings["gpu"] = False
     settings = {"interval_s": _INTERVAL_S, **chosen.settings, **settings}
     terminal = _draws_in_place() and not options.json
     # On a terminal ages go on between readings, too.

@@ -13,7 +13,7 @@ from pylon.monitor.cli.commands import above_zero, added_parser, at_least_one
 from pylon.monitor.cli.options import ServerChoice, add_monitor_option, add_server_options
 from pylon.monitor.cli.signals import Signals
 from pylon.monitor.cli.waiting import two_readings, wait_for_all
-from pylon.views.cli.ports import port
+from pylon.views.cli.listening import add_listening_options, add_run_paths
 
 if TYPE_CHECKING:
     from pylon.monitor.cli.commands import Subparsers
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pylon.views.export.server import MetricsServer
 
 _INTERVAL_S = 15.0
-_HOST, _PORT = "127.0.0.1", 9466
+_PORT = 9466
 # Figures that are scraped are to be of the last seconds.
 _LONGEST_MONITOR_INTERVAL_S = 5.0
 _FIRST_READINGS_S = 10.0
@@ -41,21 +41,14 @@ def add_parser(subparsers: "Subparsers") -> None:
     example = "pylon export logs --servers-file fleet.toml\n  pylon export logs --textfile pylon.prom"
     summary = "give figures to Prometheus or OpenTelemetry"
     parser = added_parser(subparsers, "export", export, summary, example, exit_codes=_EXIT_CODES)
-    parser.add_argument(
-        "paths", nargs="*", type=Path, metavar="RUN", help="run directory, history.sqlite, or folder of runs"
-    )
+    add_run_paths(parser)
     parser.add_argument(
         "--textfile", type=Path, metavar="FILE.prom", help="write a file for node_exporter; open no port"
     )
     parser.add_argument("--otlp", metavar="URL", help="send to an OpenTelemetry collector (extra 'otlp')")
-    parser.add_argument("--host", default=_HOST, metavar="ADDRESS", help=f"where it listens ({_HOST})")
-    parser.add_argument("--port", type=port, metavar="N", help=f"({_PORT}); 0: any free one")
-    parser.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="what clients must send; needed beyond this machine"
-    )
-    parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="a name by which clients call it"
-    )
+    token = "what clients must send; needed beyond this machine"
+    # Without one that is asked for, the other ways open none.
+    add_listening_options(parser, _PORT, token=token, callers="clients", default=None)
     parser.add_argument(
         "--interval-s", type=above_zero, default=_INTERVAL_S, metavar="S", help=f"({_INTERVAL_S:g})"
     )
@@ -80,8 +73,6 @@ def export(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) 
     with ExitStack() as ends:
         ways = _ways(options, ends)
         settings = {"interval_s": min(options.interval_s, _LONGEST_MONITOR_INTERVAL_S), **chosen.settings}
-        if options.no_gpu:
-            settings["gpu"] = False
         names = list(chosen.servers)
         listening = None if ways and options.port is None else _listening(options)
         monitor = ends.enter_context(chosen.monitor(**settings))

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pylon.monitor import printable
+from pylon.monitor.cli.commands import from_zero
 
 if TYPE_CHECKING:
-    # argparse has no public name for what `add_subparsers` returns.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
+    from pylon.monitor.cli.commands import Subparsers
     from pylon.views.loggers.contract import Logger
 
 NAMES = ("tensorboard", "wandb", "mlflow", "trackio")
@@ -62,7 +61,7 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.add_argument("--follow", action="store_true", help="go on until the run has ended")
     parser.add_argument(
         "--patience",
-        type=_seconds,
+        type=from_zero,
         default=_PATIENCE_S,
         metavar="S",
         help="how long a failing logger is tried; with --follow, after the run's end (%(default)g)",
@@ -77,16 +76,6 @@ def _option(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"{text!r}, expected NAME=VALUE")
     return name, value
-
-
-def _seconds(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not 0 <= found < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected seconds from 0 on")
-    return found
 
 
 def _run(options: argparse.Namespace) -> int:

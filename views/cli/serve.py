@@ -4,7 +4,6 @@ import argparse
 import secrets
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pylon.extras import missing_extra
@@ -12,7 +11,7 @@ from pylon.monitor import SystemMonitor, printable
 from pylon.monitor.cli.commands import above_zero, added_parser
 from pylon.monitor.cli.options import ServerChoice, add_monitor_option, add_server_options
 from pylon.monitor.cli.signals import Signals
-from pylon.views.cli.ports import port
+from pylon.views.cli.listening import add_listening_options, add_run_paths
 from pylon.views.sources.board import Runs
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from pylon.views.web.picture import Picture
 
 _INTERVAL_S = 2.0
-_HOST, _PORT = "127.0.0.1", 8790
+_PORT = 8790
 _TOKEN_BYTES = 24
 _LOOK_EVERY_S = 1.0
 _EXIT_CODES = """exit codes:
@@ -38,21 +37,12 @@ def add_parser(subparsers: "Subparsers") -> None:
     example = "pylon serve logs --servers-file fleet.toml"
     summary = "show servers and runs in a browser"
     parser = added_parser(subparsers, "serve", serve, summary, example, exit_codes=_EXIT_CODES)
-    parser.add_argument(
-        "paths", nargs="*", type=Path, metavar="RUN", help="run directory, history.sqlite, or folder of runs"
+    add_run_paths(parser)
+    token = (
+        "what viewers must know; beyond this machine there is always a token: without a file, one is "
+        "made and printed"
     )
-    parser.add_argument("--host", default=_HOST, metavar="ADDRESS", help=f"where it listens ({_HOST})")
-    parser.add_argument("--port", type=port, default=_PORT, metavar="N", help=f"({_PORT}); 0: any free one")
-    parser.add_argument(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        help="what viewers must know; beyond this machine there is always a token: without a file, one is "
-        "made and printed",
-    )
-    parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="a name by which browsers call it"
-    )
+    add_listening_options(parser, _PORT, token=token, callers="browsers", default=_PORT)
     parser.add_argument(
         "--interval-s", type=above_zero, default=_INTERVAL_S, metavar="S", help=f"({_INTERVAL_S:g})"
     )
@@ -81,8 +71,6 @@ def serve(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -
     access = Access.of(address, options.allow_host, options.token_file, made)
     listening = opened(address)
     settings = {**chosen.settings, "interval_s": options.interval_s}
-    if options.no_gpu:
-        settings["gpu"] = False
     names, every_s = list(chosen.servers), options.interval_s
     with (
         listening,

@@ -73,8 +73,6 @@ def _on_the_screen(options: argparse.Namespace, chosen: ServerChoice, signals: S
     settings: dict[str, Any] = {"interval_s": _INTERVAL_S, **chosen.settings}
     if options.interval_s is not None:
         settings["interval_s"] = options.interval_s
-    if options.no_gpu:
-        settings["gpu"] = False
     with chosen.monitor(**settings) as monitor:
         feed = Feed(monitor, list(chosen.servers), RunBoard(options.paths), settings["interval_s"])
         app = WatchApp(
