@@ -1,20 +1,19 @@
 """What is exported, kept up to date: monitors of its own, and the records of runs."""
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from pylon.monitor import SystemMonitor
 from pylon.views.export.picture import Picture
-from pylon.views.sources.board import RunBoard, Runs
+from pylon.views.sources.reading import RunReader
 from pylon.views.sources.servers import servers_now
 
 
 class Reader:
-    """Takes pictures without waiting: records are read by a thread of their own.
+    """Takes pictures without waiting.
 
-    A file system that hangs stops that thread alone: the figures of runs become old, and are then left out.
+    While a file system hangs, the figures of runs become old, and are left out.
 
     Args:
         monitor: of the servers, started.
@@ -26,37 +25,24 @@ class Reader:
     def __init__(
         self, monitor: SystemMonitor, names: Sequence[str], paths: Sequence[Path], every_s: float
     ) -> None:
-        self._monitor, self._names, self._every_s = monitor, list(names), every_s
-        self._board = RunBoard(paths)
-        self._runs = Runs()
-        self._stop = threading.Event()
-        self._read_once = threading.Event()
-        self._thread = threading.Thread(target=self._read, name="runs", daemon=True) if paths else None
+        self._monitor, self._names = monitor, list(names)
+        self._records = RunReader(paths, every_s)
 
     def __enter__(self) -> Self:
         """Begin to read records."""
-        if self._thread is None:
-            self._read_once.set()
-        else:
-            self._thread.start()
+        self._records.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Read no more; a reading that hangs is not waited for."""
-        self._stop.set()
+        self._records.stop()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the records have been read once; whether they have."""
-        return self._read_once.wait(timeout_s)
+        return self._records.wait(timeout_s)
 
     def picture(self) -> Picture:
         """All that is known now."""
         health = self._monitor.health()
         servers = servers_now(self._monitor.latest(), health, self._names)
-        return Picture(servers, self._runs, health)
-
-    def _read(self) -> None:
-        while not self._stop.is_set():
-            self._runs = self._board.refresh()
-            self._read_once.set()
-            self._stop.wait(self._every_s)
+        return Picture(servers, self._records.runs, health)

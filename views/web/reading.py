@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from pylon.monitor import SystemMonitor
-from pylon.views.sources.board import RunBoard, Runs
+from pylon.views.sources.board import Runs
+from pylon.views.sources.reading import RunReader
 from pylon.views.sources.servers import ServerNow, servers_now
 from pylon.views.sources.trails import OF_GPU, OF_HOST, Trails
 from pylon.views.web.picture import Picture, next_picture
@@ -54,8 +55,7 @@ class Reader:
         self, monitor: SystemMonitor, names: Sequence[str], paths: Sequence[Path], every_s: float
     ) -> None:
         self._monitor, self._names, self._every_s = monitor, list(names), every_s
-        self._board = RunBoard(paths) if paths else None
-        self._runs, self._runs_at_s, self._runs_problem = Runs(), time.monotonic(), ""
+        self._records = RunReader(paths, every_s)
         self._picture_problem = ""
         self._numbers: dict[str, int] = {}
         self._next_number = 0
@@ -66,14 +66,14 @@ class Reader:
 
     def __enter__(self) -> Self:
         """Begin."""
-        if self._board is not None:
-            threading.Thread(target=self._read_runs, name="runs", daemon=True).start()
+        self._records.start()
         threading.Thread(target=self._take_pictures, name="pictures", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Read no more; a reading that hangs is not waited for."""
         self._stop.set()
+        self._records.stop()
 
     def on_picture(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each new picture, in the thread that took it."""
@@ -94,7 +94,7 @@ class Reader:
         with self._lock:
             servers = self._servers()
             self._trails.add(time.time(), servers)
-            runs = self._runs
+            runs = self._records.runs
             self._number(runs)
             self.picture = next_picture(self.picture, servers, runs, self._numbers, self._notes())
         for listener in self._listeners:
@@ -114,15 +114,6 @@ class Reader:
                 at = time.strftime("%H:%M:%S")
                 self._picture_problem = f"no picture at {at}: {type(error).__name__}: {error}"
 
-    def _read_runs(self) -> None:
-        while self._board is not None and not self._stop.is_set():
-            try:
-                self._runs, self._runs_problem = self._board.refresh(), ""
-            except Exception as error:  # noqa: BLE001 - it is shown in the page
-                self._runs_problem = f"runs: {type(error).__name__}: {error}"
-            self._runs_at_s = time.monotonic()
-            self._stop.wait(self._every_s)
-
     def _number(self, runs: Runs) -> None:
         """Give each run its number: it stays while the run is known, and is never given again."""
         known = {str(run.path) for run in runs.runs}
@@ -134,9 +125,9 @@ class Reader:
                 self._numbers[str(run.path)] = self._next_number
 
     def _notes(self) -> list[str]:
-        notes = [one for one in (self._picture_problem, self._runs_problem) if one]
-        late_s = time.monotonic() - self._runs_at_s
-        if self._board is not None and late_s > _LATE_S:
+        notes = [self._picture_problem] if self._picture_problem else []
+        late_s = self._records.age_s
+        if late_s > _LATE_S:
             since = time.strftime("%H:%M:%S", time.localtime(time.time() - late_s))
             notes.append(f"records have not been read since {since}: their file system may hang")
         return notes

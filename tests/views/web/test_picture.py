@@ -85,7 +85,8 @@ def test_a_picture_that_cannot_be_taken_is_named_in_the_next(served: Server) -> 
 def test_what_is_gone_is_named(served: Server, evil_run: Path) -> None:
     server = served(paths=(evil_run,))
     before = server.reader.picture
-    server.reader._runs = dataclasses.replace(server.reader._runs, runs=())
+    records = server.reader._records
+    records._runs = dataclasses.replace(records.runs, runs=())
     server.reader.take()
     frame = json.loads(server.reader.picture.frame(before.number))
     assert frame["head"]["gone"] == ["r1"]
