@@ -141,9 +141,15 @@ class History:
         rest = "WHERE launch = ? AND kind = coalesce(?, kind) ORDER BY id DESC LIMIT ?"
         return self._all("mark", MarkRow, rest, launch, kind, count)[::-1]
 
-    def newest_window(self, launch: int) -> StepWindow | None:
-        """The last step window; None: no step was finished."""
-        found = self._all("step_window", StepWindow, "WHERE launch = ? ORDER BY t DESC LIMIT 1", launch)
+    def newest_window(self, launch: int, least_steps: int = 0) -> StepWindow | None:
+        """The last step window, which may have losses of earlier steps alone; None: there is none.
+
+        Args:
+            launch: its number.
+            least_steps: that it has.
+        """
+        rest = "WHERE launch = ? AND n >= ? ORDER BY t DESC LIMIT 1"
+        found = self._all("step_window", StepWindow, rest, launch, least_steps)
         return found[0] if found else None
 
     def newest_alerts(self, launch: int, count: int) -> list[AlertRow]:

@@ -84,7 +84,7 @@ class RunNow:
 def read_run(history: History, path: Path) -> RunNow | None:
     """What is known of the newest launch; None: none is recorded yet.
 
-    The cost is the same at any length of the run.
+    The cost does not grow with the run, but for a look at all its marks for a kind that it has none of.
 
     Args:
         history: the record.
@@ -106,7 +106,7 @@ def read_run(history: History, path: Path) -> RunNow | None:
     began = detail_of(epochs[-1]) if epochs else {}
     verdicts = history.newest_verdicts(number, 1)
     checkpoints = history.newest_marks(number, "checkpoint_end")
-    last = history.newest_window(number)
+    last = history.newest_window(number, least_steps=1)
     return RunNow(
         path=path,
         launch=launch,

@@ -73,6 +73,17 @@ def test_what_a_run_does_besides_steps_is_named(tmp_path: Path) -> None:
         assert _read(path).doing == "validation"
 
 
+def test_losses_that_come_after_the_last_step_hide_it_not(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    with HistoryWriter(path) as writer:
+        launch = _training(writer, time.time() - HERE_BEFORE)
+        late = {"loss_min": 0.5, "loss_mean": 0.5, "loss_max": 0.5, "loss_n": 1, "non_finite": 0}
+        writer.window(StepWindow(launch, time.time() - 1.0, 1.0, 0, epoch=2, **late))
+        writer.commit()
+        run = _read(path)
+    assert (run.state, run.step, run.loss) == ("running", 99, pytest.approx(0.03, abs=0.02))
+
+
 def test_unknown_is_none_and_never_0(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     with HistoryWriter(path) as writer:
