@@ -111,7 +111,7 @@ def in_own_process(name: str, function: str, setting: Setting) -> Result:
     with output.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.gpu.part", name, function, str(found)], cwd=REPOSITORY,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**os.environ, "PYTHONPATH": _search_path()},
             stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         with suppress(subprocess.TimeoutExpired):
@@ -123,6 +123,11 @@ def in_own_process(name: str, function: str, setting: Setting) -> Result:
     end = f"did not end within {setting.seconds:.0f} s" if code is None else f"ended with exit code {code}"
     tail = output.read_text(errors="replace").strip()[-2000:]
     return Result(name, FAILED, end, time.monotonic() - begun_s, [f"the part {end}\n{tail}"])
+
+
+def _search_path() -> str:
+    """This repository's modules first, and those that this process finds by its own PYTHONPATH."""
+    return os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

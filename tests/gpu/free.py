@@ -60,7 +60,7 @@ def check_choice(line: str, looked: Callable[[dict[str, str]], Seen]) -> Report:
 
 def wrong_run(work_dir: Path) -> list[str]:
     """What is wrong with the device that a run noted: one GPU of one."""
-    launch = json.loads((work_dir / "environment.json").read_text(encoding="utf-8"))[-1]
+    launch = json.loads((work_dir / "environment.json").read_text(encoding="utf-8"))["launches"][-1]
     devices = launch["hardware"]["cuda_devices"]
     if launch["device"].startswith("cuda") and len(devices) == 1:
         return []

@@ -1,7 +1,10 @@
 """Stops and kills on the device, resumed by the same command: every number is that of a whole run."""
 
+import multiprocessing
 import signal
 import time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 from tests.gpu import recipes, runs
@@ -29,7 +32,9 @@ def stop(setting: Setting) -> Report:
     code = runs.exit_code(OneProcess(whole_config, setting.device), within_s)
     report.expect(code == 0, f"whole run: exit code {code}, expected 0\n{runs.end_of_log(whole)}")
     launch = OneProcess(config, setting.device)
-    _wait_for_a_save(stopped, launch, within_s)
+    if (early := _end_before_a_save(stopped, launch, within_s)) is not None:
+        report.expect(False, f"it ended before it saved: exit code {early}\n{runs.end_of_log(stopped)}")
+        return report
     sent_s = time.monotonic()
     launch.strike(STOP)
     code = runs.exit_code(launch, within_s)
@@ -58,16 +63,20 @@ def kills(setting: Setting) -> Report:
     """The part: SIGKILLs at random moments, half of them while checkpoints are written asynchronously."""
     ways = (True,) if setting.short else (False, True)
     kills_each = 1 if setting.short else KILLS // len(ways)
-    tallies = []
-    for asynchronous in ways:
-        folder = setting.root / f"asynchronous_{asynchronous}"
-        folder.mkdir()
-        attack = Attack(
-            folder, setting.seed, sigterm=0, stop_within_s=60, ranks=1, device=setting.device,
-            changes={"asynchronous_checkpoints": str(asynchronous)},
-        )  # fmt: skip
-        tallies.append(attack.run(kills_each, 0.8 * setting.seconds / 60 / len(ways)))
+    # Each way in a process of its own: most of the time is the start of CUDA.
+    with ProcessPoolExecutor(len(ways), multiprocessing.get_context("spawn")) as pool:
+        tallies = list(pool.map(_attack, ways, repeat(setting), repeat(kills_each)))
     return judged(tallies, len(ways) * kills_each)
+
+
+def _attack(asynchronous: bool, setting: Setting, kills: int) -> Tally:
+    folder = setting.root / f"asynchronous_{asynchronous}"
+    folder.mkdir()
+    attack = Attack(
+        folder, setting.seed, sigterm=0, stop_within_s=60, ranks=1, device=setting.device,
+        changes={"asynchronous_checkpoints": str(asynchronous)},
+    )  # fmt: skip
+    return attack.run(kills, 0.8 * setting.seconds / 60)
 
 
 def judged(tallies: list[Tally], wanted: int) -> Report:
@@ -87,8 +96,10 @@ def judged(tallies: list[Tally], wanted: int) -> Report:
     return report
 
 
-def _wait_for_a_save(work_dir: Path, launch: OneProcess, within_s: float) -> None:
+def _end_before_a_save(work_dir: Path, launch: OneProcess, within_s: float) -> int | None:
+    """Wait for a checkpoint in the middle of an epoch; the exit code of a run that ended first."""
     until = time.monotonic() + within_s
     while not any(work_dir.glob("epoch_*/step_*.pt")) and time.monotonic() < until:
-        if launch.join(0.02) is not None:
-            return
+        if (codes := launch.join(0.02)) is not None:
+            return codes[0]
+    return None

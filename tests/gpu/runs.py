@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.gpu.machine import REPOSITORY
-from tests.shutdown.launches import OneProcess
+from tests.shutdown.launches import OneProcess, printed
 
 RECIPES = "tests.gpu.recipes"
 
@@ -42,9 +42,11 @@ def losses(work_dir: Path) -> list[float]:
 
 
 def end_of_log(work_dir: Path) -> str:
-    """The last lines that a run logged."""
+    """The last lines that a run logged, or printed if it came to no log."""
     path = work_dir / "train.log"
-    return "\n".join(path.read_text(encoding="utf-8").splitlines()[-8:]) if path.exists() else "no log"
+    if not path.exists():
+        return printed(work_dir.with_name(f"{work_dir.name}.py")) or "no log"
+    return "\n".join(path.read_text(encoding="utf-8").splitlines()[-8:])
 
 
 def command(

@@ -39,6 +39,15 @@ def test_end_of_a_part(
     assert result.failures == [] if failure is None else failure in result.failures[0]
 
 
+def test_part_finds_what_this_process_finds_by_its_search_path(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "of_a_cluster.py").write_text("FIGURE = 'found'\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = in_own_process("name", "ends:use_the_search_path", setting)
+    assert (result.outcome, result.figure) == (PASSED, "found"), result.failures
+
+
 def test_part_that_hangs_fails_and_leaves_no_process(setting: Setting, tmp_path: Path) -> None:
     quick = Setting(**{**vars(setting), "seconds": 3.0})
     result = in_own_process("name", "ends:hang", quick)

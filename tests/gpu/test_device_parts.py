@@ -80,6 +80,17 @@ def test_resume_fails_on_a_run_that_is_killed_and_not_repeatable(
     assert all(one.endswith(": differs") for one in report.failures[1:])
 
 
+def test_resume_says_how_a_run_ended_that_came_to_no_save(
+    setting: Setting,
+) -> None:
+    # A file in place of the second run's directory: it fails at its start.
+    (setting.root / "stopped").write_text("no directory")
+    failures = resuming.stop(setting).failures
+    assert len(failures) == 1
+    assert failures[0].startswith("it ended before it saved: exit code 4")
+    assert str(setting.root / "stopped") in failures[0]
+
+
 def test_resume_fails_without_numbers_to_compare(tmp_path: Path) -> None:
     report = Report()
     resuming.compare(report, tmp_path, tmp_path)

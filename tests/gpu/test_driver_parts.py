@@ -1,5 +1,6 @@
 """The parts that need a driver pass on the stand-in, and fail where the driver or Pylon is wrong."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ import pytest
 
 from pylon.monitor import GPUSample, SystemMonitor
 from pylon.monitor.remote.far.smi import QUERIED, SMI_FIELDS, GPUFigures, gpu_figures
-from tests.gpu import free, nvml, overhead
+from tests.gpu import free, nvml, overhead, runs
 from tests.gpu.devices import VARIABLE, forms, wrong_devices
 from tests.gpu.nvml import ask_nvidia_smi, disagreement
 from tests.gpu.outcomes import Machine, Setting, Skipped
@@ -233,6 +234,23 @@ def test_free_passes_a_gpu_that_is_chosen_used_and_watched(driver: StandIn) -> N
 )
 def test_free_fails_on_another_gpu_than_it_named(line: str, seen: Seen) -> None:
     assert free.check_choice(line, lambda _: seen).failures != []
+
+
+@pytest.mark.parametrize(
+    ("device", "names", "wrong"),
+    [("cuda", ["one"], False), ("cuda", ["one", "two"], True), ("cuda", [], True), ("cpu", ["one"], True)],
+)
+def test_run_on_another_gpu_than_the_one_fails(
+    tmp_path: Path, device: str, names: list[str], wrong: bool
+) -> None:
+    config, work_dir = runs.configuration(tmp_path, "run", "hanet", width=2, steps=2, size=16, watched=False)
+    assert runs.command(config, "cpu", 100).returncode == 0
+    noted = json.loads((work_dir / "environment.json").read_text())
+    assert noted["launches"][-1]["device"] == "cpu"
+    noted["launches"][-1]["device"] = device
+    noted["launches"][-1]["hardware"]["cuda_devices"] = names
+    (work_dir / "environment.json").write_text(json.dumps(noted))
+    assert bool(free.wrong_run(work_dir)) == wrong
 
 
 def test_free_is_skipped_if_no_gpu_is_free(driver: StandIn) -> None:

@@ -14,6 +14,7 @@ VARIANTS: dict[str, tuple[dict[str, object], float]] = {
     "float32": ({}, 0.02),
     "channels_last": ({"channels_last": True}, 0.02),
     "compiled": ({"compile": True}, 0.02),
+    "graphs": ({"compile": "reduce-overhead"}, 0.02),
     "bfloat16": ({"precision": "bfloat16"}, 0.10),
 }
 _SHORT = ("float32", "bfloat16")

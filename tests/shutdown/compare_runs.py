@@ -39,7 +39,7 @@ def numbers(root: Path) -> dict[str, Any]:
         elif path.suffix == ".jsonl":
             result[name] = [json.loads(line) for line in path.read_text().splitlines()]
         elif path.suffix == ".pt":
-            result[name] = torch.load(path, weights_only=True)
+            result[name] = torch.load(path, map_location="cpu", weights_only=True)
         else:
             result[name] = path.read_bytes()
     return result

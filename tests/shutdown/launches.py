@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
 import warnings
@@ -14,6 +15,7 @@ from tests.runners.distributed.ranks import Ranks
 
 # torchrun's: time between asking the ranks that are left to end, and killing them.
 _AGENT_WAITS_S = 30.0
+_SHOWN_CHARACTERS = 2000
 
 
 class Launch(Protocol):
@@ -110,12 +112,25 @@ class ManyRanks:
                 os.kill(process.pid, number)
 
 
+def printed(config: Path) -> str:
+    """The end of what the last launch of this configuration printed in a process of its own."""
+    output = _output(config)
+    if not output.exists():
+        return ""
+    return output.read_text(encoding="utf-8", errors="replace")[-_SHOWN_CHARACTERS:]
+
+
+def _output(config: Path) -> Path:
+    return config.with_suffix(".output")
+
+
 def _train(config: Path, device: str) -> None:
-    """One launch of the command, silent, in a process group of its own."""
+    """One launch of the command, printing into a file, in a process group of its own."""
     os.setsid()
-    silence = os.open(os.devnull, os.O_WRONLY)
+    output = os.open(_output(config), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for descriptor in (1, 2):
-        os.dup2(silence, descriptor)
+        os.dup2(output, descriptor)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not what a test has put in their place
     from main import main as command_line
 
     code = command_line(["--config-filepath", str(config), "--device", device])

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from pylon.runners.launch.new import KINDS
 from tests.shutdown.compare_runs import differences
-from tests.shutdown.launches import Launch, ManyRanks, OneProcess
+from tests.shutdown.launches import Launch, ManyRanks, OneProcess, printed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_WITHIN_S = 120.0
@@ -146,6 +146,8 @@ class Attack:
             self._tally.found += [f"run {self._tally.runs}, {subject}: {line}" for line in found]
             done = f"run {self._tally.runs}, {subject}: {self._tally.kills - former} kills"
             say(f"{done}, {self._tally.kills} so far, {len(found)} differences")
+            if not killed.exists():
+                break  # no launch got as far as its run: no further one will
             shutil.rmtree(killed)
         return self._tally
 
@@ -192,7 +194,10 @@ class Attack:
         return set(codes) == {0}
 
     def _finish(self, subject: str, work_dir: Path) -> None:
-        self._expect(self._ended(self._launch(subject, work_dir)), {0}, "the last launch")
+        codes = self._ended(self._launch(subject, work_dir))
+        self._expect(codes, {0}, "the last launch")
+        if any(codes) and (text := printed(self._config(work_dir))):
+            self._tally.found.append(f"it printed: {text}")
 
     def _ended(self, launch: Launch) -> list[int]:
         codes = launch.join(RUN_WITHIN_S)
@@ -206,7 +211,7 @@ class Attack:
             self._tally.found.append(f"{place}: exit codes {seen}, expected {sorted(expected)}")
 
     def _launch(self, subject: str, work_dir: Path) -> Launch:
-        config = self._folder / f"{work_dir.name}_config.py"
+        config = self._config(work_dir)
         config.write_text(
             "from tests.shutdown.resume_subjects import subject_config\n"
             f"config = subject_config({subject!r}, {str(work_dir)!r}{self._changes})\n"
@@ -214,6 +219,9 @@ class Attack:
         if self._ranks == 1:
             return OneProcess(config, self._device)
         return ManyRanks(config, self._ranks, self._random, self._device)
+
+    def _config(self, work_dir: Path) -> Path:
+        return self._folder / f"{work_dir.name}_config.py"
 
     def _place(self, work_dir: Path) -> str:
         if (work_dir / "test").exists():

@@ -49,6 +49,16 @@ def test_each_kind_of_example_killed_at_random_ends_with_the_bits_of_a_whole_run
 
 
 @pytest.mark.ci
+def test_launch_that_fails_is_found_with_what_it_printed() -> None:
+    ended = attack("--kills", "2", "--minutes", "1", "--subject", "segmentation", "--device", "cuda:99")
+    assert ended.returncode == 1
+    assert "the last launch: exit codes [2], expected [0]" in ended.stdout
+    assert "it printed: " in ended.stdout
+    assert "cuda:99" in ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.ci
 def test_no_kills_is_a_wrong_command_line() -> None:
     assert attack("--kills", "0").returncode == 2
 
