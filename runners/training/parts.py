@@ -140,7 +140,10 @@ def build_parts(
     if stepping.ema_decay is not None:
         average = WeightAverage(model, stepping.ema_decay, evaluated=stepping.evaluate_ema, build=built_again)
     evaluated = model if average is None or not stepping.evaluate_ema else average.model
-    compiled: Any = torch.compile(replica) if stepping.compile else replica
+    compiled: Any = replica
+    if stepping.compile:
+        mode = None if stepping.compile is True else stepping.compile
+        compiled = torch.compile(replica, mode=mode)
     stepper = Stepper(
         stepping,
         task=task_of(compiled),
@@ -153,6 +156,7 @@ def build_parts(
         random=random,
         device=device,
         world=world,
+        deterministic=deterministic,
     )
     return TrainingParts(
         model=model,

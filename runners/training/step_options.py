@@ -1,8 +1,9 @@
 """How the steps of a training are taken, as a configuration gives it."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 Precision = Literal["float32", "bfloat16", "float16"]
+CompileMode = Literal["reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
 
 class Stepping:
@@ -20,7 +21,8 @@ class Stepping:
         ema_decay: keep an exponential moving average of the weights with this decay, 0..1; None: none.
         evaluate_ema: validate and test the average, if there is one.
         channels_last: keep 4-D weights in channels-last order.
-        compile: train through torch.compile.
+        compile: train through torch.compile; a name is its mode, of which 'reduce-overhead' records the
+            kernels of a step once (CUDA graphs), which helps where starting them takes longer than they do.
         non_finite: what a NaN or infinite loss or gradient means. Each policy looks at every step, which
             makes an accelerator wait; None looks at the losses alone, when they are logged.
             'raise' ends the run, 'stop' saves the state before the step and ends it, 'skip' leaves the
@@ -41,7 +43,7 @@ class Stepping:
         ema_decay: float | None = None,
         evaluate_ema: bool = True,
         channels_last: bool = False,
-        compile: bool = False,
+        compile: bool | CompileMode = False,
         non_finite: Literal["raise", "stop", "skip"] | None = None,
         skip_in_a_row: int = 10,
         find_unused_parameters: bool = False,
@@ -55,6 +57,9 @@ class Stepping:
             raise ValueError(f"ema_decay: {ema_decay}, expected 0 or more and less than 1, or None")
         if skip_in_a_row < 1:
             raise ValueError(f"skip_in_a_row: {skip_in_a_row}, expected at least 1")
+        if not isinstance(compile, bool) and compile not in get_args(CompileMode):
+            modes = ", ".join(map(repr, get_args(CompileMode)))
+            raise ValueError(f"compile: {compile!r}, expected True, False or one of {modes}")
         self.accumulate_batches = accumulate_batches
         self.clip_norm = clip_norm
         self.clip_value = clip_value

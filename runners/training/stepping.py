@@ -22,6 +22,7 @@ from pylon.runners.training.evaluation import Batch, Task
 from pylon.runners.training.non_finite import advice, non_finite_inputs
 from pylon.runners.training.rank_means import average_buffers, average_gradients
 from pylon.runners.training.step_options import Stepping
+from pylon.runners.training.strict_backward import StrictBackward
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Stepper:
         random: the generators, noted before each step if a dump may need them.
         device: of the model.
         world: the ranks that take the steps together.
+        deterministic: whether a resumed run must give the bits of one that was not interrupted.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Stepper:
         random: RandomState,
         device: torch.device,
         world: World,
+        deterministic: bool = True,
     ) -> None:
         self._options = options
         self.task = task
@@ -83,6 +86,9 @@ class Stepper:
         scaled = options.precision == "float16"
         self._scaler = torch.amp.GradScaler(device.type) if scaled else None
         self._skipped_in_a_row = 0
+        # A backward pass that fails half-way cannot be repeated where ranks wait for each other's gradients.
+        on_one_gpu = device.type != "cpu" and world.size == 1
+        self._strict = StrictBackward(wanted=deterministic and on_one_gpu)
         self._by_closure = needs_closure(type(optimizer))
         if problem := closure_problem(type(optimizer), options.precision, options.non_finite):
             raise ConfigError("configuration", [problem])
@@ -125,24 +131,38 @@ class Stepper:
     def state_dict(self) -> dict[str, Any]:
         """What the next steps depend on besides model and optimizer."""
         scaler = None if self._scaler is None else self._scaler.state_dict()
-        return {"scaler": scaler, "skipped_in_a_row": self._skipped_in_a_row}
+        return {
+            "scaler": scaler,
+            "skipped_in_a_row": self._skipped_in_a_row,
+            "backward": self._strict.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state."""
         if self._scaler is not None:
             self._scaler.load_state_dict(state_dict["scaler"])
         self._skipped_in_a_row = state_dict["skipped_in_a_row"]
+        self._strict.load_state_dict(state_dict.get("backward", {"strict": True}))  # absent before 0.3
 
     def _gradients(self, batches: list[Batch], weight: float) -> torch.Tensor:
         """The gradients of all ranks' batches, and their mean loss."""
-        self._optimizer.zero_grad(set_to_none=True)
-        losses = [
-            self._backward(batch, weight, last=number == len(batches))
-            for number, batch in enumerate(batches, start=1)
-        ]
+        try:
+            losses = self._losses(batches, weight)
+        except RuntimeError as error:
+            if not self._strict.gives_up(error):
+                raise
+            losses = self._losses(batches, weight)
         loss = self._world.add_up(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
         average_gradients(self._world, self._learnt)
         return loss
+
+    def _losses(self, batches: list[Batch], weight: float) -> list[torch.Tensor]:
+        """The loss of each batch; their gradients are added up."""
+        self._optimizer.zero_grad(set_to_none=True)
+        return [
+            self._backward(batch, weight, last=number == len(batches))
+            for number, batch in enumerate(batches, start=1)
+        ]
 
     def _step_by_closure(self, batches: list[Batch], weight: float) -> torch.Tensor:
         """Let the optimizer ask for loss and gradients as often as it needs; the loss of the first time."""
@@ -178,7 +198,8 @@ class Stepper:
                 loss = checked_loss(self.task.training_loss(batch), owner)
             check_learnable(loss, owner)
             share = loss if factor == 1 else loss * factor
-            (share if self._scaler is None else self._scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
+            with self._strict.mode():
+                (share if self._scaler is None else self._scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
         if last:
             check_averaged(self._replica)
         return loss.detach() if weight == 1 else loss.detach() * weight

@@ -160,11 +160,18 @@ def test_average_is_evaluated_saved_and_found_by_an_evaluation_only_run(toy: Toy
     assert torch.equal(model.state_dict()["layers.0.weight"], average["layers.0.weight"])
 
 
-def test_compiled_model_is_trained_and_the_plain_one_saved(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("option", "mode"), [(True, None), ("reduce-overhead", "reduce-overhead")])
+def test_compiled_model_is_trained_and_the_plain_one_saved(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, option: object, mode: str | None
+) -> None:
     compiled: list[torch.nn.Module] = []
-    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
-    run_again(configured(toy, "{'compile': True}"))
+    modes = []
+    monkeypatch.setattr(
+        torch, "compile", lambda model, mode: (compiled.append(model), modes.append(mode)) and model
+    )
+    run_again(configured(toy, f"{{'compile': {option!r}}}"))
     assert [type(one) for one in compiled] == [ToyModel]
+    assert modes == [mode]
     assert "layers.0.weight" in parts(toy)["model"]
 
 
@@ -172,7 +179,7 @@ def test_compiled_model_is_trained_and_the_plain_one_saved(toy: Toy, monkeypatch
     "arguments",
     [
         {"accumulate_batches": 0}, {"clip_norm": 0.0}, {"clip_norm": float("nan")}, {"ema_decay": 1.0},
-        {"skip_in_a_row": 0}, {"clip_value": -1.0},
+        {"skip_in_a_row": 0}, {"clip_value": -1.0}, {"compile": "fast"},
     ],
 )  # fmt: skip
 def test_wrong_option_is_refused_by_name(arguments: dict) -> None:
