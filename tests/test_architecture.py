@@ -23,7 +23,7 @@ ALLOWED = {
         *("tensorboardX", "wandb", "mlflow", "trackio"),
     },
     "data": {"storage", "numpy", "torch", "PIL"},
-    "models": {"torch"},
+    "models": {"torch", "triton"},
     "criteria": {"torch"},
     "metrics": {"storage", "numpy", "torch"},
     "runners": {

@@ -4,6 +4,7 @@ Each adds what it attended to its input, times a learnt scalar `gamma` that star
 model begins as if it had none.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn import functional
 
 # Pixels. The energies of longer lines cost more memory than time.
 _SHORT_LINE = 128
+# Of one of the products that are added up.
+_LEAST_PIXELS = 1024
 
 
 class ChannelAttention(nn.Module):
@@ -50,12 +53,29 @@ class ChannelAttention(nn.Module):
     def _energy(self, channels: torch.Tensor) -> torch.Tensor:
         """(B, C, HW) to (B, C, C)."""
         if self.exact_energy:
-            return torch.bmm(channels, channels.transpose(1, 2))
+            return products_of_channels(channels, _parts(channels))
         with torch.autocast(device_type=channels.device.type, enabled=False):
             precise = channels.to(torch.promote_types(channels.dtype, torch.float32))
             # Half of the division goes to each factor, so that the product is never larger than its result.
-            scaled = precise * channels.shape[-1] ** -0.25
-            return torch.bmm(scaled, scaled.transpose(1, 2))
+            return products_of_channels(precise * channels.shape[-1] ** -0.25, _parts(channels))
+
+
+def _parts(channels: torch.Tensor) -> int:
+    """As how many products X X^T is computed: of few rows and very many columns, one leaves a GPU idle."""
+    pixels = channels.shape[-1]
+    parts = math.gcd(pixels, 2**20) if channels.device.type == "cuda" else 1
+    while parts > 1 and pixels // parts < _LEAST_PIXELS:
+        parts //= 2
+    return parts
+
+
+def products_of_channels(channels: torch.Tensor, parts: int) -> torch.Tensor:
+    """X X^T, of (B, C, HW) to (B, C, C), as the sum of as many products; `parts` divides HW."""
+    if parts == 1:
+        return torch.bmm(channels, channels.transpose(1, 2))
+    batch, count, pixels = channels.shape
+    several = channels.view(batch, count, parts, pixels // parts).transpose(1, 2)
+    return torch.matmul(several, several.transpose(2, 3)).sum(dim=1)
 
 
 class AxialAttention(nn.Module):

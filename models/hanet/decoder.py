@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pylon.models.hanet.doubling import doubled
+
 
 class Decoder(nn.Module):
     """Concatenate all levels at full size, then a 1x1 and a 3x3 convolution with nothing between.
@@ -40,7 +42,6 @@ class Decoder(nn.Module):
         shares = torch.split(self.mixture.weight, self.widths, dim=1)
         mixed = functional.conv2d(levels[-1], shares[-1], self.mixture.bias)
         for level, share in zip(reversed(levels[:-1]), reversed(shares[:-1]), strict=True):
-            enlarged = functional.interpolate(mixed, scale_factor=2, mode="bilinear", align_corners=False)
-            mixed = functional.conv2d(level, share) + enlarged
+            mixed = functional.conv2d(level, share) + doubled(mixed)
         logits: torch.Tensor = self.classifier(mixed)
         return logits

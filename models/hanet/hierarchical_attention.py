@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from pylon.models.hanet.attention import AxialAttention, ChannelAttention
+from pylon.models.hanet.gpu.choice import take_kernels
 
 DILATIONS = (1, 2, 3, 4)
 
@@ -69,9 +70,21 @@ class ParallelConvolutions(nn.Module):
 
     def forward(self, both_dates: torch.Tensor) -> torch.Tensor:
         """(B, 2 * channels, H, W) to (B, channels, H, W)."""
-        joined = torch.cat([branch(both_dates) for branch in self.branches], dim=1)
-        mixed: torch.Tensor = self.mixture(joined)
+        mixed: torch.Tensor = self.mixture(self._side_by_side(both_dates))
         return mixed
+
+    def _side_by_side(self, both_dates: torch.Tensor) -> torch.Tensor:
+        """(B, 2 * channels, H, W) to (B, 4 * channels, H, W)."""
+        if not take_kernels(both_dates):
+            return torch.cat([branch(both_dates) for branch in self.branches], dim=1)
+        if torch.is_autocast_enabled("cuda"):
+            both_dates = both_dates.to(torch.get_autocast_dtype("cuda"))
+        weights, biases = (
+            torch.stack([branch.get_parameter(name) for branch in self.branches])
+            for name in ("weight", "bias")
+        )
+        joined: torch.Tensor = torch.ops.pylon.parallel_convolutions(both_dates, weights, biases)
+        return joined
 
 
 class HierarchicalAttention(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pylon.models.hanet.attention import AxialAttention, ChannelAttention
+from pylon.models.hanet.attention import AxialAttention, ChannelAttention, products_of_channels
 
 Array = NDArray[np.float64]
 
@@ -142,3 +142,11 @@ def test_default_channel_energy_stays_finite_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.float16):
         result = module(features)
     assert torch.isfinite(result).all()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("parts", [1, 4, 48])
+def test_products_of_channels_are_the_same_in_parts(parts: int, layout: torch.memory_format) -> None:
+    channels = random_features(2, 3, 6, 8).contiguous(memory_format=layout).flatten(start_dim=2)
+    expected = torch.einsum("bcp,bdp->bcd", channels, channels)
+    torch.testing.assert_close(products_of_channels(channels, parts), expected, rtol=0, atol=1e-13)

@@ -1,0 +1,1 @@
+"""What HANet computes by kernels of its own where a GPU takes them."""

@@ -1,0 +1,90 @@
+"""HANet's GPU kernels in Triton's interpreter, as JSON: the largest differences from torch, relative.
+
+A program of its own: Triton reads TRITON_INTERPRET when the kernels are imported.
+"""
+
+import json
+import os
+import sys
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+from torch.nn import functional
+
+from pylon.models import HANet
+from pylon.models.hanet import hierarchical_attention
+from pylon.models.hanet.gpu.convolutions import parallel_convolutions
+
+# Fewer groups than a program takes, as many, more of them; several images, one column, one row.
+SHAPES = [(2, 6, 9, 7), (1, 16, 5, 1), (1, 36, 1, 3)]
+
+KINDS = [
+    (torch.float32, torch.contiguous_format),
+    (torch.float32, torch.channels_last),
+    (torch.bfloat16, torch.channels_last),
+]
+
+
+def differences(found: list[torch.Tensor], expected: list[torch.Tensor]) -> list[float]:
+    pairs = zip(found, expected, strict=True)
+    return [float((one - other).detach().abs().max() / other.detach().abs().max()) for one, other in pairs]
+
+
+def of_convolutions(
+    shape: tuple[int, int, int, int], dtype: torch.dtype, layout: torch.memory_format
+) -> list[float]:
+    batch, channels, height, width = shape
+    features = torch.randn(batch, 2 * channels, height, width).to(dtype).contiguous(memory_format=layout)
+    weights, biases = torch.randn(4, channels, 4, 3, 3), torch.randn(4, channels)
+    slopes = torch.randn(batch, 4 * channels, height, width).to(dtype)
+    exact = [one.double().requires_grad_() for one in (features, weights, biases)]
+    expected = torch.cat(
+        [
+            functional.conv2d(
+                exact[0], exact[1][k], exact[2][k], padding=k + 1, dilation=k + 1, groups=channels // 2
+            )
+            for k in range(4)
+        ],
+        dim=1,
+    )
+    given = [one.clone().requires_grad_() for one in (features, weights, biases)]
+    found = parallel_convolutions(*given)
+    assert found.dtype == dtype
+    return differences(
+        [found, *torch.autograd.grad(found, given, slopes)],
+        [expected, *torch.autograd.grad(expected, exact, slopes.double())],
+    )
+
+
+def of_hanet() -> list[float]:
+    """Logits and gradients of a whole model with the kernels, next to one without."""
+    torch.manual_seed(0)
+    model = HANet(width=4)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("gamma"):
+                parameter.fill_(0.1)
+    images = torch.randn(2, 1, 3, 16, 8)
+    found = []
+    for takes in (False, True):
+        hierarchical_attention.take_kernels = lambda features, takes=takes: takes
+        logits = model(*images)
+        gradients = torch.autograd.grad(logits.square().mean(), list(model.parameters()))
+        # Together: that of a bias before a batch norm is rounding alone.
+        found.append([logits, torch.cat([one.flatten() for one in gradients])])
+    return differences(found[1], found[0])
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    result = {"convolutions": {}, "hanet": max(of_hanet())}
+    for shape in SHAPES:
+        for dtype, layout in KINDS:
+            name = f"{shape} {dtype} {layout}"
+            result["convolutions"][name] = max(of_convolutions(shape, dtype, layout))
+    sys.stdout.write(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
