@@ -3,6 +3,7 @@
 import importlib
 import logging
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -88,7 +89,7 @@ def test_kernels_are_not_even_tried(
 @pytest.mark.slow
 def test_choice_is_a_constant_to_torch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     class Asked(choice.Tried):
-        devices: list[int] = []
+        devices: ClassVar[list[int]] = []
 
         def on(self, device: int) -> bool:
             self.devices.append(device)
