@@ -64,7 +64,6 @@ def _is_whole_terminal() -> bool:
 def _on_the_screen(options: argparse.Namespace, chosen: ServerChoice, signals: Signals) -> int:
     # textual removes NO_COLOR from the environment.
     colour = not os.environ.get("NO_COLOR")
-    from pylon.views.sources.board import RunBoard
     from pylon.views.terminal.app import WatchApp
     from pylon.views.terminal.feed import Feed
     from pylon.views.terminal.layout import layout_path
@@ -74,7 +73,7 @@ def _on_the_screen(options: argparse.Namespace, chosen: ServerChoice, signals: S
     if options.interval_s is not None:
         settings["interval_s"] = options.interval_s
     with chosen.monitor(**settings) as monitor:
-        feed = Feed(monitor, list(chosen.servers), RunBoard(options.paths), settings["interval_s"])
+        feed = Feed(monitor, list(chosen.servers), options.paths, settings["interval_s"])
         app = WatchApp(
             feed,
             lambda: bool(signals.number),

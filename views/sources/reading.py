@@ -8,6 +8,9 @@ from pathlib import Path
 
 from pylon.views.sources.board import RunBoard, Runs
 
+# So long without a look is worth a word: one of many records takes seconds.
+_LATE_S = 30.0
+
 
 class RunReader:
     """The runs below some paths, as they were when they could be read last.
@@ -27,15 +30,16 @@ class RunReader:
 
     @property
     def runs(self) -> Runs:
-        """Those of the last look that succeeded; if a later one failed, why is the first of the problems."""
-        if not self._problem:
-            return self._runs
-        return replace(self._runs, problems=(self._problem, *self._runs.problems))
+        """Those of the last look that succeeded; why there is no newer one is the first of the problems."""
+        problems = [*filter(None, (self._late(), self._problem)), *self._runs.problems]
+        return replace(self._runs, problems=tuple(problems))
 
-    @property
-    def age_s(self) -> float:
-        """Seconds since the newest look, or since the begin; 0 if nothing is read."""
-        return 0.0 if self._board is None else time.monotonic() - self._read_at_s
+    def _late(self) -> str:
+        late_s = time.monotonic() - self._read_at_s
+        if self._board is None or late_s <= _LATE_S:
+            return ""
+        since = time.strftime("%H:%M:%S", time.localtime(time.time() - late_s))
+        return f"records have not been read since {since}: their file system may hang"
 
     def start(self) -> None:
         """Begin to read."""

@@ -1,13 +1,17 @@
-"""Reads pictures in a thread of its own: what it takes long to read keeps no key waiting."""
+"""Makes pictures in a thread of its own: what it takes long to read keeps no key waiting.
+
+Records of runs are read by a thread more: a file system that hangs holds up the servers' figures no longer.
+"""
 
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from pylon.monitor import MonitorHealth, SystemSnapshot
-from pylon.views.sources.board import RunBoard
+from pylon.views.sources.reading import RunReader
 from pylon.views.sources.servers import ServerNow, servers_now
 from pylon.views.sources.trails import Trails
 from pylon.views.terminal.picture import Picture
@@ -34,12 +38,15 @@ class Feed:
     Args:
         monitor: of the servers.
         names: of the servers, in the order in which they are shown.
-        board: of the runs.
+        paths: of runs, as a user gives them.
         interval_s: between two readings of the servers.
     """
 
-    def __init__(self, monitor: Monitored, names: Sequence[str], board: RunBoard, interval_s: float) -> None:
-        self._monitor, self._names, self._board = monitor, list(names), board
+    def __init__(
+        self, monitor: Monitored, names: Sequence[str], paths: Sequence[Path], interval_s: float
+    ) -> None:
+        self._monitor, self._names = monitor, list(names)
+        self._records = RunReader(paths, min(interval_s, _PICTURE_S))
         self.interval_s = interval_s
         self._trails = Trails()
         self._noted_s = -math.inf
@@ -57,7 +64,7 @@ class Feed:
             self._noted_s = now_s
             with self._lock:
                 self._trails.add(at, servers)
-        return Picture(at, servers, self._board.refresh(), parents_of(_local_pids(servers)))
+        return Picture(at, servers, self._records.runs, parents_of(_local_pids(servers)))
 
     def trail(self, server: str, name: str, device: str = "") -> tuple[list[float], list[float | None]]:
         """Times and values of a figure, of the last moments."""
@@ -67,12 +74,14 @@ class Feed:
 
     def start(self, show: Callable[[Picture], object]) -> None:
         """Begin; each picture goes to `show`, in the thread of the feed."""
+        self._records.start()
         self._thread = threading.Thread(target=self._run, args=(show,), name="pylon-watch", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End; a reading that does not end is not waited for."""
         self._stop.set()
+        self._records.stop()
         if self._thread is not None:
             self._thread.join(0.5)
 

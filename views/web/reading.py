@@ -1,6 +1,6 @@
 """What the page shows, kept up to date: records are read by one thread, pictures are taken by another.
 
-A file system that hangs stops the first alone: servers stay live, and a note says that records are not read.
+A file system that hangs stops the first alone: servers stay live.
 """
 
 import logging
@@ -19,7 +19,6 @@ from pylon.views.sources.trails import OF_GPU, OF_HOST, Trails
 from pylon.views.web.picture import Picture, next_picture
 
 _LOG = logging.getLogger(__name__)
-_LATE_S = 30.0
 _MOST_NUMBERS = 10_000
 
 
@@ -125,9 +124,4 @@ class Reader:
                 self._numbers[str(run.path)] = self._next_number
 
     def _notes(self) -> list[str]:
-        notes = [self._picture_problem] if self._picture_problem else []
-        late_s = self._records.age_s
-        if late_s > _LATE_S:
-            since = time.strftime("%H:%M:%S", time.localtime(time.time() - late_s))
-            notes.append(f"records have not been read since {since}: their file system may hang")
-        return notes
+        return [self._picture_problem] if self._picture_problem else []

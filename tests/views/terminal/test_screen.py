@@ -323,7 +323,7 @@ def test_pictures_come_from_the_feed_and_a_failure_is_shown() -> None:
     monitor = InventedMonitor(3)
 
     async def playing() -> None:
-        feed = Feed(monitor, monitor.names(), RunBoard([]), 0.05)
+        feed = Feed(monitor, monitor.names(), [], 0.05)
         app = WatchApp(feed)
         async with app.run_test(size=(80, 24)) as pilot:
             await settled(app, pilot, "dgx000")
@@ -337,6 +337,39 @@ def test_pictures_come_from_the_feed_and_a_failure_is_shown() -> None:
     asyncio.run(playing())
 
 
+def test_records_that_hang_hold_up_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pylon.views.sources import reading
+    from pylon.views.terminal.feed import Feed
+
+    release, hangs, done = threading.Event(), threading.Event(), threading.Event()
+
+    def refresh(_board: RunBoard) -> Runs:
+        hangs.set()
+        release.wait(60.0)
+        return Runs()
+
+    monkeypatch.setattr(RunBoard, "refresh", refresh)
+    monkeypatch.setattr(reading, "_LATE_S", 0.3)
+    monitor, pictures = InventedMonitor(1), []
+    feed = Feed(monitor, monitor.names(), [tmp_path], 0.05)
+
+    def show(one: Picture) -> None:
+        pictures.append(one)
+        if one.runs.problems:
+            done.set()
+
+    try:
+        feed.start(show)
+        assert hangs.wait(10)
+        assert done.wait(30)
+        assert len(pictures) > 2
+        assert all(one.servers[0].state == "ok" for one in pictures)
+        assert "their file system may hang" in pictures[-1].runs.problems[0]
+    finally:
+        feed.stop()
+        release.set()
+
+
 def test_pictures_come_more_often_than_slow_readings() -> None:
     from pylon.views.terminal.feed import Feed
 
@@ -344,7 +377,7 @@ def test_pictures_come_more_often_than_slow_readings() -> None:
     starting = SystemSnapshot(1, {}, {})
     shown, found = monitor.latest, iter([starting, starting])
     monitor.latest = lambda: next(found, None) or shown()  # type: ignore[method-assign]
-    feed = Feed(monitor, monitor.names(), RunBoard([]), 600.0)
+    feed = Feed(monitor, monitor.names(), [], 600.0)
 
     def show(one: Picture) -> None:
         pictures.append(one)
