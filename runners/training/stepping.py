@@ -146,11 +146,13 @@ class Stepper:
 
     def _gradients(self, batches: list[Batch], weight: float) -> torch.Tensor:
         """The gradients of all ranks' batches, and their mean loss."""
+        losses: list[torch.Tensor] | None = None
         try:
             losses = self._losses(batches, weight)
         except RuntimeError as error:
             if not self._strict.gives_up(error):
                 raise
+        if losses is None:  # not before the error, and with it the memory of its step, is gone
             losses = self._losses(batches, weight)
         loss = self._world.add_up(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
         average_gradients(self._world, self._learnt)

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -74,14 +75,19 @@ class Unrepeatable(torch.autograd.Function):
     """What torch does on CUDA where an operation has no deterministic kernel."""
 
     @staticmethod
-    def forward(ctx: Any, features: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, features: torch.Tensor, held: "Kept | None") -> torch.Tensor:
+        ctx.held = held
         return features.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         if torch.are_deterministic_algorithms_enabled() and not warns_only():
             raise RuntimeError(ERROR)
-        return gradient
+        return gradient, None
+
+
+class Kept:
+    """What an operation keeps for its backward pass."""
 
 
 @pytest.fixture
@@ -89,9 +95,14 @@ def unrepeatable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps on the CPU are strict as those on a GPU are, and the model's are unrepeatable."""
     plain = ToyModel.forward
 
+    kept: list[weakref.ref[Kept]] = []
+
     def forward(self: ToyModel, *args: Any, **kwargs: Any) -> torch.Tensor:
+        assert not any(one() is not None for one in kept), "the memory of a former step is still taken"
         logits: torch.Tensor = plain(self, *args, **kwargs)
-        return Unrepeatable.apply(logits)
+        held = Kept()
+        kept.append(weakref.ref(held))
+        return Unrepeatable.apply(logits, held if self.training else None)
 
     monkeypatch.setattr(ToyModel, "forward", forward)
     steps = parts.Stepper
