@@ -15,7 +15,6 @@ import importlib.util
 import io
 import multiprocessing
 import re
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -27,8 +26,11 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from pylon import models
+from pylon.runners.allocator import keep_freed_memory
 
 _AUTHORS = "authors"
+# Whether in bfloat16, and whether memory is kept: the authors' code as its script runs it, and with ours.
+_OF_AUTHORS, _OF_OURS = ((False, False), (False, True)), ((False, True), (True, True))
 # Their names to ours, each to be tried in order.
 _NAMES = (
     (r"^conv0_0\.", "encoder.stem."),
@@ -55,6 +57,7 @@ class Subject:
         bfloat16: under autocast.
         authors: folder of the authors' code; None: not wanted.
         pairs, size, threads: of each step.
+        keeps_memory: that it frees, as the process of a run on the CPU does.
     """
 
     model: str
@@ -63,11 +66,15 @@ class Subject:
     pairs: int
     size: int
     threads: int
+    keeps_memory: bool = True
 
     @property
     def label(self) -> str:
         """For the table."""
-        return f"{self.model}, {'bfloat16' if self.bfloat16 else 'float32'}"
+        words = [self.model, "bfloat16" if self.bfloat16 else "float32"]
+        if self.model == _AUTHORS and self.keeps_memory:
+            words.append("memory kept")
+        return ", ".join(words)
 
 
 @dataclass(frozen=True)
@@ -93,9 +100,9 @@ def main() -> None:
     options = parser.parse_args()
     names = [*([_AUTHORS] if options.authors else []), *options.models]
     subjects = [
-        Subject(name, bfloat16, options.authors, options.pairs, options.size, options.threads)
+        Subject(name, bfloat16, options.authors, options.pairs, options.size, options.threads, keeps)
         for name in names
-        for bfloat16 in ((False,) if name == _AUTHORS else (False, True))
+        for bfloat16, keeps in (_OF_AUTHORS if name == _AUTHORS else _OF_OURS)
     ]
     if options.authors:
         _write(f"Logits against the authors' in float64, relative: {_difference(options.authors):.1e}")
@@ -136,8 +143,10 @@ def _in_turns(subjects: list[Subject], rounds: int) -> dict[Subject, list[Step]]
 def _serve(subject: Subject, connection: Connection) -> None:
     """Compute one step for each message."""
     torch.set_num_threads(subject.threads)
+    if subject.keeps_memory:
+        keep_freed_memory()
     model, batch = _model(subject), _batch(subject)
-    before = _highest_memory()
+    before = _forget_highest_memory()
     with contextlib.suppress(EOFError):
         while True:
             connection.recv()
@@ -235,9 +244,20 @@ def _operations(subject: Subject) -> str:
     return profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=15)
 
 
+def _forget_highest_memory() -> int:
+    """Bytes that this process has resident now; the highest is that of now (proc_pid_clear_refs(5))."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _memory("VmRSS")
+
+
 def _highest_memory() -> int:
-    """Bytes that this process has had resident at once."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Bytes that this process has had resident at once. getrusage(2) would count its parent's too."""
+    return _memory("VmHWM")
+
+
+def _memory(name: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def _write(text: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pylon.data.errors import DataError
+from pylon.runners.allocator import keep_freed_memory
 from pylon.runners.devices import select_device
 from pylon.runners.distributed import World, launched_as, opened_world
 from pylon.runners.errors import EndedByPeerError, PylonError
@@ -29,6 +30,8 @@ def run_command(arguments: argparse.Namespace) -> int:
     try:
         local_rank, ranks = launched_as()
         device = select_device(options.device, local_rank=local_rank, ranks=ranks)
+        if device.type == "cpu":
+            keep_freed_memory()
         with opened_world(device) as world:
             outcome = _run(arguments.config_filepath[0], options, world)
     except (PylonError, DataError) as error:
