@@ -13,9 +13,9 @@ def prepared_image_pair(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Both images in the memory layout that is fastest on their device, if a model can compare them.
 
-    On the CPU this is channels-last: convolutions of torch 2.13 then take 0.6 to 0.8 times as long (`python
-    -m benchmarks.models`). Every later tensor follows. On a device that is not named the layout stays, and
-    with it the choice of `Stepping(channels_last=...)`, which gives it to the weights.
+    On the CPU this is channels-last: convolutions of torch 2.13 then take 0.6 to 0.8 times as long
+    (`python -m benchmarks.models`). Every later tensor follows. On a device that is not named the layout
+    stays, and with it the choice of `Stepping(channels_last=...)`, which gives it to the weights.
 
     Args:
         img_1, img_2: expected (B, C, H, W), of the same shape.

@@ -13,6 +13,7 @@ import torch
 
 import pylon
 from pylon.masking import masked_words
+from pylon.models.hanet.gpu.choice import VARIABLE as OWN_GPU_KERNELS
 from pylon.runners.launch.repositories import commit_of_pylon, commits_of
 
 _PACKAGES = ("torch", "numpy", "pillow", "psutil", "nvidia-ml-py", "rich", "matplotlib", "typeguard")
@@ -47,6 +48,7 @@ def describe(device: torch.device, ranks: int, configuration_files: dict[str, st
             "cpu_cores": psutil.cpu_count(),
             "torch_threads": torch.get_num_threads(),
             "memory_total_bytes": psutil.virtual_memory().total,
+            "own_gpu_kernels": os.environ.get(OWN_GPU_KERNELS, "1"),
             "cuda_devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         },
     }

@@ -23,6 +23,7 @@ _COUNTS = (
     "hardware.cpu",
     "hardware.torch_threads",
     "hardware.cuda_devices",
+    "hardware.own_gpu_kernels",
 )
 
 

@@ -11,7 +11,10 @@ from pylon.runners.run_directory.directory import RunDirectory
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on
 
-KEYS = {"packages.torch": "2.5.0", "hardware.torch_threads": 96, "hardware.cpu": "another", "python": "3.9.1"}
+KEYS = {
+    "packages.torch": "2.5.0", "hardware.torch_threads": 96, "hardware.cpu": "another", "python": "3.9.1",
+    "hardware.own_gpu_kernels": "0",
+}  # fmt: skip
 
 
 @pytest.mark.slow
