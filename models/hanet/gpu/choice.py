@@ -1,5 +1,6 @@
 """Whether a GPU takes HANet's own kernels, which are imported when they are first wanted."""
 
+import functools
 import importlib
 import logging
 import os
@@ -22,28 +23,18 @@ def take_kernels(features: torch.Tensor) -> bool:
     return _work_on(features.device.index or 0)
 
 
-class Tried:
-    """Which devices have been tried: a process translates the kernels once."""
-
-    def __init__(self) -> None:
-        self._works: dict[int, bool] = {}
-
-    def on(self, device: int) -> bool:
-        """Whether they work on the device of this number; the first time, they are tried."""
-        if device not in self._works:
-            self._works[device] = _wanted(device) and _computes(device)
-        return self._works[device]
-
-
-_tried = Tried()
-
-
 def _work_on(device: int) -> bool:
-    return _tried.on(device)
+    return tried_on(device)
 
 
 # As torch.compiler.assume_constant_result sets it; that imports torch._dynamo, which takes a second.
 _work_on._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+@functools.cache
+def tried_on(device: int) -> bool:
+    """Whether the kernels work on the device of this number: a process translates and tries them once."""
+    return _wanted(device) and _computes(device)
 
 
 def _wanted(device: int) -> bool:
