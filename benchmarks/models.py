@@ -142,10 +142,7 @@ def _in_turns(subjects: list[Subject], rounds: int) -> dict[Subject, list[Step]]
 
 def _serve(subject: Subject, connection: Connection) -> None:
     """Compute one step for each message."""
-    torch.set_num_threads(subject.threads)
-    if subject.keeps_memory:
-        keep_freed_memory()
-    model, batch = _model(subject), _batch(subject)
+    model, batch = _prepared(subject)
     before = _forget_highest_memory()
     with contextlib.suppress(EOFError):
         while True:
@@ -159,6 +156,14 @@ def _serve(subject: Subject, connection: Connection) -> None:
                     _highest_memory() - before,
                 )
             )
+
+
+def _prepared(subject: Subject) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    """Its model and batch, in this process as it wants it."""
+    torch.set_num_threads(subject.threads)
+    if subject.keeps_memory:
+        keep_freed_memory()
+    return _model(subject), _batch(subject)
 
 
 def _compute(subject: Subject, model: torch.nn.Module, batch: tuple[torch.Tensor, ...]) -> None:
@@ -236,8 +241,7 @@ def _level(found: re.Match[str]) -> str:
 
 
 def _operations(subject: Subject) -> str:
-    torch.set_num_threads(subject.threads)
-    model, batch = _model(subject), _batch(subject)
+    model, batch = _prepared(subject)
     _compute(subject, model, batch)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         _compute(subject, model, batch)
