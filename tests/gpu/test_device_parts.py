@@ -80,9 +80,7 @@ def test_resume_fails_on_a_run_that_is_killed_and_not_repeatable(
     assert all(one.endswith(": differs") for one in report.failures[1:])
 
 
-def test_resume_says_how_a_run_ended_that_came_to_no_save(
-    setting: Setting,
-) -> None:
+def test_resume_says_how_a_run_ended_that_came_to_no_save(setting: Setting) -> None:
     # A file in place of the second run's directory: it fails at its start.
     (setting.root / "stopped").write_text("no directory")
     failures = resuming.stop(setting).failures

@@ -23,7 +23,7 @@ class RunReader:
     def __init__(self, paths: Sequence[Path], every_s: float) -> None:
         self._board = RunBoard(paths) if paths else None
         self._every_s = every_s
-        self._read_at_s = time.monotonic()
+        self._note_look()
         self._read_once, self._stop = threading.Event(), threading.Event()
         self._runs = Runs()
         self._problem = ""
@@ -35,11 +35,13 @@ class RunReader:
         return replace(self._runs, problems=tuple(problems))
 
     def _late(self) -> str:
-        late_s = time.monotonic() - self._read_at_s
-        if self._board is None or late_s <= _LATE_S:
+        if self._board is None or time.monotonic() - self._read_at_s <= _LATE_S:
             return ""
-        since = time.strftime("%H:%M:%S", time.localtime(time.time() - late_s))
-        return f"records have not been read since {since}: their file system may hang"
+        return f"records have not been read since {self._read_at}: their file system may hang"
+
+    def _note_look(self) -> None:
+        # The time of day once: worked out at each question, the text could change from one to the next.
+        self._read_at_s, self._read_at = time.monotonic(), time.strftime("%H:%M:%S")
 
     def start(self) -> None:
         """Begin to read."""
@@ -62,6 +64,6 @@ class RunReader:
                 self._runs, self._problem = board.refresh(), ""
             except Exception as error:  # noqa: BLE001 - one look less; the next may be possible
                 self._problem = f"runs: {type(error).__name__}: {error}"
-            self._read_at_s = time.monotonic()
+            self._note_look()
             self._read_once.set()
             self._stop.wait(self._every_s)

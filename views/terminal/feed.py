@@ -1,6 +1,6 @@
 """Makes pictures in a thread of its own: what it takes long to read keeps no key waiting.
 
-Records of runs are read by a thread more: a file system that hangs holds up the servers' figures no longer.
+Records of runs are read by a thread more: a file system that hangs holds up no figure of a server.
 """
 
 import math

@@ -95,7 +95,8 @@ class Reader:
             self._trails.add(time.time(), servers)
             runs = self._records.runs
             self._number(runs)
-            self.picture = next_picture(self.picture, servers, runs, self._numbers, self._notes())
+            notes = [self._picture_problem] if self._picture_problem else []
+            self.picture = next_picture(self.picture, servers, runs, self._numbers, notes)
         for listener in self._listeners:
             listener()
 
@@ -122,6 +123,3 @@ class Reader:
             if str(run.path) not in self._numbers:
                 self._next_number += 1
                 self._numbers[str(run.path)] = self._next_number
-
-    def _notes(self) -> list[str]:
-        return [self._picture_problem] if self._picture_problem else []
