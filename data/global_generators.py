@@ -24,7 +24,8 @@ class GlobalGenerators:
     generators are left as they were found.
 
     To seed Python's takes longer than all else. So it is seeded only for a dataset that draws from it: the
-    first datapoint for which one does is loaded a second time.
+    first datapoint for which one does is loaded a second time. The others always are: a dataset may read a
+    seed from them without a draw, as by torch.initial_seed().
 
     Args:
         once: load no datapoint twice, and seed Python's generator for each.

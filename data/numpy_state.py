@@ -23,12 +23,14 @@ class NumpyState:
     def get(self) -> Any:  # noqa: ANN401 - a tuple of a form that NumPy names nowhere
         """The state of now."""
         memory = _memory()
+        if memory is None:
+            return np.random.get_state(legacy=False)
         # A normal number that waits to be given out is not part of this memory.
-        if self._known is None or memory is None or memory != self._memory_of_known or self._known[3]:
+        if self._known is None or memory != self._memory_of_known or self._known[3]:
             numbers: Any = np.random.get_state()
             name, keys, *rest = numbers
             # NumPy reads the state number by number: from an array that takes 45 us, from a list 2.
-            self._known, self._memory_of_known = (name, keys.tolist(), *rest), memory or b""
+            self._known, self._memory_of_known = (name, keys.tolist(), *rest), memory
         return self._known
 
 

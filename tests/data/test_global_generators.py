@@ -186,6 +186,29 @@ def test_numpy_is_asked_for_its_state_only_when_that_has_changed(monkeypatch: py
     assert asked == [""]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_seed_that_a_dataset_reads_without_a_draw_is_that_of_the_datapoint(workers: int) -> None:
+    def read(index: int) -> float:
+        state: Any = np.random.get_state()
+        return float(torch.initial_seed() % 1000 + int(state[1][0]) % 1000 / 1000)
+
+    seeds = [datapoint_seed(5, index) for index in range(COUNT)]
+    assert epoch(Rows(read), workers) == [seed % 1000 + seed % 2**32 % 1000 / 1000 for seed in seeds]
+
+
+def test_numpys_generator_may_be_of_another_kind() -> None:
+    former = np.random.get_bit_generator()  # type: ignore[attr-defined]  # not in NumPy 2.4's stub
+    try:
+        np.random.set_bit_generator(np.random.PCG64(1))  # type: ignore[attr-defined]
+        before = repr(np.random.get_state(legacy=False))
+        found = epoch(Rows(lambda _: np.random.random()))
+        assert found == epoch(Rows(lambda _: np.random.random()))
+        assert len(set(found)) == COUNT
+        assert repr(np.random.get_state(legacy=False)) == before
+    finally:
+        np.random.set_bit_generator(former)  # type: ignore[attr-defined]
+
+
 def test_error_of_a_datapoint_leaves_the_batch_as_it_was() -> None:
     generators = GlobalGenerators()
 
