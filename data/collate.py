@@ -1,5 +1,6 @@
 """Datapoints to batches."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,8 +30,9 @@ def collate(datapoints: Sequence[Datapoint]) -> dict[str, Any]:
     Raises:
         DatasetContractError: the datapoints differ, or hold what cannot be stacked; names place and values.
     """
-    keys = dict.fromkeys(key for datapoint in datapoints for key in datapoint["meta_info"])
-    meta_info = {key: [datapoint["meta_info"].get(key) for datapoint in datapoints] for key in keys}
+    known = [datapoint["meta_info"] for datapoint in datapoints]
+    keys = dict.fromkeys(itertools.chain.from_iterable(known))
+    meta_info = {key: [one.get(key) for one in known] for key in keys}
     idx = meta_info.get("idx", list(range(len(datapoints))))
     return {
         "inputs": stack([datapoint["inputs"] for datapoint in datapoints], "inputs", idx),

@@ -1,13 +1,12 @@
 """Seeds of single datapoints."""
 
 import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SEED_LIMIT = 2**63
 
 
-@dataclass(frozen=True)
-class SeededIndex:
+class SeededIndex(NamedTuple):
     """What the sampler gives instead of a plain index.
 
     The seed travels with the index, so that it reaches persistent workers, which hold a copy of
@@ -19,7 +18,7 @@ class SeededIndex:
         of_datapoint: the datapoint's own, which follows from both; None: it has not been computed.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name, which nothing here needs
     seed: int
     of_datapoint: int | None = None
 

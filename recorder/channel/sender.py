@@ -1,6 +1,5 @@
 """The watched program's side: each call stores a few numbers and returns."""
 
-import contextlib
 import json
 import math
 import os
@@ -8,7 +7,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pylon.recorder.channel import layout
@@ -87,7 +86,14 @@ class Sender:
 
     def loss(self, number: int, value: float) -> None:
         """Note the loss of a step, if that was not known when the step was noted."""
-        self._steps.append((layout.HAS_LOSS, number, time.monotonic(), 0.0, 0.0, value, _NO_EPOCH))
+        self.losses([(number, value)])
+
+    def losses(self, losses: Iterable[tuple[int, float]]) -> None:
+        """Note those of several steps, by their numbers."""
+        now = time.monotonic()
+        self._steps.extend(
+            (layout.HAS_LOSS, number, now, 0.0, 0.0, value, _NO_EPOCH) for number, value in losses
+        )
         self._flush()
 
     def mark(self, kind: str, /, **detail: object) -> None:
@@ -129,9 +135,9 @@ class Sender:
         # Who holds the lock looks again after it has released it: nothing is left behind.
         while (self._steps or self._marks or self._words) and self._lock.acquire(blocking=False):
             try:
-                # Numbers that a wild write of native code has changed end no program.
-                with contextlib.suppress(ValueError, struct.error):
-                    self._write()
+                self._write()
+            except (ValueError, struct.error):
+                pass  # numbers that a wild write of native code has changed end no program
             finally:
                 self._lock.release()
 

@@ -3,9 +3,8 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 
@@ -25,8 +24,7 @@ class MonitorSnapshot(Protocol):
         """Flat JSON-ready figures."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One optimizer step. The loss is still a tensor: reading it would make an accelerator wait.
 
     `skipped`: the step was left out because a number of it was not finite.
@@ -50,7 +48,7 @@ class StepLog:
         losses: of the steps that the running epoch has done before, if a run resumes in its middle.
         machines: asked once per group for the figures of the other machines' monitors.
         advise: what to do about the non-finite loss of a step.
-        report: called with the number of a step in the run and its loss, once that has left the device.
+        report: called with the numbers of steps in the run and their losses, once these have left the device.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class StepLog:
         machines: Callable[[], list[dict[str, Any]]] = list,
         advise: Callable[[Step], str] | None = None,
         *,
-        report: Callable[[int, float], None] | None = None,
+        report: Callable[[list[tuple[int, float]]], None] | None = None,
     ) -> None:
         self._file = NoFile() if path is None else LineFile(path)
         self._flush_every_steps = flush_every_steps
@@ -105,11 +103,11 @@ class StepLog:
             return
         pending, self._pending = self._pending, []
         losses = torch.stack([step.loss.detach() for step, _ in pending]).double().tolist()
+        if self._report is not None:
+            self._report([(step.global_step, loss) for (step, _), loss in zip(pending, losses, strict=True)])
         machines = self._machines()
         lines = ""
         for number, ((step, figures), loss) in enumerate(zip(pending, losses, strict=True)):
-            if self._report is not None:
-                self._report(step.global_step, loss)
             if not math.isfinite(loss) and not step.skipped:
                 self._losses.extend(losses[:number])
                 self._file.append(lines)

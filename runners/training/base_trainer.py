@@ -170,7 +170,7 @@ class BaseTrainer(BaseRunner):
                 EpochLosses() if resumed is None else resumed.losses,
                 machines.figures,
                 lambda step: training.advice(step),  # noqa: PLW0108 - `training` is made below
-                report=watch.sender.loss,
+                report=watch.sender.losses,
             )
         )
         saver = Saver(

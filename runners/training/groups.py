@@ -8,8 +8,8 @@ import collections
 import itertools
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from pylon.data import DataLoader, DatasetContractError, EmptyDatasetError, StreamDataset
 from pylon.runners.distributed import AgreedStop, TrainingShare, World, evaluation_share
@@ -24,8 +24,7 @@ SAME_ON_RANKS = (
 )
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """The batches that this rank takes in one step.
 
     Attributes:
@@ -65,10 +64,10 @@ def groups_left(
     """
     if loader.stream is None:
         loader.set_epoch_seed(seed, share.numbers(first))
-        batches = iter(loader)
-        for step in range(first, share.steps or 0):
+        batches, steps = iter(loader), share.steps or 0
+        for step in range(first, steps):
             own = list(itertools.islice(batches, len(share.of_step(step))))
-            yield Group(own, share.weight(step), step + 1 == share.steps)
+            yield Group(own, share.weight(step), step + 1 == steps)
         return
     size = share.accumulate * share.ranks
     loader.set_epoch_seed(seed)

@@ -16,6 +16,7 @@ import torch
 logger = logging.getLogger(__name__)
 
 _NONE = "does not have a deterministic implementation"
+_AS_IT_IS = contextlib.nullcontext()
 
 
 class StrictBackward:
@@ -28,18 +29,11 @@ class StrictBackward:
     def __init__(self, *, wanted: bool) -> None:
         self._strict = wanted
 
-    @contextlib.contextmanager
-    def mode(self) -> Iterator[None]:
+    def mode(self) -> contextlib.AbstractContextManager[None]:
         """Around a backward pass. Nothing changes if no determinism is asked for."""
         if not self._strict or not torch.are_deterministic_algorithms_enabled():
-            yield
-            return
-        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-        torch.use_deterministic_algorithms(True, warn_only=False)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(True, warn_only=warn_only)
+            return _AS_IT_IS
+        return _strict_mode()
 
     def gives_up(self, error: RuntimeError) -> bool:
         """Whether an error means that the mode is too strict: it is then off, and the step can be redone.
@@ -63,3 +57,13 @@ class StrictBackward:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with it, or without."""
         self._strict = self._strict and state["strict"]
+
+
+@contextlib.contextmanager
+def _strict_mode() -> Iterator[None]:
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=warn_only)
