@@ -7,24 +7,28 @@ import os
 
 import torch
 
+from pylon.models.hanet.gpu.trial import largest_difference
+
 logger = logging.getLogger(__name__)
 
 # Set to 0: cuDNN's kernels instead, which give other last bits.
 VARIABLE = "PYLON_GPU_KERNELS"
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+# How far the kernels may be from float64, relative to the largest value: rounding, and no more.
+_TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 # The first with bfloat16; tried on 9.0.
 _LEAST_CAPABILITY = (8, 0)
 
 
 def take_kernels(features: torch.Tensor) -> bool:
-    """Whether torch.ops.pylon.parallel_convolutions is there, and computes with these features."""
-    if features.device.type != "cuda" or features.dtype not in _DTYPES or not features.numel():
+    """Whether torch.ops.pylon.parallel_convolutions is there, and computes right with these features."""
+    if features.device.type != "cuda" or features.dtype not in _TOLERANCES or not features.numel():
         return False
-    return _work_on(features.device.index or 0)
+    dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else features.dtype
+    return _work_on(features.device.index or 0, dtype)
 
 
-def _work_on(device: int) -> bool:
-    return tried_on(device)
+def _work_on(device: int, dtype: torch.dtype) -> bool:
+    return tried_on(device, dtype)
 
 
 # As torch.compiler.assume_constant_result sets it; that imports torch._dynamo, which takes a second.
@@ -32,9 +36,9 @@ _work_on._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @functools.cache
-def tried_on(device: int) -> bool:
-    """Whether the kernels work on the device of this number: a process translates and tries them once."""
-    return _wanted(device) and _computes(device)
+def tried_on(device: int, dtype: torch.dtype) -> bool:
+    """Whether the kernels are right on this device: a process translates and tries them once for a dtype."""
+    return _wanted(device) and _computes_right(device, dtype)
 
 
 def _wanted(device: int) -> bool:
@@ -43,15 +47,25 @@ def _wanted(device: int) -> bool:
     return torch.cuda.get_device_capability(device) >= _LEAST_CAPABILITY
 
 
-def _computes(device: int) -> bool:
-    """Run one; Triton needs a C compiler for that."""
+def _computes_right(device: int, dtype: torch.dtype) -> bool:
+    """Run all of them; Triton needs a C compiler for that."""
     try:
-        module = importlib.import_module("pylon.models.hanet.gpu.convolutions")
-        features = torch.zeros(1, 4, 4, 4, device=torch.device("cuda", device))
-        weights, biases = features.new_zeros(4, 2, 4, 3, 3), features.new_zeros(4, 2)
-        with torch.no_grad():
-            module.parallel_convolutions(features, weights, biases)
+        convolutions = importlib.import_module("pylon.models.hanet.gpu.convolutions").parallel_convolutions
+        found = largest_difference(convolutions, device=_device(device), dtype=dtype)
     except Exception as error:  # noqa: BLE001 - whatever Triton raises: there is another way to compute
         logger.warning("HANet's convolutions take cuDNN's slower kernels, as its own fail here: %r", error)
         return False
-    return True
+    if found <= _TOLERANCES[dtype]:
+        return True
+    logger.warning(
+        "HANet's convolutions take cuDNN's slower kernels, as its own are wrong here by %.1g of the largest "
+        "value in %s, where rounding gives %.0e",
+        found,
+        dtype,
+        _TOLERANCES[dtype],
+    )
+    return False
+
+
+def _device(number: int) -> torch.device:
+    return torch.device("cuda", number)
