@@ -149,6 +149,24 @@ def test_chosen_runs_are_compared_by_keyboard(served: Server, visit: Visit, runs
     assert page.locator("#toolbar .range").inner_text() == "epoch 0 to epoch 3"
 
 
+def test_comparison_follows_its_runs_and_keeps_the_choice_of_axis(
+    served: Server, visit: Visit, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        run = Run(seconds=60, epoch_s=30, seed=number, name=f"run{number}")
+        write_history(tmp_path / f"{number}/history.sqlite", run)
+    server = served(paths=(tmp_path,), every_s=0.5)
+    page = visit(server, "/compare?run=1&run=2")
+    page.locator("#chart-loss svg.plot .line").first.wait_for()
+    page.get_by_label("epoch").check()
+    assert page.locator("#toolbar .range").inner_text() == "epoch 0 to epoch 2"
+    # The second run goes on: it trains for another minute.
+    write_history(tmp_path / "longer.sqlite", Run(seconds=150, epoch_s=30, seed=2, name="run2"))
+    (tmp_path / "longer.sqlite").replace(tmp_path / "2/history.sqlite")
+    page.locator("#toolbar .range", has_text="epoch 0 to epoch 5").wait_for(timeout=30_000)
+    assert page.get_by_label("epoch").is_checked()
+
+
 def test_names_are_filtered(served: Server, visit: Visit) -> None:
     page = visit(served(shown=fleet(12)))
     page.get_by_label("Show only names with").fill("gpu1")

@@ -141,7 +141,7 @@ class Page:
             return refused(HTTPStatus.NOT_FOUND)
         if is_page:
             source = f"/api/{kind}/{_number(number)}"
-            return detail_page(shown(one.name), source, f"{kind[0]}{_number(number)}")
+            return detail_page(shown(one.name), source, [f"{kind[0]}{_number(number)}"])
         if isinstance(one, ServerNow):
             return self._server(one)
         return await self._run(one, picture.changed[f"r{_number(number)}"])
@@ -165,13 +165,14 @@ class Page:
             return refused(HTTPStatus.NOT_FOUND, "one of these runs is not known")
         if not 2 <= len(runs) <= _MOST_COMPARED:
             return refused(HTTPStatus.BAD_REQUEST, f"expected 2 to {_MOST_COMPARED} runs")
+        keys = [f"r{number}" for number in numbers]
         if request.path == "/compare":
             source = f"/api/compare?{urlencode([('run', number) for number in numbers])}"
-            return detail_page(f"{len(runs)} runs compared", source)
+            return detail_page(f"{len(runs)} runs compared", source, keys)
         paths = [run.path for run in runs]
         body = await self.workers.answer(
             ("compare", *paths),
-            tuple(picture.changed[f"r{number}"] for number in numbers),
+            tuple(picture.changed[key] for key in keys),
             lambda: comparison_answer(paths, commands=self.commands),
         )
         return Answer(body)

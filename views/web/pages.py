@@ -1,5 +1,6 @@
 """The pages: frames that scripts fill, and the form to log in."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
@@ -61,16 +62,16 @@ def overview_page(picture: Picture) -> Answer:
     )
 
 
-def detail_page(title: str, source: str, key: str = "") -> Answer:
+def detail_page(title: str, source: str, keys: Sequence[str]) -> Answer:
     """The page of a server, a run or a comparison.
 
     Args:
         title: of the page.
         source: where its script gets what it shows.
-        key: of the part of pictures whose change makes it ask again; empty: none.
+        keys: of the parts of pictures whose changes make it ask again.
     """
     body = f'<div id="head"><h1>{text(title)}</h1></div>{charts_place()}<div id="tail"></div>'
-    data = json_in_script({"source": source, "key": key})
+    data = json_in_script({"source": source, "keys": keys})
     return _page(title, body, "charts.js", f'<script type="application/json" id="data">{data}</script>')
 
 

@@ -1,7 +1,8 @@
 // The page of a server, a run or a comparison: asks for what it shows, and again when that has changed.
 
-const LEAST_MS = 4000;
 const page = JSON.parse(document.getElementById("data").textContent);
+// A comparison costs the server as much as the pages of its runs.
+const LEAST_MS = 4000 * page.keys.length;
 let former = null;
 let asking = false;
 let askedAt = 0;
@@ -41,7 +42,7 @@ async function ask() {
 }
 
 const feed = new Feed(null, (changed, whole) => {
-  if (changed.has(page.key) && !whole) due = true;
+  if (!whole && page.keys.some((key) => changed.has(key))) due = true;
 });
 document.addEventListener("pointerdown", () => { pressed = true; });
 for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, () => { pressed = false; });
