@@ -5,15 +5,17 @@ the supervisor, never the training process. Reports are pickled before they come
 holds bytes and never imports what they are made of.
 """
 
-import contextlib
 import secrets
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from multiprocessing.managers import BaseManager, DictProxy, RemoteError
+from typing import TypeVar
 
 from pylon.monitor.process.door import SERIALIZER, Door, use_doors
 from pylon.monitor.process.heartbeat import Heartbeat
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +71,28 @@ class ManagerReports:
 
     def put(self, name: str, report: bytes) -> None:
         """Replace the report of monitor `name`."""
-        with self._waiting() as reports:
-            reports[name] = report
+        self._waiting(lambda reports: reports.__setitem__(name, report))
 
     def copy(self) -> dict[str, bytes]:
         """All reports."""
-        with self._waiting() as reports:
-            copied: dict[str, bytes] = reports.copy()  # type: ignore[attr-defined]  # a DictProxy
+        copied: dict[str, bytes] = self._waiting(lambda reports: reports.copy())  # type: ignore[attr-defined]  # a DictProxy
         return copied
 
-    @contextlib.contextmanager
-    def _waiting(self) -> Iterator[MutableMapping[str, bytes]]:
+    def _waiting(self, call: Callable[[MutableMapping[str, bytes]], T]) -> T:
         self._heartbeat.waiting_since_s = time.monotonic()
         try:
             if self._proxy is None:
                 self._proxy = _connect(self._address)
                 self._heartbeat.connected_s = time.monotonic()
-            yield self._proxy
+            result = call(self._proxy)
         except (EOFError, OSError, RemoteError) as error:
-            raise ManagerGoneError(f"the Manager is gone: {type(error).__name__}: {error}") from error
+            # Its traceback leads to what multiprocessing was about to send. From Python 3.13 on, that is
+            # reported on standard error ("Exception ignored in: <_io.BytesIO ...>") when it is collected.
+            cause = error.with_traceback(None)
+            raise ManagerGoneError(f"the Manager is gone: {type(error).__name__}: {error}") from cause
         self._heartbeat.answered_s = time.monotonic()
         self._heartbeat.waiting_since_s = 0.0
+        return result
 
 
 def _connect(address: ManagerAddress) -> MutableMapping[str, bytes]:

@@ -143,8 +143,10 @@ def test_manager_that_was_killed_is_gone_for_good(manager: Manager, connected: b
     manager.kill()
     calls: list[Callable[[], object]] = [lambda: reports.put("CPUMonitor", b"report"), reports.copy]
     for call in calls * 2:
-        with pytest.raises(ManagerGoneError, match="the Manager is gone"):
+        with pytest.raises(ManagerGoneError, match="the Manager is gone") as gone:
             call()
+        assert gone.value.__cause__ is not None
+        assert gone.value.__cause__.__traceback__ is None, "it would keep what was to be sent"
     assert beat.answered_s == answered_s, "a failed call is no answer"
 
 
