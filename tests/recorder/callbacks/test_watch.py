@@ -98,10 +98,10 @@ def test_loop_that_records_itself_and_ends_at_once(tmp_path: Path, monkeypatch: 
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     for folder, state, text in (("fine", "finished", None), ("failed", "failed", "ValueError: my own")):
-        history = open_history(tmp_path / folder / "history.sqlite")
-        (launch,) = history.launches()
+        with open_history(tmp_path / folder / "history.sqlite") as history:
+            (launch,) = history.launches()
+            ending = history.ending(launch.id)
         assert (launch.kind, launch.name) == ("loop", folder)
-        ending = history.ending(launch.id)
         assert ending is not None
         assert (ending.state, ending.source) == (state, "program")
         assert text is None or str(ending.traceback).rstrip().endswith(text)
