@@ -29,7 +29,10 @@ def test_the_screen_is_measured() -> None:
     assert len(found.keys_s) == 3
     assert found.import_s > 0
     assert found.first_s > 0
-    assert all(0 < share < 200 for share, _ in found.shares.values())
+    shares = [share for share, _ in found.shares.values()]
+    # The kernel counts in ticks of 10 ms, of which two seconds of one view may have none.
+    assert all(0 <= share < 200 for share in shares)
+    assert sum(shares) > 0
     assert found.shares["servers"][1] > 0, "what has changed is drawn"
 
 
