@@ -127,10 +127,13 @@ def test_name_cannot_steer_a_terminal() -> None:
 
 def test_command_line_is_not_reported() -> None:
     secret = "hunter2secret"
+    code = "import sys; print(flush=True); sys.stdin.read()"
     child = subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()", secret], stdin=subprocess.PIPE
+        [sys.executable, "-c", code, secret], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
+        assert child.stdout is not None
+        child.stdout.readline()  # before it runs, the kernel may count no page of its memory
         top = TopProcesses(most=10**6)
         found = top.rank(0.0, process_stats("/proc", process_ids("/proc")), {child.pid})
         mine = [one for one in found if one.of_run]
