@@ -29,7 +29,6 @@ from pylon.data.worker_failure import WorkerFailure, read_batch
 from pylon.storage import with_home
 
 _DECLARED = ("SPLITS", "INPUT_NAMES", "LABEL_NAMES")
-_THREE_DICTS = [True, True, True]
 
 
 class BaseDataset(Dataset[Datapoint], ABC):
@@ -198,7 +197,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
         return result
 
     def _check_parts(self, loaded: object) -> None:
-        if not isinstance(loaded, tuple) or [isinstance(part, dict) for part in loaded] != _THREE_DICTS:
+        if not isinstance(loaded, tuple) or len(loaded) != 3 or not all(isinstance(p, dict) for p in loaded):
             seen = (
                 f"({', '.join(type(part).__name__ for part in loaded)})"
                 if isinstance(loaded, tuple)
@@ -222,8 +221,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
             ("labels", labels, "LABEL_NAMES"),
         ):
             declared = getattr(self, declaration)
-            # The order alone makes no difference, and is mostly the same.
-            if tuple(given) != declared and set(given) != set(declared):
+            if set(given) != set(declared):
                 raise DatasetContractError(
                     f"{name}._load_datapoint gives {what} {sorted(given)}, "
                     f"but the class declares {sorted(declared)}. Give these, or change {declaration}."

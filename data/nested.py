@@ -17,7 +17,7 @@ def is_namedtuple(value: object) -> bool:
 
 def with_elements(container: Any, elements: list[Any]) -> Any:  # noqa: ANN401 - any container
     """A container like `container` with other elements, in the order of `elements_of`."""
-    if type(container) is dict or isinstance(container, Mapping):  # the first is quick to see
+    if isinstance(container, Mapping):
         return dict(zip(container, elements, strict=True))
     if dataclasses.is_dataclass(container):
         made = copy.copy(container)
@@ -31,7 +31,7 @@ def with_elements(container: Any, elements: list[Any]) -> Any:  # noqa: ANN401 -
 
 def elements_of(value: object) -> list[tuple[str, Any]] | None:
     """Place and value of each element of a container, such as "['image']"; None if `value` is none."""
-    if type(value) is dict or isinstance(value, Mapping):  # the first is quick to see
+    if isinstance(value, Mapping):
         return [(f"[{key!r}]", element) for key, element in value.items()]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
@@ -46,8 +46,6 @@ def map_tensors(value: Any, change: TensorMap) -> Any:  # noqa: ANN401 - any nes
     """The same structure with `change` applied to each tensor in it."""
     if isinstance(value, torch.Tensor):
         return change(value)
-    if type(value) is dict:  # as below, but without the names of the places
-        return {key: map_tensors(element, change) for key, element in value.items()}
     elements = elements_of(value)
     if elements is None:
         return value

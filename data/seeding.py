@@ -1,12 +1,13 @@
 """Seeds of single datapoints."""
 
 import hashlib
-from typing import NamedTuple
+from dataclasses import dataclass
 
 SEED_LIMIT = 2**63
 
 
-class SeededIndex(NamedTuple):
+@dataclass(frozen=True)
+class SeededIndex:
     """What the sampler gives instead of a plain index.
 
     The seed travels with the index, so that it reaches persistent workers, which hold a copy of
@@ -18,7 +19,7 @@ class SeededIndex(NamedTuple):
         of_datapoint: the datapoint's own, which follows from both; None: it has not been computed.
     """
 
-    index: int  # type: ignore[assignment]  # a tuple has a method of this name, which nothing here needs
+    index: int
     seed: int
     of_datapoint: int | None = None
 

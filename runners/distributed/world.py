@@ -12,8 +12,6 @@ import torch
 
 from pylon.runners.errors import TrainingError
 
-_AS_IT_IS = contextlib.nullcontext()
-
 T = TypeVar("T")
 
 
@@ -96,7 +94,7 @@ class World:
 def without_averaging(replica: torch.nn.Module, *, last: bool) -> contextlib.AbstractContextManager[None]:
     """The context of one of several backward passes of a step: only the last one averages gradients."""
     if last or not isinstance(replica, torch.nn.parallel.DistributedDataParallel):
-        return _AS_IT_IS
+        return contextlib.nullcontext()
     context: contextlib.AbstractContextManager[None] = replica.no_sync()
     return context
 

@@ -26,8 +26,6 @@ from pylon.runners.training.strict_backward import StrictBackward
 
 logger = logging.getLogger(__name__)
 
-_AS_IT_IS = contextlib.nullcontext()
-
 # Writes what reproduces a step, if it must or there are few of them; returns which step, and the file.
 Dump = Callable[[dict[str, Any], bool], str]
 
@@ -237,7 +235,7 @@ class Stepper:
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self._options.precision == "float32":
-            return _AS_IT_IS
+            return contextlib.nullcontext()
         return torch.autocast(self._device.type, getattr(torch, self._options.precision))
 
     def _is_finite(self, loss: torch.Tensor) -> bool:

@@ -16,7 +16,6 @@ import torch
 logger = logging.getLogger(__name__)
 
 _NONE = "does not have a deterministic implementation"
-_AS_IT_IS = contextlib.nullcontext()
 
 
 class StrictBackward:
@@ -32,7 +31,7 @@ class StrictBackward:
     def mode(self) -> contextlib.AbstractContextManager[None]:
         """Around a backward pass. Nothing changes if no determinism is asked for."""
         if not self._strict or not torch.are_deterministic_algorithms_enabled():
-            return _AS_IT_IS
+            return contextlib.nullcontext()
         return _strict_mode()
 
     def gives_up(self, error: RuntimeError) -> bool:

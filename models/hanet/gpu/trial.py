@@ -45,7 +45,7 @@ def largest_difference(
             [expected, *torch.autograd.grad(expected, exact, slopes.double())],
             strict=True,
         )
-        return float(torch.stack([_difference(one, other) for one, other in pairs]).max())
+        return float(torch.stack([relative_difference(one, other) for one, other in pairs]).max())
 
 
 def _operands(shape: tuple[int, int, int, int], dtype: torch.dtype) -> list[torch.Tensor]:
@@ -71,5 +71,6 @@ def _in_float64(features: torch.Tensor, weights: torch.Tensor, biases: torch.Ten
     return torch.cat(branches, dim=1)
 
 
-def _difference(found: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """The largest, next to the largest of what is expected; a scalar on the CPU."""
     return (found.detach().cpu().double() - expected.detach()).abs().max() / expected.detach().abs().max()
