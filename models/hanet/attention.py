@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# Pixels. The energies of longer lines cost more memory than time.
-_SHORT_LINE = 128
+from pylon.models.hanet import line_attention
+from pylon.models.hanet.precision import computing_dtype
+
 # Of one of the products that are added up.
 _LEAST_PIXELS = 1024
 
@@ -47,8 +48,10 @@ class ChannelAttention(nn.Module):
         channels = features.flatten(start_dim=2)
         energy = self._energy(channels)
         weights = functional.softmax(energy.amax(dim=-1, keepdim=True) - energy, dim=-1)
-        attended = torch.bmm(weights.to(channels.dtype), channels).view_as(features)
-        return torch.addcmul(features, self.gamma, attended)
+        # As (B, HW, C): in channels-last order no product is copied into another.
+        mixtures = (self.gamma * weights).to(channels.dtype).transpose(1, 2)
+        attended = torch.bmm(channels.transpose(1, 2), mixtures).transpose(1, 2)
+        return features + attended.view_as(features)
 
     def _energy(self, channels: torch.Tensor) -> torch.Tensor:
         """(B, C, HW) to (B, C, C)."""
@@ -82,7 +85,8 @@ class AxialAttention(nn.Module):
     """Every pixel attends to the pixels of its own column, or of its own row.
 
     Query, key and value are 1x1 convolutions with bias, from all channels to as many; the energy is
-    their plain dot product, not scaled, and the weights its softmax over the keys.
+    their plain dot product, not scaled, and the weights its softmax over the keys. Up to rounding the same
+    is computed with two projections in place of three, of the pixels to queries and of their mixtures.
 
     Args:
         channels: channels of input and output.
@@ -99,21 +103,38 @@ class AxialAttention(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to the same shape."""
-        # As (B, lines, pixels of the line, C): the lines take the place of attention heads.
-        order = (0, 3, 2, 1) if self.axis == "column" else (0, 2, 3, 1)
-        query, key, value = (
-            projection(features).permute(order).contiguous()
-            for projection in (self.query, self.key, self.value)
-        )
-        attended = _attend(query, key, value)
-        back = (0, 3, 2, 1) if self.axis == "column" else (0, 3, 1, 2)
-        return torch.addcmul(features, self.gamma, attended.permute(back))
+        lines = features.transpose(2, 3) if self.axis == "column" else features
+        # As (B, C, lines, pixels of the line), channels last.
+        lines = lines.to(computing_dtype(features)).contiguous(memory_format=torch.channels_last)
+        mixtures = _mixtures(functional.conv2d(lines, *self._energy_projection()), lines)
+        attended = functional.conv2d(mixtures, *self._value_projection())
+        return features + (attended.transpose(2, 3) if self.axis == "column" else attended)
+
+    def _energy_projection(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias of what the energies of a pixel multiply all pixels of its line with.
+
+        For pixels x and y, (Wq x + bq)'(Wk y + bk) is (Wk'Wq x + Wk'bq)'y plus what does not depend on y,
+        which no softmax over y sees. So the bias of the keys has no effect, and 0 as its gradient.
+        """
+        key = self.key.weight.flatten(1).transpose(0, 1)
+        weight = key @ self.query.weight.flatten(1)
+        query_bias, key_bias = self.query.get_parameter("bias"), self.key.get_parameter("bias")
+        return weight[:, :, None, None], torch.addmv(key_bias, key, query_bias, beta=0)
+
+    def _value_projection(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias of the values, times `gamma`.
+
+        As the weights of a mixture sum to 1, the mixture of the values is the value of the mixture.
+        """
+        return self.gamma * self.value.weight, self.gamma * self.value.get_parameter("bias")
 
 
-def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Softmax of the unscaled energy times the values; all (B, lines, pixels of a line, C)."""
-    if (query.device.type, query.dtype) == ("cpu", torch.bfloat16) and query.shape[2] <= _SHORT_LINE:
-        # torch 2.13's fused kernel takes three times as long here, with its gradient (benchmarks.models).
-        weights = functional.softmax(query @ key.transpose(-2, -1), dim=-1)
-        return weights.to(value.dtype) @ value
-    return functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+def _mixtures(queries: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """Softmax of the unscaled energies times the pixels, all as (B, C, lines, pixels of a line)."""
+    # As (B, lines, pixels of a line, C): the lines take the place of attention heads.
+    queries, pixels = (image.permute(0, 2, 3, 1).contiguous() for image in (queries, pixels))
+    if line_attention.takes(queries):
+        mixtures = line_attention.attend(queries, pixels)
+    else:
+        mixtures = functional.scaled_dot_product_attention(queries, pixels, pixels, scale=1.0)
+    return mixtures.permute(0, 3, 1, 2)

@@ -42,6 +42,6 @@ class Decoder(nn.Module):
         shares = torch.split(self.mixture.weight, self.widths, dim=1)
         mixed = functional.conv2d(levels[-1], shares[-1], self.mixture.bias)
         for level, share in zip(reversed(levels[:-1]), reversed(shares[:-1]), strict=True):
-            mixed = functional.conv2d(level, share) + doubled(mixed)
+            mixed = functional.conv2d(level, share).add_(doubled(mixed))
         logits: torch.Tensor = self.classifier(mixed)
         return logits

@@ -27,7 +27,8 @@ class ResidualCell(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W)."""
         features = self.convolution(features)
-        return torch.relu(features + self.refinement(features))
+        refined: torch.Tensor = features + self.refinement(features)
+        return refined.relu_()
 
 
 class Encoder(nn.Module):

@@ -8,6 +8,7 @@ import os
 import torch
 
 from pylon.models.hanet.gpu.trial import largest_difference
+from pylon.models.hanet.precision import computing_dtype
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +24,7 @@ def take_kernels(features: torch.Tensor) -> bool:
     """Whether torch.ops.pylon.parallel_convolutions is there, and computes right with these features."""
     if features.device.type != "cuda" or features.dtype not in _TOLERANCES or not features.numel():
         return False
-    dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else features.dtype
-    return _work_on(features.device.index or 0, dtype)
+    return _work_on(features.device.index or 0, computing_dtype(features))
 
 
 def _work_on(device: int, dtype: torch.dtype) -> bool:
