@@ -20,6 +20,7 @@ from pylon.runners.training.rank_means import same_on_all
 from pylon.runners.training.same_on_ranks import refuse_other_parameters
 from pylon.runners.training.step_options import Stepping
 from pylon.runners.training.stepping import Stepper
+from pylon.runners.training.wrong_gradients import watch_convolutions
 
 
 class NoCriterion(torch.nn.Module):
@@ -125,6 +126,7 @@ def build_parts(
     initialise_lazy([model, criterion], lambda: task_of(model), first_batch)
     model = as_configured(model)
     for key, module in (("model", model), ("criterion", criterion)):
+        watch_convolutions(key, module, device, compiled=bool(stepping.compile))
         refuse_other_parameters(world, key, module)
     learnt = [parameter for parameter in criterion.parameters() if parameter.requires_grad]
     same_on_all(world, learnt)
