@@ -15,6 +15,7 @@ import torch
 
 from pylon import models
 from pylon.criteria import FocalDiceLoss
+from pylon.models.hanet.gpu import choice
 from pylon.runners.randomness import deterministic_kernels
 from tests.gpu.outcomes import Report, Setting
 
@@ -65,7 +66,23 @@ def run(setting: Setting) -> Report:
     for one in contenders(authors=setting.authors is not None, short=setting.short):
         model = _model(one, setting.authors).to(device).train()
         found[one.label] = measured(one, model, device, pairs=pairs, size=size, steps=steps)
-    return judged(found)
+    report = judged(found)
+    report.failures += failed_kernels(device)
+    return report
+
+
+def failed_kernels(device: torch.device) -> list[str]:
+    """The precisions in which HANet's own kernels are wanted on this GPU, and failed their trial."""
+    if device.type != "cuda":
+        return []
+    number = torch.cuda.current_device() if device.index is None else device.index
+    if not choice.wanted(number):
+        return []
+    return [
+        f"HANet, {precision}: its own kernels failed their trial, so that these are the figures of cuDNN's"
+        for precision in _PRECISIONS
+        if not choice.tried_on(number, getattr(torch, precision))
+    ]
 
 
 def contenders(*, authors: bool, short: bool) -> list[Contender]:

@@ -208,6 +208,20 @@ def test_speed_fails_without_figures() -> None:
     assert speed.judged({"HANet": replace(good, pairs_per_s=0.0)}).failures != []
 
 
+@pytest.mark.parametrize(
+    ("wanted", "right", "failed"),
+    [(True, [], ["float32", "bfloat16"]), (True, [torch.float32], ["bfloat16"]), (False, [], [])],
+)
+def test_speed_fails_if_hanets_own_kernels_failed_their_trial(
+    wanted: bool, right: list[torch.dtype], failed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed.choice, "wanted", lambda device: wanted)
+    monkeypatch.setattr(speed.choice, "tried_on", lambda device, dtype: dtype in right)
+    found = speed.failed_kernels(torch.device("cuda", 0))
+    assert [text.split(":")[0] for text in found] == [f"HANet, {precision}" for precision in failed]
+    assert speed.failed_kernels(torch.device("cpu")) == []
+
+
 def test_speed_is_measured_next_to_the_authors_code(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

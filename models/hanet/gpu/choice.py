@@ -38,10 +38,11 @@ _work_on._dynamo_marked_constant = True  # type: ignore[attr-defined]
 @functools.cache
 def tried_on(device: int, dtype: torch.dtype) -> bool:
     """Whether the kernels are right on this device: a process translates and tries them once for a dtype."""
-    return _wanted(device) and _computes_right(device, dtype)
+    return wanted(device) and _computes_right(device, dtype)
 
 
-def _wanted(device: int) -> bool:
+def wanted(device: int) -> bool:
+    """Whether the user leaves the choice, and the device can have kernels of Triton."""
     if os.environ.get(VARIABLE) == "0" or torch.version.hip is not None:
         return False
     return torch.cuda.get_device_capability(device) >= _LEAST_CAPABILITY
