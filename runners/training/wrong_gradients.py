@@ -21,13 +21,15 @@ _Convolution = nn.Conv2d | nn.ConvTranspose2d
 _OPTIONS = ("stride", "padding", "dilation", "groups")
 # Of the norm of the gradient; rounding to bfloat16 gives 0.003.
 _TOLERANCE = 0.05
+# Pixels. Large images would take much memory, and the fault was the same from 31 to 256.
+_LONGEST_SIDE = 128
 
 
 def watch_convolutions(key: str, module: nn.Module, device: torch.device, *, compiled: bool) -> None:
     """Let each dilated convolution compare, when it is first trained, its gradient with that of float32.
 
-    It takes random numbers of the shape that it is given, once for a shape. On an accelerator nothing
-    happens.
+    It takes random numbers, once for each shape that it is given, of one image of at most 128 x 128 pixels
+    (or the size of the kernel). On an accelerator nothing happens.
 
     Args:
         key: of the module in the configuration.
@@ -60,7 +62,12 @@ def _refuse_if_wrong(
         return
     options = {name: getattr(convolution, name) for name in _OPTIONS}
     difference = _difference(
-        _Geometry(features.shape[-3:], convolution.weight.shape, transposed=convolution.transposed, **options)
+        _Geometry(
+            (features.shape[-3], *_sides(features, convolution)),
+            convolution.weight.shape,
+            transposed=convolution.transposed,
+            **options,
+        )
     )
     if not difference < _TOLERANCE:
         raise TrainingError(
@@ -71,6 +78,16 @@ def _refuse_if_wrong(
             "stepping.args.precision='float32', or leave images and weights in the usual order "
             "(stepping.args.channels_last=False)."
         )
+
+
+def _sides(features: torch.Tensor, convolution: _Convolution) -> list[int]:
+    """Height and width of the image to compare with."""
+    reaches = (
+        dilation * (size - 1) + 1
+        for dilation, size in zip(convolution.dilation, convolution.kernel_size, strict=True)
+    )
+    sides = zip(features.shape[-2:], reaches, strict=True)
+    return [min(side, max(_LONGEST_SIDE, reach)) for side, reach in sides]
 
 
 def _apart(difference: float) -> str:
@@ -97,7 +114,7 @@ def _is_channels_last(*tensors: torch.Tensor) -> bool:
 class _Geometry:
     """What decides which kernel computes: the image's (C, H, W), and as of nn.Conv2d."""
 
-    image: torch.Size
+    image: tuple[int, ...]
     weight: torch.Size
     stride: tuple[int, ...]
     padding: str | tuple[int, ...]
