@@ -5,13 +5,14 @@ model begins as if it had none.
 """
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from pylon.models.hanet import line_attention
+from pylon.models.hanet.plain import are_plain
 from pylon.models.hanet.precision import computing_dtype
 
 # Of one of the products that are added up.
@@ -106,9 +107,17 @@ class AxialAttention(nn.Module):
         lines = features.transpose(2, 3) if self.axis == "column" else features
         # As (B, C, lines, pixels of the line), channels last.
         lines = lines.to(computing_dtype(features)).contiguous(memory_format=torch.channels_last)
-        mixtures = _mixtures(functional.conv2d(lines, *self._energy_projection()), lines)
-        attended = functional.conv2d(mixtures, *self._value_projection())
+        attended = self._attended(lines)
         return features + (attended.transpose(2, 3) if self.axis == "column" else attended)
+
+    def _attended(self, lines: torch.Tensor) -> torch.Tensor:
+        """(B, C, lines, pixels of a line) to the same shape: what attention adds, times `gamma`."""
+        if are_plain(self.query, self.key, self.value):
+            mixtures = _mixtures(functional.conv2d(lines, *self._energy_projection()), lines)
+            return functional.conv2d(mixtures, *self._value_projection())
+        query, key, value = (_in_lines(layer(lines)) for layer in (self.query, self.key, self.value))
+        attended = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return self.gamma * attended.permute(0, 3, 1, 2)
 
     def _energy_projection(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias of what the energies of a pixel multiply all pixels of its line with.
@@ -118,7 +127,7 @@ class AxialAttention(nn.Module):
         """
         key = self.key.weight.flatten(1).transpose(0, 1)
         weight = key @ self.query.weight.flatten(1)
-        query_bias, key_bias = self.query.get_parameter("bias"), self.key.get_parameter("bias")
+        query_bias, key_bias = (cast("torch.Tensor", layer.bias) for layer in (self.query, self.key))
         return weight[:, :, None, None], torch.addmv(key_bias, key, query_bias, beta=0)
 
     def _value_projection(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,15 +135,19 @@ class AxialAttention(nn.Module):
 
         As the weights of a mixture sum to 1, the mixture of the values is the value of the mixture.
         """
-        return self.gamma * self.value.weight, self.gamma * self.value.get_parameter("bias")
+        return self.gamma * self.value.weight, self.gamma * cast("torch.Tensor", self.value.bias)
 
 
 def _mixtures(queries: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     """Softmax of the unscaled energies times the pixels, all as (B, C, lines, pixels of a line)."""
-    # As (B, lines, pixels of a line, C): the lines take the place of attention heads.
-    queries, pixels = (image.permute(0, 2, 3, 1).contiguous() for image in (queries, pixels))
+    queries, pixels = _in_lines(queries), _in_lines(pixels)
     if line_attention.takes(queries):
         mixtures = line_attention.attend(queries, pixels)
     else:
         mixtures = functional.scaled_dot_product_attention(queries, pixels, pixels, scale=1.0)
     return mixtures.permute(0, 3, 1, 2)
+
+
+def _in_lines(image: torch.Tensor) -> torch.Tensor:
+    """As (B, lines, pixels of a line, C): the lines take the place of attention heads."""
+    return image.permute(0, 2, 3, 1).contiguous()

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from pylon.models.hanet.attention import AxialAttention, ChannelAttention
 from pylon.models.hanet.gpu.choice import take_kernels
+from pylon.models.hanet.plain import are_plain
 from pylon.models.hanet.precision import computing_dtype
 from pylon.models.hanet.prelu import PReLU
 
@@ -83,12 +84,15 @@ class ParallelConvolutions(nn.Module):
     def forward(self, both_dates: torch.Tensor) -> torch.Tensor:
         """(B, 2 * channels, H, W) to (B, channels, H, W)."""
         mixed: torch.Tensor
+        branches = cast("list[GroupedConvolution]", list(self.branches))
+        if not are_plain(*branches, self.mixture):
+            mixed = self.mixture(torch.cat([branch(both_dates) for branch in branches], dim=1))
+            return mixed
         if take_kernels(both_dates):
-            mixed = self.mixture(self._side_by_side(both_dates))
+            mixed = self.mixture(_side_by_side(branches, both_dates))
             return mixed
         # Each branch passes its share of the mixture, and their biases all of it.
-        branches = cast("list[GroupedConvolution]", list(self.branches))
-        biases = torch.cat([branch.get_parameter("bias") for branch in branches])
+        biases = torch.cat([cast("torch.Tensor", branch.bias) for branch in branches])
         bias = functional.linear(biases, self.mixture.weight.flatten(1), self.mixture.bias)
         first, *others = self.mixture.weight.chunk(len(branches), dim=1)
         mixed = functional.conv2d(branches[0].convolved(both_dates, None), first, bias)
@@ -96,15 +100,14 @@ class ParallelConvolutions(nn.Module):
             mixed += functional.conv2d(branch.convolved(both_dates, None), share)
         return mixed
 
-    def _side_by_side(self, both_dates: torch.Tensor) -> torch.Tensor:
-        """(B, 2 * channels, H, W) to (B, 4 * channels, H, W), by own kernels."""
-        both_dates = both_dates.to(computing_dtype(both_dates))
-        weights, biases = (
-            torch.stack([branch.get_parameter(name) for branch in self.branches])
-            for name in ("weight", "bias")
-        )
-        joined: torch.Tensor = torch.ops.pylon.parallel_convolutions(both_dates, weights, biases)
-        return joined
+
+def _side_by_side(branches: list[GroupedConvolution], both_dates: torch.Tensor) -> torch.Tensor:
+    """(B, 2 * channels, H, W) to (B, 4 * channels, H, W), by own kernels."""
+    both_dates = both_dates.to(computing_dtype(both_dates))
+    weights = torch.stack([branch.weight for branch in branches])
+    biases = torch.stack([cast("torch.Tensor", branch.bias) for branch in branches])
+    joined: torch.Tensor = torch.ops.pylon.parallel_convolutions(both_dates, weights, biases)
+    return joined
 
 
 class HierarchicalAttention(nn.Module):

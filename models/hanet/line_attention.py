@@ -11,6 +11,8 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from pylon.models.hanet.plain import is_traced
+
 # Bytes of the energies that each thread works on: a part of a core's second-level cache.
 _ENERGIES = 2**20
 # Pixels. The energies of a single longer line would leave the cache.
@@ -24,7 +26,7 @@ def takes(queries: torch.Tensor) -> bool:
         queries.device.type == "cpu"
         and queries.dtype in _DTYPES
         and queries.shape[2] <= _LONGEST
-        and not torch.compiler.is_compiling()
+        and not is_traced()
     )
 
 

@@ -1,10 +1,10 @@
 """Refuse to train a convolution whose gradients torch computes wrong.
 
 torch 2.13 (oneDNN 3.12), on a processor with AVX-512, in bfloat16: the gradient of the weights of a 2-D
-convolution in channels-last order is garbage, at times NaN, if it is dilated along the height, has a stride
-of 1 and a padding (or is transposed), the image is wider than some 30 pixels, and the channels of a group are
-no multiple of 16, as in depthwise convolutions. Right are float32, the usual order, and convolutions in one
-and three dimensions. The loss may fall all the same.
+convolution in channels-last order, transposed or not, is garbage, at times NaN, if it is dilated along the
+height, has a stride of 1, its result is wider than some 28 pixels, and the channels of a group are no
+multiple of 16, as in depthwise convolutions. Right are float32, the usual order, and convolutions in one and
+three dimensions. The loss may fall all the same.
 """
 
 import functools
@@ -18,7 +18,6 @@ from torch import nn
 from pylon.runners.errors import TrainingError
 
 _Convolution = nn.Conv2d | nn.ConvTranspose2d
-_OPTIONS = ("stride", "padding", "dilation", "groups")
 # Of the norm of the gradient; rounding to bfloat16 gives 0.003.
 _TOLERANCE = 0.05
 # Pixels. Large images would take much memory, and the fault was the same from 31 to 256.
@@ -35,59 +34,76 @@ def watch_convolutions(key: str, module: nn.Module, device: torch.device, *, com
         key: of the module in the configuration.
         module: what holds the convolutions.
         device: of the training.
-        compiled: whether torch.compile takes the module; it leaves the comparison as it is.
+        compiled: whether torch.compile takes all of the module; it then leaves the comparison as it is.
+            What a model compiles itself is not compared.
     """
     if device.type != "cpu":
         return
     for name, one in module.named_modules():
         if isinstance(one, _Convolution) and _may_be_wrong(one):
-            hook = functools.partial(_refuse_if_wrong, f"{key}, layer {name!r}")
-            if compiled:
-                hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+            layer = f"{key}, layer {name!r}"
+            hook = _ApartFromCompilers(layer) if compiled else functools.partial(_refuse_if_wrong, layer)
             one.register_forward_pre_hook(hook, with_kwargs=True)
 
 
 def _may_be_wrong(convolution: _Convolution) -> bool:
     torchs = type(convolution).forward in {nn.Conv2d.forward, nn.ConvTranspose2d.forward}
-    return torchs and convolution.padding_mode == "zeros" and convolution.dilation[0] > 1
+    # Circular padding gives an image in the usual order.
+    return torchs and convolution.padding_mode != "circular" and convolution.dilation[0] > 1
 
 
 def _refuse_if_wrong(
     layer: str, convolution: _Convolution, inputs: tuple[Any, ...], named: dict[str, Any]
 ) -> None:
-    features = inputs[0] if inputs else named["input"]
-    if not torch.is_grad_enabled() or not convolution.weight.requires_grad:
+    if not torch.compiler.is_compiling():
+        _compare(layer, convolution, inputs[0] if inputs else named["input"])
+
+
+class _ApartFromCompilers:
+    """The hook for a module that torch.compile takes: it is called as it is. It can be pickled."""
+
+    def __init__(self, layer: str) -> None:
+        self._layer = layer
+        self._refuse = torch.compiler.disable(functools.partial(_refuse_if_wrong, layer))  # type: ignore[no-untyped-call]
+
+    def __call__(self, *arguments: Any) -> None:  # noqa: ANN401 - a hook's
+        self._refuse(*arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ApartFromCompilers, (self._layer,)
+
+
+def _compare(layer: str, convolution: _Convolution, features: torch.Tensor) -> None:
+    if not torch.is_grad_enabled() or _dtype(features) != torch.bfloat16 or features.ndim != 4:
         return
-    if _dtype(features) != torch.bfloat16 or not _is_channels_last(features, convolution.weight):
+    if not any(parameter.requires_grad for parameter in convolution.parameters()):
         return
-    options = {name: getattr(convolution, name) for name in _OPTIONS}
-    difference = _difference(
-        _Geometry(
-            (features.shape[-3], *_sides(features, convolution)),
-            convolution.weight.shape,
-            transposed=convolution.transposed,
-            **options,
-        )
-    )
+    if not _is_channels_last(features) and not _is_channels_last(_weight(convolution)):
+        return
+    difference = _difference(_geometry(convolution, features))
     if not difference < _TOLERANCE:
         raise TrainingError(
             f"{layer}: on this processor torch {torch.__version__} computes wrong gradients of its weights, "
             f"{_apart(difference)}. That is a fault of torch in bfloat16 with images in channels-last order; "
-            f"here with a dilation of {convolution.dilation} and weights of the shape "
-            f"{tuple(convolution.weight.shape)}. Use "
-            "stepping.args.precision='float32', or leave images and weights in the usual order "
-            "(stepping.args.channels_last=False)."
+            f"here with a dilation of {convolution.dilation}, {convolution.in_channels} channels and "
+            f"{convolution.groups} groups. Use stepping.args.precision='float32', or leave images and "
+            "weights in the usual order (stepping.args.channels_last=False)."
         )
 
 
-def _sides(features: torch.Tensor, convolution: _Convolution) -> list[int]:
-    """Height and width of the image to compare with."""
-    reaches = (
-        dilation * (size - 1) + 1
-        for dilation, size in zip(convolution.dilation, convolution.kernel_size, strict=True)
-    )
-    sides = zip(features.shape[-2:], reaches, strict=True)
-    return [min(side, max(_LONGEST_SIDE, reach)) for side, reach in sides]
+def _dtype(features: torch.Tensor) -> torch.dtype:
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else features.dtype
+
+
+def _is_channels_last(tensor: torch.Tensor | None) -> bool:
+    """Whether a convolution takes it so: the channels lie side by side, as in a part of such an image too."""
+    return tensor is not None and tensor.stride(1) == 1 and tensor.shape[2:].numel() > 1
+
+
+def _weight(convolution: _Convolution) -> torch.Tensor | None:
+    """None if it is computed by a parametrization, which may change its state each time it is asked."""
+    found: torch.Tensor | None = convolution._parameters.get("weight", vars(convolution).get("weight"))
+    return found
 
 
 def _apart(difference: float) -> str:
@@ -96,31 +112,43 @@ def _apart(difference: float) -> str:
     return f"{100 * difference:.0f} % apart from those of float32, where rounding gives less than 1 %"
 
 
-def _dtype(features: torch.Tensor) -> torch.dtype:
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else features.dtype
-
-
-def _is_channels_last(*tensors: torch.Tensor) -> bool:
-    """Whether one of them is, and is not in the usual order at once, so that the convolution takes it."""
-    return any(
-        tensor.ndim == 4
-        and tensor.is_contiguous(memory_format=torch.channels_last)
-        and not tensor.is_contiguous()
-        for tensor in tensors
-    )
-
-
 @dataclass(frozen=True)
 class _Geometry:
     """What decides which kernel computes: the image's (C, H, W), and as of nn.Conv2d."""
 
     image: tuple[int, ...]
-    weight: torch.Size
+    weight: tuple[int, ...]
     stride: tuple[int, ...]
-    padding: str | tuple[int, ...]
+    padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
     transposed: bool
+
+
+def _geometry(convolution: _Convolution, features: torch.Tensor) -> _Geometry:
+    channels = (convolution.out_channels, convolution.in_channels // convolution.groups)
+    if convolution.transposed:
+        channels = (convolution.in_channels, convolution.out_channels // convolution.groups)
+    size, dilation = convolution.kernel_size, convolution.dilation
+    reaches = [step * (side - 1) for step, side in zip(dilation, size, strict=True)]
+    padding = convolution.padding
+    if isinstance(padding, str):
+        padding = (reaches[0] // 2, reaches[1] // 2) if padding == "same" else (0, 0)
+    # Zeros are the kernel's own, other values those of a larger image.
+    added = (0, 0) if convolution.padding_mode == "zeros" else padding
+    sides = [side + 2 * more for side, more in zip(features.shape[-2:], added, strict=True)]
+    return _Geometry(
+        image=(
+            features.shape[-3],
+            *(min(side, max(_LONGEST_SIDE, reach + 1)) for side, reach in zip(sides, reaches, strict=True)),
+        ),
+        weight=(*channels, *size),
+        stride=convolution.stride,
+        padding=tuple(all_ - more for all_, more in zip(padding, added, strict=True)),
+        dilation=dilation,
+        groups=convolution.groups,
+        transposed=convolution.transposed,
+    )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -130,7 +158,9 @@ def _difference(geometry: _Geometry) -> float:
     return float((found - precise).norm() / precise.norm())
 
 
+@torch.no_grad()
 def _gradient(geometry: _Geometry, dtype: torch.dtype) -> torch.Tensor:
+    """Of the weights, without a graph: what the user's code does with graphs has no part in it."""
     generator = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> torch.Tensor:
@@ -138,15 +168,19 @@ def _gradient(geometry: _Geometry, dtype: torch.dtype) -> torch.Tensor:
         return torch.randn(shape, generator=generator).bfloat16().to(dtype)
 
     image = random(1, *geometry.image).contiguous(memory_format=torch.channels_last)
-    weight = random(*geometry.weight).requires_grad_()
+    weight = random(*geometry.weight)
+    options = (
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+        geometry.transposed,
+        (0, 0),
+        geometry.groups,
+    )
     with torch.autocast("cpu", enabled=False):
-        result = _convolved(geometry, image, weight)
-        (of_weight,) = torch.autograd.grad(result, weight, random(*result.shape))
-    return of_weight.float()
-
-
-def _convolved(geometry: _Geometry, image: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    function = nn.functional.conv_transpose2d if geometry.transposed else nn.functional.conv2d
-    options = {name: getattr(geometry, name) for name in _OPTIONS}
-    result: torch.Tensor = function(image, weight, **options)
-    return result
+        result = torch.ops.aten.convolution(image, weight, None, *options)
+        seen = random(*result.shape).contiguous(memory_format=torch.channels_last)
+        _, of_weight, _ = torch.ops.aten.convolution_backward(
+            seen, image, weight, None, *options, (False, True, False)
+        )
+    return torch.as_tensor(of_weight).float()

@@ -1,11 +1,15 @@
 """Convolutions whose gradients torch computes wrong are refused: this machine's, and with injected faults."""
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils.checkpoint import checkpoint
 
 from pylon.runners.errors import ConfigError, TrainingError
 from pylon.runners.training import wrong_gradients
@@ -68,6 +72,25 @@ def in_bfloat16(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
         return result
 
 
+def is_wrong(layer: nn.Module, features: torch.Tensor) -> bool:
+    """Whether this machine's torch gives garbage as the gradient of the weights."""
+    gradients = []
+    for precision in (torch.bfloat16, torch.float32):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+            result = layer(features)
+        seen = torch.randn(result.shape, generator=torch.Generator().manual_seed(1)).to(result.dtype)
+        gradients.append(torch.autograd.grad(result, layer.weight, seen)[0])
+    return not (gradients[0] - gradients[1]).norm() < 0.05 * gradients[1].norm()
+
+
+def is_refused(model: nn.Module, features: torch.Tensor) -> bool:
+    try:
+        in_bfloat16(model, features)
+    except TrainingError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize(
     ("channels", "groups", "size"), [(24, 1, 40), (64, 64, 40), (32, 1, 40), (24, 1, 12), (16, 4, 33)]
 )
@@ -78,19 +101,8 @@ def test_it_is_refused_where_torchs_gradient_is_wrong_and_nowhere_else(
     torch.manual_seed(0)
     layer = kind(channels, channels, 3, padding=2, dilation=2, groups=groups)
     features = torch.randn(2, channels, size, size).contiguous(memory_format=torch.channels_last)
-    gradients = []
-    for precision in (torch.bfloat16, torch.float32):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-            result = layer(features)
-        seen = torch.randn(result.shape, generator=torch.Generator().manual_seed(1)).to(result.dtype)
-        gradients.append(torch.autograd.grad(result, layer.weight, seen)[0])
-    is_wrong = not (gradients[0] - gradients[1]).norm() < 0.05 * gradients[1].norm()
-    model = watched(layer)
-    if is_wrong:
-        with pytest.raises(TrainingError, match=REFUSED):
-            in_bfloat16(model, features)
-    else:
-        in_bfloat16(model, features)
+    expected = is_wrong(layer, features)
+    assert is_refused(watched(layer), features) == expected
 
 
 def test_error_names_layer_and_way_out(garbage: list[tuple[int, ...]]) -> None:
@@ -132,18 +144,89 @@ def test_weights_of_bfloat16_are_compared_too(compiled: bool) -> None:
         model(images().bfloat16())
 
 
-def test_images_may_be_given_by_name_and_one_by_one(garbage: list[tuple[int, ...]]) -> None:
+def test_images_may_be_given_by_name(garbage: list[tuple[int, ...]]) -> None:
     (layer,) = watched(dilated())
-    for features in (images(), images()[0]):
-        with pytest.raises(TrainingError), torch.autocast("cpu", dtype=torch.bfloat16):
-            layer.to(memory_format=torch.channels_last)(input=features)
-    assert len(garbage) == 1
+    with pytest.raises(TrainingError), torch.autocast("cpu", dtype=torch.bfloat16):
+        layer(input=images())
+
+
+@pytest.mark.usefixtures("garbage")
+@pytest.mark.parametrize("part", ["channels", "columns", "every other", "one image again"])
+def test_part_of_images_in_channels_last_order_counts_as_they_do(part: str) -> None:
+    wide = torch.randn(2, 16, 12, 12).contiguous(memory_format=torch.channels_last)
+    taken = {
+        "channels": wide[:, :8],
+        "columns": images()[..., 1:-1],
+        "every other": images()[:, :, ::2, ::2],
+        "one image again": images()[:1].expand(2, -1, -1, -1),
+    }
+    with pytest.raises(TrainingError):
+        in_bfloat16(watched(dilated()), taken[part])
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_padding_of_each_mode_is_refused_where_it_is_wrong(mode: Any, padding: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 8, 3, padding=padding, padding_mode=mode, dilation=2, groups=8)
+    features = torch.randn(2, 8, 48, 48).contiguous(memory_format=torch.channels_last)
+    expected = is_wrong(layer, features)
+    assert is_refused(watched(layer), features) == expected
+
+
+@pytest.mark.parametrize("groups", [1, 24])
+def test_weights_of_one_channel_have_an_order_too(groups: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(24, 24, 3, padding=2, dilation=2, groups=groups)
+    layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    features = torch.randn(2, 24, 40, 40)
+    expected = is_wrong(layer, features)
+    assert is_refused(watched(layer), features) == expected
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_layer_may_be_computed_again_in_the_backward_pass(reentrant: bool) -> None:
+    model = watched(nn.Conv2d(16, 16, 3, padding=2, dilation=2))
+    features = torch.randn(2, 16, 48, 48).contiguous(memory_format=torch.channels_last).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = checkpoint(model, features, use_reentrant=reentrant)
+    result.float().sum().backward()
+    assert features.grad is not None
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32])
+def test_weights_that_are_computed_are_not_computed_once_more(precision: torch.dtype) -> None:
+    states = []
+    for is_watched in (True, False):
+        torch.manual_seed(0)
+        layer = spectral_norm(dilated(groups=2))
+        model = watched(layer) if is_watched else nn.Sequential(layer)
+        for _ in range(2):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+                model(torch.randn(2, 8, 12, 12))
+        states.append(model.state_dict()["0.parametrizations.weight.0._u"])
+    assert torch.equal(*states)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_model_can_be_pickled_and_copied(compiled: bool, garbage: list[tuple[int, ...]]) -> None:
+    model = watched(dilated(), compiled=compiled)
+    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        with pytest.raises(TrainingError, match=REFUSED):
+            in_bfloat16(copied, images())
+
+
+def test_model_that_is_compiled_whole_elsewhere_is_left_alone(garbage: list[tuple[int, ...]]) -> None:
+    compiled = torch.compile(watched(dilated()), backend="aot_eager", fullgraph=True)
+    compiled(images().bfloat16().float())
+    assert garbage == []
 
 
 def test_what_is_right_is_not_compared(garbage: list[tuple[int, ...]]) -> None:
     in_bfloat16(watched(dilated()), images(order=torch.contiguous_format))
     in_bfloat16(watched(dilated(dilation=1)), images())
-    in_bfloat16(watched(dilated(padding_mode="reflect")), images())
+    in_bfloat16(watched(dilated(padding_mode="circular")), images())
+    in_bfloat16(watched(dilated()), images()[0])
     in_bfloat16(watched(dilated().requires_grad_(False)), images())
     watched(dilated())(images())
     with torch.no_grad():
