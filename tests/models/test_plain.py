@@ -133,3 +133,12 @@ def test_infinite_gradient_of_a_positive_number_is_none_of_the_slope() -> None:
     module, features = PReLU(), torch.tensor([1.0, -2.0, 3.0], requires_grad=True)
     module(features).backward(torch.tensor([float("inf"), 1.0, 1.0]))
     assert torch.equal(module.weight.grad, torch.tensor([-2.0]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_torch_compile_takes_the_model_as_one_graph(model: HANet, bfloat16: bool) -> None:
+    compiled = torch.compile(model.float(), backend="eager", fullgraph=True)
+    images = image_pair(1, 3, 16, 24)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+        found, expected = compiled(*images), model(*images)
+    assert (found - expected).norm() < (0.1 if bfloat16 else 1e-4) * expected.norm()
