@@ -60,7 +60,11 @@ def refuse_planted_files(root: Path) -> None:
         PlantedError: it is so.
     """
     for path in root.iterdir():
-        status = path.lstat()
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            # The recorder of a killed launch may still close its record, which removes files.
+            continue
         if path.name in {*_FILES, LOCK, DEBUG_MARKER}:
             refuse_other_than_file(path, status)
         elif path.name in _FOLDERS:

@@ -10,7 +10,7 @@ from rich.console import Console
 from pylon.runners.errors import RunDirectoryError
 from pylon.runners.logs import logging_to
 from pylon.runners.outputs.line_file import LineFile
-from pylon.runners.run_directory import checkpoint
+from pylon.runners.run_directory import checkpoint, layout
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.newest import find_newest
 from pylon.storage import PlantedError
@@ -248,3 +248,12 @@ def test_lines_and_records_go_into_no_link_that_takes_the_place_of_their_removed
             lines.sync()
     lines.close()
     assert target.read_text() == "mine"
+
+
+def test_file_that_goes_away_while_it_is_looked_at_was_not_planted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.log").touch()
+    listed = [tmp_path / "history.sqlite-wal", tmp_path / "train.log"]
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed))
+    layout.refuse_planted_files(tmp_path)
