@@ -40,10 +40,10 @@ class GroupedConvolution(nn.Conv2d):
 
     def convolved(self, input: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """As `forward`, with another bias or none."""
-        dtype = computing_dtype(input)
         if input.device.type != "cpu":
             convolved: torch.Tensor = self._conv_forward(input, self.weight, bias)
             return convolved
+        dtype = computing_dtype(input)
         if dtype == torch.bfloat16 and self.groups % 4:
             with torch.autocast("cpu", enabled=False):
                 precise = None if bias is None else bias.float()

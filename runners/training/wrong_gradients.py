@@ -144,7 +144,7 @@ def _geometry(convolution: _Convolution, features: torch.Tensor) -> _Geometry:
         ),
         weight=(*channels, *size),
         stride=convolution.stride,
-        padding=tuple(all_ - more for all_, more in zip(padding, added, strict=True)),
+        padding=tuple(whole - more for whole, more in zip(padding, added, strict=True)),
         dilation=dilation,
         groups=convolution.groups,
         transposed=convolution.transposed,

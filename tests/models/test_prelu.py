@@ -39,4 +39,6 @@ def test_under_autocast_the_slope_keeps_its_dtype() -> None:
 
 
 def test_weights_of_torchs_prelu_fit() -> None:
-    PReLU().load_state_dict(nn.PReLU().state_dict())
+    module = PReLU()
+    module.load_state_dict(nn.PReLU(init=0.5).state_dict())
+    assert module.weight.item() == 0.5
