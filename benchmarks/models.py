@@ -29,6 +29,7 @@ from pylon import models
 from pylon.runners.allocator import keep_freed_memory
 
 _AUTHORS = "authors"
+_AUTHORS_FILE = Path("models", "HANet.py")
 # Whether in bfloat16, and whether memory is kept: the authors' code as its script runs it, and with ours.
 _OF_AUTHORS, _OF_OURS = ((False, False), (False, True)), ((False, True), (True, True))
 # Their names to ours, each to be tried in order.
@@ -98,6 +99,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--profile", action="store_true", help="operations of one step, by time")
     options = parser.parse_args()
+    if options.authors and not (options.authors / _AUTHORS_FILE).is_file():
+        parser.error(f"--authors {options.authors}: expected a checkout with {_AUTHORS_FILE} in it")
     names = [*([_AUTHORS] if options.authors else []), *options.models]
     subjects = [
         Subject(name, bfloat16, options.authors, options.pairs, options.size, options.threads, keeps)
@@ -197,9 +200,9 @@ class AuthorsModel(torch.nn.Module):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        spec = importlib.util.spec_from_file_location("authors_hanet", folder / "models" / "HANet.py")
+        spec = importlib.util.spec_from_file_location("authors_hanet", folder / _AUTHORS_FILE)
         if spec is None or spec.loader is None:
-            raise FileNotFoundError(f"{folder}: expected models/HANet.py in it")
+            raise FileNotFoundError(f"{folder}: expected {_AUTHORS_FILE} in it")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         self.network: torch.nn.Module = module.HAN()

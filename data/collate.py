@@ -66,6 +66,14 @@ def stack(values: Sequence[Any], place: str, idx: Sequence[Any]) -> Any:  # noqa
     if first is None or isinstance(first, str | bytes):
         _check_alike(values, place, idx, lambda value: value is None if first is None else type(value))
         return None if first is None else list(values)
+    return _stacked_containers(values, place, idx)
+
+
+def _stacked_containers(values: Sequence[Any], place: str, idx: Sequence[Any]) -> Any:  # noqa: ANN401 - any container
+    first = values[0]
+    # What follows for any container takes several times as long.
+    if type(first) is dict and all(type(value) is dict and value.keys() == first.keys() for value in values):
+        return {key: stack([value[key] for value in values], f"{place}[{key!r}]", idx) for key in first}
     elements = elements_of(first)
     if elements is None:
         raise _unknown(first, place, idx[0])
@@ -80,9 +88,6 @@ def _columns(values: Sequence[Any], place: str, idx: Sequence[Any]) -> list[list
     """The elements of B containers of one structure: B of each place."""
     first = values[0]
     kind = type(first)
-    # What follows for any container takes several times as long.
-    if kind is dict and all(type(value) is dict and value.keys() == first.keys() for value in values):
-        return [[value[key] for value in values] for key in first]
     if kind in _PLAIN and all(type(value) is kind and len(value) == len(first) for value in values):
         return [list(column) for column in zip(*values, strict=True)]
     _check_alike(values, place, idx, _structure)

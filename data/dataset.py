@@ -150,8 +150,8 @@ class BaseDataset(Dataset[Datapoint], ABC):
 
     def __getitems__(self, indices: Sequence[int | SeededIndex]) -> list[Datapoint | WorkerFailure]:
         """The datapoints of one batch, for torch's fetcher: see `read_batch`."""
-        with self._generators.batch(self):
-            return read_batch(self.__getitem__, [self._seeded(index).computed() for index in indices])
+        seeded = [self._seeded(index).computed() for index in indices]
+        return self._generators.batch(self, lambda: read_batch(self.__getitem__, seeded))
 
     def _seeded(self, index: int | SeededIndex) -> SeededIndex:
         return index if isinstance(index, SeededIndex) else SeededIndex(index, self.seed)
@@ -221,7 +221,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
             ("labels", labels, "LABEL_NAMES"),
         ):
             declared = getattr(self, declaration)
-            if set(given) != set(declared):
+            if given.keys() != set(declared):
                 raise DatasetContractError(
                     f"{name}._load_datapoint gives {what} {sorted(given)}, "
                     f"but the class declares {sorted(declared)}. Give these, or change {declaration}."

@@ -3,17 +3,16 @@
 import contextlib
 import random
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
 from pylon.data.numpy_state import NumpyState
+from pylon.data.python_state import PythonState
 
 Loaded = TypeVar("Loaded")
-
-_COMPARED_BITS = 64
 
 
 class GlobalGenerators:
@@ -32,11 +31,11 @@ class GlobalGenerators:
     """
 
     def __init__(self, *, once: bool = False) -> None:
-        self._in_batch = False
-        self._python_is_drawn = once
-        # In the state of Python's global generator until that one is drawn from.
-        self._twin = random.Random(0)
+        self._python = PythonState()
         self._numpy = NumpyState()
+        self._seeds_python = once or not self._python.can_be_looked_at
+        # Python's state at the beginning of the batch that is loaded; None outside one.
+        self._of_batch: Any = None
         self._last_seed: int | None = None
 
     def load(self, seed: int, load: Callable[[], Loaded]) -> Loaded:
@@ -46,89 +45,91 @@ class GlobalGenerators:
             seed: of the datapoint.
             load: may be called twice, but for `once`.
         """
-        if not self._in_batch:
-            with self._kept():
-                return self._load(seed, load)
+        if self._of_batch is None:
+            found = self._get()
+            try:
+                return self._load(seed, load, found.python)
+            finally:
+                self._put_back(found)
         # What `load` loads besides this datapoint is not of the batch.
-        self._in_batch = False
+        python, self._of_batch = self._of_batch, None
         try:
-            return self._load(seed, load)
+            return self._load(seed, load, python)
         finally:
-            self._in_batch = True
+            self._of_batch = python
             self._last_seed = seed
 
-    @contextlib.contextmanager
-    def batch(self, dataset: object) -> Iterator[None]:
-        """Restore them at the end of the block alone, not after each datapoint that is loaded in it.
+    def batch(self, dataset: object, read: Callable[[], Loaded]) -> Loaded:
+        """What `read` gives; they are put back at its end alone, not after each datapoint that it loads.
 
         In a loader worker of `dataset` nothing uses them but its collate function, which finds them as the
         last datapoint leaves them.
         """
         worker = get_worker_info()
-        in_worker = worker is not None and worker.dataset is dataset
-        with self._left_to_collate() if in_worker else self._kept():
-            former, self._in_batch = self._in_batch, True
-            try:
-                yield
-            finally:
-                self._in_batch = former
+        if worker is not None and worker.dataset is dataset:
+            return self._left_to_collate(read)
+        found = self._get()
+        try:
+            return self._within(found.python, read)
+        finally:
+            self._put_back(found)
 
     @contextlib.contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
         """Seed them inside the block."""
-        with self._kept():
+        found = self._get()
+        try:
             random.seed(seed)
             _seed_others(seed)
             yield
+        finally:
+            self._put_back(found)
 
-    def _load(self, seed: int, load: Callable[[], Loaded]) -> Loaded:
-        is_seeded = self._python_is_drawn
+    def _load(self, seed: int, load: Callable[[], Loaded], python: Any) -> Loaded:  # noqa: ANN401 - a state
+        is_seeded = self._seeds_python
         if is_seeded:
             random.seed(seed)
         _seed_others(seed)
         try:
             loaded = load()
         except (Exception, SystemExit):
-            if is_seeded or not self._is_drawn_now():
+            if is_seeded or self._python.is_still(python):
                 raise
         else:
-            if is_seeded or not self._is_drawn_now():
+            if is_seeded or self._python.is_still(python):
                 return loaded
-        self._python_is_drawn = True
-        return self._load(seed, load)
+        self._seeds_python = True
+        return self._load(seed, load, python)
 
-    def _is_drawn_now(self) -> bool:
-        """Whether anybody has drawn from Python's generator: else it and its twin draw the same here."""
-        return random.getrandbits(_COMPARED_BITS) != self._twin.getrandbits(_COMPARED_BITS)
-
-    def _compare_from(self, state: tuple[Any, ...]) -> None:
-        """Let the twin begin at the `state` of Python's generator."""
-        if self._python_is_drawn:
-            return
-        version, internal, waiting = state
-        if waiting is not None:
-            # A normal number that waits to be given out could be taken without being seen.
-            random.setstate((version, internal, None))
-        self._twin.setstate((version, internal, None))
-
-    @contextlib.contextmanager
-    def _kept(self) -> Iterator[None]:
-        python, numbers, of_torch = random.getstate(), self._numpy.get(), torch.get_rng_state()
-        self._compare_from(python)
+    def _within(self, python: Any, read: Callable[[], Loaded]) -> Loaded:  # noqa: ANN401 - a state
+        former, self._of_batch = self._of_batch, python
         try:
-            yield
+            return read()
         finally:
-            random.setstate(python)
-            np.random.set_state(numbers)
-            torch.set_rng_state(of_torch)
+            self._of_batch = former
 
-    @contextlib.contextmanager
-    def _left_to_collate(self) -> Iterator[None]:
+    def _left_to_collate(self, read: Callable[[], Loaded]) -> Loaded:
         self._last_seed = None
-        self._compare_from(random.getstate())
-        yield
-        if self._last_seed is not None and not self._python_is_drawn:
+        batch = self._within(self._python.get(), read)
+        if self._last_seed is not None and not self._seeds_python:
             random.seed(self._last_seed)
+        return batch
+
+    def _get(self) -> "_Found":
+        return _Found(self._python.get(), self._numpy.get(), torch.get_rng_state())
+
+    def _put_back(self, found: "_Found") -> None:
+        self._python.put_back(found.python)
+        self._numpy.put_back(found.numpy)
+        torch.set_rng_state(found.torch)
+
+
+class _Found(NamedTuple):
+    """The states before anything is loaded: Python's, NumPy's and torch's."""
+
+    python: Any
+    numpy: Any
+    torch: torch.Tensor
 
 
 def _seed_others(seed: int) -> None:

@@ -96,7 +96,10 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             self._order = EpochBatchSampler(len(loaded), batches)
         else:
             order = order_of("sampler", sampler, dataset)
-            self._order = EpochSampler(len(loaded), shuffle=shuffle, order=order)
+            # Loader workers have time for it, the training process has not.
+            self._order = EpochSampler(
+                len(loaded), shuffle=shuffle, order=order, computes_seeds=num_workers == 0
+            )
         how: dict[str, Any] = (
             {"batch_size": batch_size, "sampler": self._order, "drop_last": drop_last}
             if isinstance(self._order, EpochSampler)

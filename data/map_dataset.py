@@ -60,8 +60,8 @@ class MapDataset(Dataset[Item]):
 
     def __getitems__(self, indices: Sequence[SeededIndex]) -> list[Item | WorkerFailure]:
         """The datapoints of one batch, for torch's fetcher: see `read_batch`."""
-        with self._generators.batch(self):
-            return read_batch(self.__getitem__, [index.computed() for index in indices])
+        seeded = [index.computed() for index in indices]
+        return self._generators.batch(self, lambda: read_batch(self.__getitem__, seeded))
 
     def _loaded(self, index: int, seed: int) -> Any:  # noqa: ANN401 - whatever the dataset gives
         self._own.seed(self.dataset, seed)

@@ -46,6 +46,9 @@ def map_tensors(value: Any, change: TensorMap) -> Any:  # noqa: ANN401 - any nes
     """The same structure with `change` applied to each tensor in it."""
     if isinstance(value, torch.Tensor):
         return change(value)
+    # What follows for any container takes several times as long.
+    if type(value) is dict:
+        return {key: map_tensors(element, change) for key, element in value.items()}
     elements = elements_of(value)
     if elements is None:
         return value

@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 from pylon.data.errors import DatasetContractError
 from pylon.data.global_generators import GlobalGenerators
 from pylon.data.own_generators import OwnGenerators
-from pylon.data.seeding import SEED_LIMIT, SeededIndex, datapoint_seed
+from pylon.data.seeding import SEED_LIMIT, SeededIndex, computed_ahead, datapoint_seed
 
 
 class SeededOrder:
@@ -56,11 +56,15 @@ class EpochSampler(Sampler[SeededIndex]):
         count: number of datapoints.
         shuffle: in an order drawn from the seed, else ascending.
         order: gives the indices in place of both.
+        computes_seeds: give each index its datapoint's seed too; else who reads the datapoint computes it.
     """
 
-    def __init__(self, count: int, *, shuffle: bool, order: SeededOrder | None = None) -> None:
+    def __init__(
+        self, count: int, *, shuffle: bool, order: SeededOrder | None = None, computes_seeds: bool = False
+    ) -> None:
         self.length = count if order is None else len(order)
         self.shuffle = shuffle
+        self._computes_seeds = computes_seeds
         self._count = count
         self._order = order
         self._epoch_seed = 0
@@ -88,15 +92,21 @@ class EpochSampler(Sampler[SeededIndex]):
         positions: Iterable[int] = itertools.chain.from_iterable(
             [range(self.length)] if self._spans is None else self._spans
         )
+        indices = positions if (order := self._drawn(seed)) is None else map(order.__getitem__, positions)
+        if self._computes_seeds:
+            return computed_ahead(indices, seed)
+        return (SeededIndex(index, seed) for index in indices)
+
+    def _drawn(self, seed: int) -> list[int] | None:
+        """The index at each position of the epoch; None: the position itself."""
         if self._order is not None:
-            order = checked_indices(self._order.draw(seed), self._count, self._order.sampler)
-        elif self.shuffle:
-            # The order has a generator of its own: index -1 is no datapoint's.
-            generator = torch.Generator().manual_seed(datapoint_seed(seed, -1))
-            order = torch.randperm(self.length, generator=generator).tolist()
-        else:
-            return (SeededIndex(position, seed) for position in positions)
-        return (SeededIndex(order[position], seed) for position in positions)
+            return checked_indices(self._order.draw(seed), self._count, self._order.sampler)
+        if not self.shuffle:
+            return None
+        # The order has a generator of its own: index -1 is no datapoint's.
+        generator = torch.Generator().manual_seed(datapoint_seed(seed, -1))
+        order: list[int] = torch.randperm(self.length, generator=generator).tolist()
+        return order
 
     def __len__(self) -> int:
         """Number of datapoints of a whole epoch."""

@@ -94,8 +94,7 @@ class StreamDataset(Dataset[Item]):
         if self._turn is None or turn.iteration != self._turn.iteration:
             self._datapoints, self._drawn = None, 0
         self._turn = turn
-        with self._generators.batch(self):
-            drawn = read_batch(lambda _: self._next(turn), range(turn.size))
+        drawn = self._generators.batch(self, lambda: read_batch(lambda _: self._next(turn), range(turn.size)))
         found: list[Any] = [one for one in drawn if not isinstance(one, StreamEnd)]
         whole = len(found) == turn.size or isinstance(drawn[-1], WorkerFailure)
         return found if whole or (found and not turn.drop_last) else [StreamEnd()]

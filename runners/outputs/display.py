@@ -14,7 +14,8 @@ from pylon.monitor import record_text
 from pylon.runners.logs import moves_its_cursor
 
 # The display is drawn by the step that finds it due, never by a thread of its own.
-_REDRAW_EVERY_S = 0.5
+# A drawing takes some 3 ms.
+_REDRAW_EVERY_S = 1.0
 _LINE_EVERY_S = 15.0
 _GIB = 2**30
 _HARDWARE = ("cpu", "memory", "gpu", "also")

@@ -26,6 +26,7 @@ class EpochLosses:
     def __init__(self, values: Iterable[float] = ()) -> None:
         self._values = array("d")
         self._digest = hashlib.sha256()
+        self._digested = 0
         self._stored = 0
         self.extend(values)
 
@@ -34,9 +35,7 @@ class EpochLosses:
 
     def extend(self, values: Iterable[float]) -> None:
         """Add the losses of further steps."""
-        added = array("d", values)
-        self._values.extend(added)
-        self._digest.update(_as_bytes(added))
+        self._values.extend(values)
 
     @property
     def last(self) -> float | None:
@@ -45,7 +44,9 @@ class EpochLosses:
 
     @property
     def sha256(self) -> str:
-        """Of all losses so far, as the file holds them."""
+        """Of all losses so far, as the file holds them; on the thread that extends."""
+        self._digest.update(_as_bytes(self._values[self._digested :]))
+        self._digested = len(self._values)
         return self._digest.hexdigest()
 
     def values(self) -> Iterator[float]:

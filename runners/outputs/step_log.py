@@ -138,6 +138,13 @@ class StepLog:
 
 
 def _line(step: Step, loss: float, figures: dict[str, Any] | None, machines: list[dict[str, Any]]) -> str:
+    if figures is None and not machines and not step.skipped and _are_plain(loss, step.learning_rate):
+        # The same text, in a quarter of the time.
+        return (
+            f'{{"epoch": {step.epoch}, "step": {step.step}, "global_step": {step.global_step}, '
+            f'"loss": {loss!r}, "learning_rate": {step.learning_rate!r}, '
+            f'"step_time_s": {round(step.step_time_s, 6)!r}}}\n'
+        )
     record: dict[str, Any] = {
         "epoch": step.epoch,
         "step": step.step,
@@ -153,3 +160,8 @@ def _line(step: Step, loss: float, figures: dict[str, Any] | None, machines: lis
     if machines:
         record["machines"] = machines
     return json.dumps(record) + "\n"
+
+
+def _are_plain(*numbers: float) -> bool:
+    """Whether they are finite floating-point numbers of Python's own, whose text is that of JSON."""
+    return all(type(number) is float and math.isfinite(number) for number in numbers)

@@ -202,7 +202,7 @@ class Stepper:
             share = loss if factor == 1 else loss * factor
             with self._strict.mode():
                 (share if self._scaler is None else self._scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
-        if last:
+        if last and self._world.size > 1:
             check_averaged(self._replica)
         return loss.detach() if weight == 1 else loss.detach() * weight
 

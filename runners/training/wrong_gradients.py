@@ -92,7 +92,9 @@ def _compare(layer: str, convolution: _Convolution, features: torch.Tensor) -> N
 
 
 def _dtype(features: torch.Tensor) -> torch.dtype:
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else features.dtype
+    # Autocast leaves float64 as it is.
+    is_cast = torch.is_autocast_enabled("cpu") and features.dtype != torch.float64
+    return torch.get_autocast_dtype("cpu") if is_cast else features.dtype
 
 
 def _is_channels_last(tensor: torch.Tensor | None) -> bool:

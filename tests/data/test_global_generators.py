@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from pylon.data import DataLoader
+from pylon.data import DataLoader, python_state
 from pylon.data.global_generators import GlobalGenerators
 from pylon.data.numpy_state import NumpyState
 from pylon.data.seeding import datapoint_seed
@@ -196,6 +196,56 @@ def test_seed_that_a_dataset_reads_without_a_draw_is_that_of_the_datapoint(worke
     assert epoch(Rows(read), workers) == [seed % 1000 + seed % 2**32 % 1000 / 1000 for seed in seeds]
 
 
+def test_numpy_state_is_put_back_after_every_draw() -> None:
+    np.random.seed(3)
+    state = NumpyState()
+    for waiting in (False, True):
+        if waiting:
+            np.random.randn()
+        for draw in DRAWS:
+            before, expected = state.get(), str(np.random.get_state())
+            draw()
+            np.random.randn()
+            state.put_back(before)
+            assert str(np.random.get_state()) == expected
+
+
+@pytest.mark.parametrize("load", [without_draw, draw_for_some])
+def test_datapoints_are_the_same_where_pythons_state_is_not_found(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = epoch(Rows(load))
+    monkeypatch.setattr(python_state, "_is_where_expected", lambda: False)
+    rows = Rows(load)
+    assert epoch(rows) == expected
+    assert rows.read == list(range(COUNT))
+
+
+class DrawsThenLoadsAnother(Dataset[Any]):
+    """Such as a dataset that mixes a datapoint with a drawn one, each read by the same generators."""
+
+    def __init__(self) -> None:
+        self.generators = GlobalGenerators()
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.tensor(self._drawn(index), dtype=torch.float64), 0
+
+    def _drawn(self, index: int) -> float:
+        def load() -> float:
+            drawn = random.random()
+            self.generators.load(1000 + index, lambda: None)
+            return drawn
+
+        return self.generators.load(index, load)
+
+
+def test_draw_before_another_datapoint_is_loaded_is_seen() -> None:
+    assert DrawsThenLoadsAnother()._drawn(4) == random.Random(4).random()
+
+
 def test_numpys_generator_may_be_of_another_kind() -> None:
     former = np.random.get_bit_generator()  # type: ignore[attr-defined]  # not in NumPy 2.4's stub
     try:
@@ -215,9 +265,9 @@ def test_error_of_a_datapoint_leaves_the_batch_as_it_was() -> None:
     def fail() -> None:
         raise KeyError("x")
 
-    with pytest.raises(KeyError), generators.batch(None):
-        generators.load(1, fail)
+    with pytest.raises(KeyError):
+        generators.batch(None, lambda: generators.load(1, fail))
     state = random.getstate()
-    with generators.batch(None):
-        assert generators.load(1, random.random) == random.Random(1).random()
+    drawn = generators.batch(None, lambda: generators.load(1, random.random))
+    assert drawn == random.Random(1).random()
     assert random.getstate() == state

@@ -383,6 +383,19 @@ def test_batches_before_the_first_one_asked_for_are_not_loaded() -> None:
         sampler.set_epoch_seed(3, [range(8, 11)])
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_seeds_computed_ahead_are_those_that_a_worker_computes(shuffle: bool) -> None:
+    from pylon.data.sampler import EpochSampler
+
+    for spans in (None, [range(700, 705), range(5)]):
+        plain, ahead = (EpochSampler(1000, shuffle=shuffle, computes_seeds=one) for one in (False, True))
+        plain.set_epoch_seed(3, spans)
+        ahead.set_epoch_seed(3, spans)
+        found = list(ahead)
+        assert found == [one.computed() for one in plain]
+        assert found == [one.computed() for one in found]
+
+
 def test_batches_are_asked_for_in_order_and_within_the_epoch() -> None:
     loader = DataLoader(SampleDataset("", "train"), batch_size=2)
     for wrong in ([1, 0], [0, 0], [-1], [len(loader)]):

@@ -229,6 +229,7 @@ def test_what_is_right_is_not_compared(garbage: list[tuple[int, ...]]) -> None:
     in_bfloat16(watched(dilated()), images()[0])
     in_bfloat16(watched(dilated().requires_grad_(False)), images())
     watched(dilated())(images())
+    in_bfloat16(watched(dilated().double()), images().double())
     with torch.no_grad():
         in_bfloat16(watched(dilated()), images())
     assert garbage == []
