@@ -17,6 +17,7 @@ import torch
 from pylon.data.batch import BatchCollate
 from pylon.data.collate import collate
 from pylon.data.dataset import BaseDataset
+from pylon.data.done_event import DoneEvent
 from pylon.data.hand_over import HandOver
 from pylon.data.map_dataset import MapDataset
 from pylon.data.order import EpochOrder, check_order, check_stream_order, order_of
@@ -224,6 +225,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         if self.num_workers == 0:
             yield from batches
             return
+        if not isinstance(batches._workers_done_event, DoneEvent):
+            batches._workers_done_event = DoneEvent(batches._workers_done_event)
         self._processes.take_in(batches._workers)
         self._newest = weakref.ref(batches)
         batch: Any = None

@@ -157,6 +157,21 @@ def test_death_of_a_worker_is_told_where_a_batch_is_waited_for_and_nowhere_else(
     loader.close()
 
 
+def test_worker_that_dies_with_the_lock_that_all_share_ends_the_epoch() -> None:
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=1, prefetch_factor=1)
+    batches = iter(loader)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    iterator: Any = loader._iterator
+    event = getattr(iterator._workers_done_event, "_event", iterator._workers_done_event)
+    # As if the worker had been in the middle of asking for it.
+    with event._cond:
+        os.kill(worker.pid or 0, signal.SIGKILL)
+        with pytest.raises(LoaderWorkerError, match=f"process {worker.pid} was killed by SIGKILL"):
+            list(batches)
+        loader.close()
+
+
 def test_error_that_a_dataset_raises_is_no_death_of_its_worker() -> None:
     class Broken(SampleDataset):
         def _load_datapoint(self, annotation):
