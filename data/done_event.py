@@ -10,7 +10,7 @@ class DoneEvent:
     """Takes the place of the event of torch's iterator in the process that reads from the workers.
 
     Each worker asks for the event again and again, under a lock that all processes share. One that is killed
-    there keeps it for ever, and whoever asks next waits for ever. Only this process sets it, so it knows.
+    there keeps it, and whoever asks next waits without a limit. Only this process sets it, so it knows.
 
     Args:
         event: of torch's iterator, which the workers have.
