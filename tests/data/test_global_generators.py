@@ -221,29 +221,15 @@ def test_datapoints_are_the_same_where_pythons_state_is_not_found(
     assert rows.read == list(range(COUNT))
 
 
-class DrawsThenLoadsAnother(Dataset[Any]):
-    """Such as a dataset that mixes a datapoint with a drawn one, each read by the same generators."""
-
-    def __init__(self) -> None:
-        self.generators = GlobalGenerators()
-
-    def __len__(self) -> int:
-        return COUNT
-
-    def __getitem__(self, index: int) -> Any:
-        return torch.tensor(self._drawn(index), dtype=torch.float64), 0
-
-    def _drawn(self, index: int) -> float:
-        def load() -> float:
-            drawn = random.random()
-            self.generators.load(1000 + index, lambda: None)
-            return drawn
-
-        return self.generators.load(index, load)
-
-
 def test_draw_before_another_datapoint_is_loaded_is_seen() -> None:
-    assert DrawsThenLoadsAnother()._drawn(4) == random.Random(4).random()
+    generators = GlobalGenerators()
+
+    def load() -> float:
+        drawn = random.random()
+        generators.load(1004, lambda: None)
+        return drawn
+
+    assert generators.load(4, load) == random.Random(4).random()
 
 
 def test_numpys_generator_may_be_of_another_kind() -> None:

@@ -163,9 +163,8 @@ def test_worker_that_dies_with_the_lock_that_all_share_ends_the_epoch() -> None:
     next(batches)
     (worker,) = multiprocessing.active_children()
     iterator: Any = loader._iterator
-    event = getattr(iterator._workers_done_event, "_event", iterator._workers_done_event)
     # As if the worker had been in the middle of asking for it.
-    with event._cond:
+    with iterator._workers_done_event._event._cond:
         os.kill(worker.pid or 0, signal.SIGKILL)
         with pytest.raises(LoaderWorkerError, match=f"process {worker.pid} was killed by SIGKILL"):
             list(batches)
