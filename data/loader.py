@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from pylon.data.batch import BatchCollate
+from pylon.data.batch_pipe import read_batches_patiently
 from pylon.data.collate import collate
 from pylon.data.dataset import BaseDataset
 from pylon.data.done_event import DoneEvent
@@ -227,6 +228,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             return
         if not isinstance(batches._workers_done_event, DoneEvent):
             batches._workers_done_event = DoneEvent(batches._workers_done_event)
+        read_batches_patiently(batches)
         self._processes.take_in(batches._workers)
         self._newest = weakref.ref(batches)
         batch: Any = None
