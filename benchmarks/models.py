@@ -1,20 +1,18 @@
 """One training step of a model at full width: CPU time, wall time and memory, next to the authors' HANet.
 
     python -m benchmarks.models [--models HANet FCEF] [--authors FOLDER] [--rounds 3] [--pairs 2]
-                                [--size 256] [--threads 2] [--profile]
+                                [--size 256] [--threads 2] [--device cpu] [--profile]
 
 FOLDER is a checkout of the authors' code (github.com/ChengxiHAN/HANet-CD); nothing of it is changed, and
 its weights are given to ours, with the published energy, to compare the logits. Each contender is a process
 of its own, and they take turns: what else the machine does meets all alike. The figures are the fastest
-round's; memory is the highest resident set less the one before the first step.
+round's; memory is the highest resident set less the one before the first step, and on a GPU (`--device
+cuda`, with deterministic kernels as in a run) what torch had allocated at most.
 """
 
 import argparse
 import contextlib
-import importlib.util
-import io
 import multiprocessing
-import re
 import sys
 import time
 from dataclasses import dataclass
@@ -25,28 +23,15 @@ import torch
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.authors import AUTHORS_FILE, AuthorsModel, difference
 from pylon import models
 from pylon.runners.allocator import keep_freed_memory
+from pylon.runners.randomness import deterministic_kernels
 
 _AUTHORS = "authors"
-_AUTHORS_FILE = Path("models", "HANet.py")
 # Whether in bfloat16, and whether memory is kept: the authors' code as its script runs it, and with ours.
 _OF_AUTHORS, _OF_OURS = ((False, False), (False, True)), ((False, True), (True, True))
-# Their names to ours, each to be tried in order.
-_NAMES = (
-    (r"^conv0_0\.", "encoder.stem."),
-    (r"^conv([0245])\.conv1\.", lambda found: f"encoder.cells.{'0245'.index(found[1])}.convolution."),
-    (r"^conv([0245])\.bn1\.", lambda found: f"encoder.cells.{'0245'.index(found[1])}.refinement.0."),
-    (r"^conv([0245])\.conv2\.", lambda found: f"encoder.cells.{'0245'.index(found[1])}.refinement.2."),
-    (r"^conv([0245])\.bn2\.", lambda found: f"encoder.cells.{'0245'.index(found[1])}.refinement.3."),
-    (r"^conv6\.", "decoder.mixture."),
-    (r"^conv7\.", "decoder.classifier."),
-    (r"^conv6_(\d)_(\d)\.", lambda found: f"{_level(found)}.parallel.branches.{int(found[2]) - 1}."),
-    (r"^conv(\d)_1\.", lambda found: f"{_level(found)}.parallel.mixture."),
-    (r"^cam_attention_(\d)\.attn\.", lambda found: f"{_level(found)}.channel_branch."),
-    (r"^col_attention_(\d)\.", lambda found: f"{_level(found)}.axial_branch.0."),
-    (r"^row_attention_(\d)\.", lambda found: f"{_level(found)}.axial_branch.1."),
-)
+_ON_GPU = ((False, False), (True, False))
 
 
 @dataclass(frozen=True)
@@ -58,6 +43,7 @@ class Subject:
         bfloat16: under autocast.
         authors: folder of the authors' code; None: not wanted.
         pairs, size, threads: of each step.
+        device: 'cpu' or 'cuda'.
         keeps_memory: that it frees, as the process of a run on the CPU does.
     """
 
@@ -67,6 +53,7 @@ class Subject:
     pairs: int
     size: int
     threads: int
+    device: str = "cpu"
     keeps_memory: bool = True
 
     @property
@@ -97,18 +84,30 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--profile", action="store_true", help="operations of one step, by time")
     options = parser.parse_args()
-    if options.authors and not (options.authors / _AUTHORS_FILE).is_file():
-        parser.error(f"--authors {options.authors}: expected a checkout with {_AUTHORS_FILE} in it")
+    if options.authors and not (options.authors / AUTHORS_FILE).is_file():
+        parser.error(f"--authors {options.authors}: expected a checkout with {AUTHORS_FILE} in it")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error(f"--device cuda: torch {torch.__version__} finds no GPU here")
     names = [*([_AUTHORS] if options.authors else []), *options.models]
     subjects = [
-        Subject(name, bfloat16, options.authors, options.pairs, options.size, options.threads, keeps)
+        Subject(
+            name,
+            bfloat16,
+            options.authors,
+            options.pairs,
+            options.size,
+            options.threads,
+            options.device,
+            keeps,
+        )
         for name in names
-        for bfloat16, keeps in (_OF_AUTHORS if name == _AUTHORS else _OF_OURS)
+        for bfloat16, keeps in _ways(name, options.device)
     ]
     if options.authors:
-        _write(f"Logits against the authors' in float64, relative: {_difference(options.authors):.1e}")
+        _write(f"Logits against the authors' in float64, relative: {difference(options.authors):.1e}")
     if options.profile:
         for subject in subjects:
             _write(f"\n{subject.label}\n{_operations(subject)}")
@@ -117,7 +116,14 @@ def main() -> None:
     _write("| step | CPU, s | wall, s | memory, MiB |\n|---|---|---|---|")
     for subject in subjects:
         best = min(steps[subject], key=lambda step: step.cpu_s)
-        _write(f"| {subject.label} | {best.cpu_s:.2f} | {best.wall_s:.2f} | {best.memory / 2**20:.0f} |")
+        _write(f"| {subject.label} | {best.cpu_s:.3f} | {best.wall_s:.3f} | {best.memory / 2**20:.0f} |")
+
+
+def _ways(model: str, device: str) -> tuple[tuple[bool, bool], ...]:
+    """Whether in bfloat16, and whether memory is kept; a GPU's memory torch keeps for all."""
+    if model != _AUTHORS:
+        return _OF_OURS
+    return _OF_AUTHORS if device == "cpu" else _ON_GPU
 
 
 def _in_turns(subjects: list[Subject], rounds: int) -> dict[Subject, list[Step]]:
@@ -146,7 +152,7 @@ def _in_turns(subjects: list[Subject], rounds: int) -> dict[Subject, list[Step]]
 def _serve(subject: Subject, connection: Connection) -> None:
     """Compute one step for each message."""
     model, batch = _prepared(subject)
-    before = _forget_highest_memory()
+    before = _forget_highest_memory(subject)
     with contextlib.suppress(EOFError):
         while True:
             connection.recv()
@@ -156,7 +162,7 @@ def _serve(subject: Subject, connection: Connection) -> None:
                 Step(
                     time.process_time() - cpu_s,
                     time.perf_counter() - wall_s,
-                    _highest_memory() - before,
+                    _highest_memory(subject) - before,
                 )
             )
 
@@ -164,17 +170,21 @@ def _serve(subject: Subject, connection: Connection) -> None:
 def _prepared(subject: Subject) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     """Its model and batch, in this process as it wants it."""
     torch.set_num_threads(subject.threads)
-    if subject.keeps_memory:
+    if subject.keeps_memory and subject.device == "cpu":
         keep_freed_memory()
-    return _model(subject), _batch(subject)
+    model, batch = _model(subject), _batch(subject)
+    return model.to(subject.device), tuple(one.to(subject.device) for one in batch)
 
 
 def _compute(subject: Subject, model: torch.nn.Module, batch: tuple[torch.Tensor, ...]) -> None:
     img_1, img_2, label = batch
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=subject.bfloat16):
-        logits = model(img_1, img_2)
-    model.zero_grad()
-    functional.cross_entropy(logits.float(), label).backward()
+    with deterministic_kernels(subject.device == "cuda"):
+        with torch.autocast(subject.device, dtype=torch.bfloat16, enabled=subject.bfloat16):
+            logits = model(img_1, img_2)
+        model.zero_grad()
+        functional.cross_entropy(logits.float(), label).backward()
+    if subject.device == "cuda":
+        torch.cuda.synchronize()
 
 
 def _model(subject: Subject) -> torch.nn.Module:
@@ -191,75 +201,33 @@ def _batch(subject: Subject) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return img_1, img_2, torch.randint(0, 2, (subject.pairs, *size))
 
 
-class AuthorsModel(torch.nn.Module):
-    """Their network, without what it prints.
-
-    Args:
-        folder: a checkout of their code.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        spec = importlib.util.spec_from_file_location("authors_hanet", folder / _AUTHORS_FILE)
-        if spec is None or spec.loader is None:
-            raise FileNotFoundError(f"{folder}: expected {_AUTHORS_FILE} in it")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        self.network: torch.nn.Module = module.HAN()
-
-    def forward(self, img_1: torch.Tensor, img_2: torch.Tensor) -> torch.Tensor:
-        """Logits."""
-        with contextlib.redirect_stdout(io.StringIO()):
-            logits: torch.Tensor = self.network(img_1, img_2)[0]
-        return logits
-
-
-def _difference(folder: Path) -> float:
-    """The largest difference of the logits for the same weights, relative to the largest logit."""
-    torch.manual_seed(0)
-    theirs = AuthorsModel(folder).double().eval()
-    with torch.no_grad():
-        for name, parameter in theirs.named_parameters():
-            if name.endswith("gamma"):
-                parameter.fill_(0.1)
-    weights = {_our_name(name): value for name, value in theirs.network.state_dict().items()}
-    ours = models.HANet(exact_energy=True).double().eval()
-    ours.load_state_dict({name: weights[name] for name in ours.state_dict()})
-    img_1, img_2 = torch.randn(2, 1, 3, 256, 256, dtype=torch.float64)
-    with torch.no_grad():
-        expected = theirs(img_1, img_2)
-        return float((ours(img_1, img_2) - expected).abs().max() / expected.abs().max())
-
-
-def _our_name(name: str) -> str:
-    for pattern, replacement in _NAMES:
-        changed, number = re.subn(pattern, replacement, name)
-        if number:
-            return re.sub(r"\b(query|key|value)_conv\.", r"\1.", changed)
-    return name
-
-
-def _level(found: re.Match[str]) -> str:
-    return f"attention.{int(found[1]) - 1}"
-
-
 def _operations(subject: Subject) -> str:
     model, batch = _prepared(subject)
     _compute(subject, model, batch)
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+    on_gpu = subject.device == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities, record_shapes=on_gpu) as profiled:
         _compute(subject, model, batch)
-    return profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=15)
+    if not on_gpu:
+        return profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=15)
+    # Of a GPU the sizes too: which of the convolutions it is cannot be seen otherwise.
+    return profiled.key_averages(group_by_input_shape=True).table(
+        sort_by="self_device_time_total", row_limit=60, max_name_column_width=60, max_shapes_column_width=110
+    )
 
 
-def _forget_highest_memory() -> int:
-    """Bytes that this process has resident now; the highest is that of now (proc_pid_clear_refs(5))."""
+def _forget_highest_memory(subject: Subject) -> int:
+    """Bytes in use now, of which the highest number is counted from now on (proc_pid_clear_refs(5))."""
+    if subject.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return 0
     Path("/proc/self/clear_refs").write_text("5")
     return _memory("VmRSS")
 
 
-def _highest_memory() -> int:
-    """Bytes that this process has had resident at once. getrusage(2) would count its parent's too."""
-    return _memory("VmHWM")
+def _highest_memory(subject: Subject) -> int:
+    """Bytes that were in use at once. getrusage(2) would count the parent process's too."""
+    return torch.cuda.max_memory_allocated() if subject.device == "cuda" else _memory("VmHWM")
 
 
 def _memory(name: str) -> int:

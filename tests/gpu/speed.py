@@ -168,7 +168,7 @@ def _model(one: Contender, authors: str | None) -> torch.nn.Module:
     if one.model != _AUTHORS or authors is None:
         model: torch.nn.Module = getattr(models, one.model)()
         return model
-    loader = importlib.import_module("benchmarks.models").AuthorsModel
+    loader = importlib.import_module("benchmarks.authors").AuthorsModel
     theirs: torch.nn.Module = loader(Path(authors))
     return theirs
 
