@@ -28,7 +28,13 @@ from pylon.data.stream import EndAwareCollate, StreamDataset, StreamTurns, is_st
 from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure, WorkerTraceback
 from pylon.data.worker_files import share_temporary_folder
 from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
-from pylon.data.worker_watch import POLL_S, WorkerWatch, child_signals_kept, end_workers
+from pylon.data.worker_watch import (
+    POLL_S,
+    WorkerWatch,
+    end_workers,
+    hide_from_handler,
+    no_handler_for_deaths,
+)
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
@@ -216,7 +222,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def _received_batches(self) -> Iterator[Any]:
         if self.num_workers > 0:
             share_temporary_folder()
-        with child_signals_kept(), warnings.catch_warnings():
+        with no_handler_for_deaths(), warnings.catch_warnings():
             # From Python 3.12 on, a fork warns if there is any other thread. Workers do no more than decode
             # and transform, on one thread each; 'forkserver' and 'spawn' are available if needed.
             warnings.filterwarnings(
@@ -226,6 +232,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         if self.num_workers == 0:
             yield from batches
             return
+        hide_from_handler(batches)
         if not isinstance(batches._workers_done_event, DoneEvent):
             batches._workers_done_event = DoneEvent(batches._workers_done_event)
         read_batches_patiently(batches)

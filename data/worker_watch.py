@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
+import torch
+from torch.utils.data._utils import signal_handling
+
 POLL_S = 1.0
 # Longer than most datapoints take; together with POLL_S below the 5 s that a stopped run is given.
 _GRACE_S = 2.0
@@ -115,19 +118,25 @@ def kill(workers: Sequence[BaseProcess]) -> None:
 
 
 @contextlib.contextmanager
-def child_signals_kept() -> Iterator[None]:
+def no_handler_for_deaths() -> Iterator[None]:
     """Keep torch from handling SIGCHLD, as it would from its first worker on.
 
     Its handler raises when a worker dies, in whatever the main thread is doing: half an optimizer step. A
-    dead worker is seen without it, by the code that waits for a batch.
+    dead worker is seen without it, by the code that waits for a batch. There is no public way.
     """
-    former = signal.getsignal(signal.SIGCHLD)
+    former = signal_handling._SIGCHLD_handler_set
+    signal_handling._SIGCHLD_handler_set = True
     try:
         yield
     finally:
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if in_main_thread and former is not None and signal.getsignal(signal.SIGCHLD) is not former:
-            signal.signal(signal.SIGCHLD, former)
+        signal_handling._SIGCHLD_handler_set = former
+
+
+def hide_from_handler(iterator: Any) -> None:  # noqa: ANN401 - torch's iterator, a private class
+    """Keep a handler of torch that another loader has set, such as one of the user, from these workers."""
+    if iterator._worker_pids_set:
+        torch._C._remove_worker_pids(id(iterator))
+        iterator._worker_pids_set = False
 
 
 def _cause(exit_code: int | None) -> str:

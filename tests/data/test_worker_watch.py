@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.utils.data._utils import signal_handling
 
 from pylon.data import DataLoader, LoaderWorkerError
 from pylon.data.errors import DatasetDamagedError
 from tests.data.samples import HungDataset, SampleDataset, StoppedDataset
 from tests.faults.harness import wait_until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 # On a machine with one core.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")
@@ -155,6 +160,57 @@ def test_death_of_a_worker_is_told_where_a_batch_is_waited_for_and_nowhere_else(
     ):
         list(batches)
     loader.close()
+
+
+def test_death_of_a_worker_while_the_others_start_is_told_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin_to_handle = signal_handling._set_SIGCHLD_handler
+
+    def begin_and_kill() -> None:
+        begin_to_handle()
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid or 0, signal.SIGKILL)
+        wait_until(lambda: state_of(worker.pid) in "ZX" or not worker.is_alive(), 20, "the worker is dead")
+
+    monkeypatch.setattr(signal_handling, "_set_SIGCHLD_handler", begin_and_kill)
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=1)
+    with pytest.raises(LoaderWorkerError, match="was killed by SIGKILL"):
+        list(loader)
+    loader.close()
+
+
+def test_handler_that_a_loader_of_the_user_has_set_does_not_raise_in_a_step(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(WITH_A_LOADER_OF_THE_USER)
+    ended = subprocess.run(
+        [sys.executable, program], cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ended.stdout.split(), ended.stderr) == (["their", "handler", "step", "LoaderWorkerError"], "")
+
+
+WITH_A_LOADER_OF_THE_USER = """
+import multiprocessing, os, signal, time
+import torch
+from pylon.data import DataLoader, LoaderWorkerError
+from tests.data.samples import SampleDataset
+
+if __name__ == "__main__":
+    list(torch.utils.data.DataLoader(range(4), num_workers=1))
+    if callable(signal.getsignal(signal.SIGCHLD)):
+        print("their handler")
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=1, prefetch_factor=1)
+    batches = iter(loader)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, signal.SIGKILL)
+    time.sleep(0.5)
+    print("step")
+    try:
+        list(batches)
+    except LoaderWorkerError:
+        print("LoaderWorkerError")
+    loader.close()
+"""
 
 
 def test_worker_that_dies_with_the_lock_that_all_share_ends_the_epoch() -> None:
