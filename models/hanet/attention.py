@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pylon.models.hanet import line_attention
 from pylon.models.hanet.plain import are_plain
-from pylon.models.hanet.precision import computing_dtype
+from pylon.models.hanet.precision import computing_dtype, without_autocast
 
 # Of one of the products that are added up.
 _LEAST_PIXELS = 1024
@@ -58,7 +58,7 @@ class ChannelAttention(nn.Module):
         """(B, C, HW) to (B, C, C)."""
         if self.exact_energy:
             return products_of_channels(channels, _parts(channels))
-        with torch.autocast(device_type=channels.device.type, enabled=False):
+        with without_autocast(channels):
             precise = channels.to(torch.promote_types(channels.dtype, torch.float32))
             # Half of the division goes to each factor, so that the product is never larger than its result.
             return products_of_channels(precise * channels.shape[-1] ** -0.25, _parts(channels))

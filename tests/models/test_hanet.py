@@ -189,6 +189,16 @@ def test_logits_have_the_size_of_the_image(size: tuple[int, int]) -> None:
     assert logits.dtype == torch.float32
 
 
+def test_shapes_without_numbers_are_computed_by_tools_that_ask_for_them() -> None:
+    with torch.device("meta"):
+        model = HANet(width=8)
+        image = torch.rand(1, 3, 32, 32)
+    logits = model(image, image)
+    assert logits.shape == (1, 2, 32, 32)
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 @pytest.mark.parametrize("size", [(12, 16), (16, 20), (7, 7)])
 def test_size_that_is_no_multiple_of_8_is_refused_with_its_sizes(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"height {size[0]} and width {size[1]}, expected multiples of 8"):
