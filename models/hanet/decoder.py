@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from pylon.models.hanet.doubling import doubled
+from pylon.models.hanet.plain import are_plain
 
 
 class Decoder(nn.Module):
@@ -39,9 +40,21 @@ class Decoder(nn.Module):
         Returns:
             (B, num_classes, H, W).
         """
+        mixed = self._mixed(levels) if are_plain(self.mixture) else self.mixture(_concatenated(levels))
+        logits: torch.Tensor = self.classifier(mixed)
+        return logits
+
+    def _mixed(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
         shares = torch.split(self.mixture.weight, self.widths, dim=1)
         mixed = functional.conv2d(levels[-1], shares[-1], self.mixture.bias)
         for level, share in zip(reversed(levels[:-1]), reversed(shares[:-1]), strict=True):
             mixed = functional.conv2d(level, share).add_(doubled(mixed))
-        logits: torch.Tensor = self.classifier(mixed)
-        return logits
+        return mixed
+
+
+def _concatenated(levels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """As published: sum(widths) channels at the size of the finest level."""
+    features = levels[-1]
+    for level in reversed(levels[:-1]):
+        features = torch.cat([level, doubled(features)], dim=1)
+    return features

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from pylon.models import HANet
 from pylon.models.hanet.attention import AxialAttention
+from pylon.models.hanet.decoder import Decoder
 from pylon.models.hanet.hierarchical_attention import ParallelConvolutions
 from pylon.models.hanet.prelu import PReLU
 from tests.models.test_hanet import image_pair, wake
@@ -27,11 +28,12 @@ def model() -> HANet:
 
 
 def layers(model: HANet) -> dict[str, nn.Conv2d]:
-    """Those that attention and mixture do without."""
+    """Those that attention and mixtures do without."""
     return {
         name: module
-        for name, module in model.attention.named_modules()
-        if isinstance(module, nn.Conv2d) and ("axial" in name or "parallel" in name)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d)
+        and any(part in name for part in ("axial", "parallel", "decoder.mix"))
     }
 
 
@@ -85,6 +87,20 @@ def test_layer_in_the_place_of_a_projection_is_called(name: str) -> None:
         layer.weight *= 2
         layer.get_parameter("bias").mul_(2)
     torch.testing.assert_close(found, attention(features))
+
+
+def test_layer_in_the_place_of_the_mixture_of_the_levels_is_called() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder((4, 8), hidden_channels=6, num_classes=3).double()
+    levels = [torch.randn(2, 4 * 2**k, 16 // 2**k, 24 // 2**k, dtype=torch.float64) for k in range(2)]
+    layer = decoder.mixture
+    decoder.mixture = Adapted(layer)  # type: ignore[assignment]
+    found = decoder(levels)
+    decoder.mixture = layer
+    with torch.no_grad():
+        layer.weight *= 2
+        layer.get_parameter("bias").mul_(2)
+    torch.testing.assert_close(found, decoder(levels))
 
 
 @pytest.mark.parametrize("name", ["branches.2", "mixture"])
