@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pylon.data.collate import collate, shown, stack
 from pylon.data.errors import DataError, DatasetContractError
+from pylon.data.global_generators import GlobalGenerators
 from pylon.data.located import raise_located
 from pylon.data.nested import is_namedtuple
 
@@ -30,13 +31,20 @@ class BatchCollate:
 
     Args:
         collate_fn: gets the datapoints as their dataset gives them, and returns a batch of a form above.
+        generators: those that an own `collate_fn` finds as a loader worker's does; None: as they are.
     """
 
-    def __init__(self, collate_fn: Callable[..., Any]) -> None:
+    def __init__(self, collate_fn: Callable[..., Any], generators: GlobalGenerators | None = None) -> None:
         self.collate_fn = collate_fn
+        self._generators = generators
 
     def __call__(self, datapoints: Sequence[Any]) -> Any:  # noqa: ANN401 - any batch
         """The batch."""
+        if self._generators is None:
+            return self._batch(datapoints)
+        return self._generators.collated(lambda: self._batch(datapoints))
+
+    def _batch(self, datapoints: Sequence[Any]) -> Any:  # noqa: ANN401 - any batch
         if not isinstance(datapoints[0], Item):
             return self.collate_fn(datapoints)
         idx = [item.idx for item in datapoints]

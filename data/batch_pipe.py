@@ -50,13 +50,60 @@ class BatchPipe:
         bytes_come.register(self._descriptor, select.POLLIN)
         while not bytes_come.poll(1000 * POLL_S):
             pairs = zip(self._workers, self._working, strict=True)
-            if any(works and not worker.is_alive() for worker, works in pairs):
+            # torch's list is False for a worker that has ended, and for one whose death it has seen.
+            if any((works or worker.exitcode) and not worker.is_alive() for worker, works in pairs):
                 raise queue.Empty
 
 
-def read_batches_patiently(iterator: Any) -> None:  # noqa: ANN401 - torch's iterator, a private class
-    """Let the iterator read its workers' batches by a BatchPipe, until its next epoch begins."""
-    reader = iterator._worker_result_queue._reader
+class PinningQueue:
+    """Batches for torch's thread that copies them to page-locked memory, which must not die of an error.
+
+    Without that thread a batch would be waited for without a limit, its traceback would be printed, and a
+    thread that reads for long is waited for when the workers are ended.
+
+    Args:
+        batches: the queue that the workers write to.
+
+    Attributes:
+        error: what taking a batch out has raised, as of a worker that died while it handed one over.
+    """
+
+    def __init__(self, batches: Any) -> None:  # noqa: ANN401 - of torch.multiprocessing
+        self._get = batches.get
+        self._poll = batches._reader.poll
+        self.error: Exception | None = None
+
+    def get(self, **timeout: float) -> Any:  # noqa: ANN401 - any batch
+        """A batch. Raises queue.Empty if none comes, or it cannot be taken out."""
+        try:
+            return self._get(**timeout)
+        except queue.Empty:
+            raise
+        except Exception as error:
+            self.error = error
+            raise queue.Empty from error
+
+    def poll(self, timeout: float = 0.0) -> bool:
+        """Whether a batch comes within so many seconds, but POLL_S at most: then the thread looks up."""
+        return bool(self._poll(min(timeout, POLL_S)))
+
+
+def read_batches_patiently(iterator: Any) -> PinningQueue | None:  # noqa: ANN401 - torch's, a private class
+    """Let the iterator read its workers' batches by a BatchPipe, until its next epoch begins.
+
+    Returns:
+        What a thread of torch reads from, if there is one.
+    """
+    batches = iterator._worker_result_queue
+    reader = batches._reader
     connection = getattr(reader, "conn", reader)
     # There is no public way: the connection reads by this method alone, on any thread.
     connection._recv = BatchPipe(connection.fileno(), iterator._workers, iterator._workers_status).receive
+    if not hasattr(iterator, "_pin_memory_thread"):
+        return None
+    known: Any = getattr(batches.get, "__self__", None)
+    if isinstance(known, PinningQueue):
+        return known
+    pinning = PinningQueue(batches)
+    batches.get, batches._poll = pinning.get, pinning.poll
+    return pinning

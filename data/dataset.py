@@ -23,7 +23,7 @@ from pylon.data.fingerprint import fingerprint, shown_annotation
 from pylon.data.global_generators import GlobalGenerators
 from pylon.data.located import raise_located
 from pylon.data.own_generators import OwnGenerators
-from pylon.data.seeding import SeededIndex
+from pylon.data.seeding import SeededIndex, seed_being_read
 from pylon.data.transforms.transform import Transform
 from pylon.data.worker_failure import WorkerFailure, read_batch
 from pylon.storage import with_home
@@ -42,7 +42,8 @@ class BaseDataset(Dataset[Datapoint], ABC):
         split: one of the class's SPLITS.
         indices: a subset of the split, by position; None: all of it. The subset counts from 0.
         transforms: applied to every datapoint, with a generator seeded for it.
-        seed: of datapoints that are read by a plain index; a loader brings the epoch's seed.
+        seed: of datapoints that are read by a plain index; a loader brings the epoch's seed, also to a
+            dataset that another one reads from.
         cache: keeps decoded images, in memory for all workers or on the disk for all runs; None: in the
             folder that $PYLON_DECODED names; if that is not set, every access decodes.
 
@@ -140,8 +141,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
             )
 
     def _loaded(self, index: int, seed: int) -> Datapoint:
-        self._own.seed(self, seed)
-        loaded = self._load_datapoint(self._datapoints[index])
+        loaded = self._own.load(self, seed, lambda: self._load_datapoint(self._datapoints[index]))
         self._check_parts(loaded)
         inputs, labels, meta_info = loaded
         self._check(inputs, labels, meta_info)
@@ -154,7 +154,11 @@ class BaseDataset(Dataset[Datapoint], ABC):
         return self._generators.batch(self, lambda: read_batch(self.__getitem__, seeded))
 
     def _seeded(self, index: int | SeededIndex) -> SeededIndex:
-        return index if isinstance(index, SeededIndex) else SeededIndex(index, self.seed)
+        if isinstance(index, SeededIndex):
+            return index
+        # Read by another dataset, such as ConcatDataset or Subset, what is random follows from its epoch.
+        outer = seed_being_read.get()
+        return SeededIndex(index, self.seed if outer is None else outer)
 
     def cached_images(
         self, key: str, load: Callable[[], Arrays], *, files: Sequence[Path] = (), reading: str = ""

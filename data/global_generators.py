@@ -11,6 +11,7 @@ from torch.utils.data import get_worker_info
 
 from pylon.data.numpy_state import NumpyState
 from pylon.data.python_state import PythonState
+from pylon.data.seeding import seed_being_read
 
 Loaded = TypeVar("Loaded")
 
@@ -28,6 +29,10 @@ class GlobalGenerators:
 
     Args:
         once: load no datapoint twice, and seed Python's generator for each.
+
+    Attributes:
+        keeps_for_collate: in the training process too, let a collate function that `collated` calls find
+            them as a loader worker's does: as the last datapoint leaves them.
     """
 
     def __init__(self, *, once: bool = False) -> None:
@@ -37,6 +42,8 @@ class GlobalGenerators:
         # Python's state at the beginning of the batch that is loaded; None outside one.
         self._of_batch: Any = None
         self._last_seed: int | None = None
+        self._for_collate: _Found | None = None
+        self.keeps_for_collate = False
 
     def load(self, seed: int, load: Callable[[], Loaded]) -> Loaded:
         """What `load` gives for one datapoint, with the generators seeded for it.
@@ -45,6 +52,13 @@ class GlobalGenerators:
             seed: of the datapoint.
             load: may be called twice, but for `once`.
         """
+        outer = seed_being_read.set(seed)
+        try:
+            return self._load_alone_or_in_batch(seed, load)
+        finally:
+            seed_being_read.reset(outer)
+
+    def _load_alone_or_in_batch(self, seed: int, load: Callable[[], Loaded]) -> Loaded:
         if self._of_batch is None:
             found = self._get()
             try:
@@ -70,7 +84,23 @@ class GlobalGenerators:
             return self._left_to_collate(read)
         found = self._get()
         try:
-            return self._within(found.python, read)
+            if not self.keeps_for_collate:
+                return self._within(found.python, read)
+            batch = self._left_to_collate(read)
+            self._for_collate = self._get()
+            return batch
+        finally:
+            self._put_back(found)
+
+    def collated(self, collate: Callable[[], Loaded]) -> Loaded:
+        """What `collate` gives for the batch that was read last; see `keeps_for_collate`."""
+        left, self._for_collate = self._for_collate, None
+        if left is None:
+            return collate()
+        found = self._get()
+        self._put_back(left)
+        try:
+            return collate()
         finally:
             self._put_back(found)
 

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from pylon.data.batch import BatchCollate
-from pylon.data.batch_pipe import read_batches_patiently
+from pylon.data.batch_pipe import PinningQueue, read_batches_patiently
 from pylon.data.collate import collate
 from pylon.data.dataset import BaseDataset
 from pylon.data.done_event import DoneEvent
+from pylon.data.errors import LoaderWorkerError
 from pylon.data.hand_over import HandOver
 from pylon.data.map_dataset import MapDataset
 from pylon.data.order import EpochOrder, check_order, check_stream_order, order_of
@@ -28,6 +29,7 @@ from pylon.data.stream import EndAwareCollate, StreamDataset, StreamTurns, is_st
 from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure, WorkerTraceback
 from pylon.data.worker_files import share_temporary_folder
 from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
+from pylon.data.worker_start import dead_workers_not_waited_for
 from pylon.data.worker_watch import (
     POLL_S,
     WorkerWatch,
@@ -93,9 +95,13 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         self._asked: Callable[[], bool] = lambda: False
         self._end: Callable[[], None] = lambda: None
         self._newest: Callable[[], Any] = lambda: None
+        self._pinning: PinningQueue | None = None
         loaded = _readable(dataset, num_workers)
         self._name = type(loaded).__name__ if isinstance(loaded, BaseDataset) else loaded.name
-        collates: Any = FailureAwareCollate(BatchCollate(collate_fn))
+        finds = loaded._generators if num_workers == 0 and collate_fn is not collate else None
+        if finds is not None:
+            finds.keeps_for_collate = True
+        collates: Any = FailureAwareCollate(BatchCollate(collate_fn, finds))
         self._order: EpochOrder
         if isinstance(loaded, StreamDataset):
             self._order = StreamTurns(loaded, batch_size or 1, drop_last=drop_last)
@@ -235,7 +241,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         hide_from_handler(batches)
         if not isinstance(batches._workers_done_event, DoneEvent):
             batches._workers_done_event = DoneEvent(batches._workers_done_event)
-        read_batches_patiently(batches)
+        self._pinning = read_batches_patiently(batches)
         self._processes.take_in(batches._workers)
         self._newest = weakref.ref(batches)
         batch: Any = None
@@ -257,8 +263,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def _begun(self) -> Any:  # noqa: ANN401 - torch's iterator, a private class
         kept: Any = self._iterator
         if kept is None:
-            with signals_held_back():
-                return super().__iter__()
+            return self._started()
         try:
             with WorkerWatch(kept._workers, self.timeout_s, self._asked) as watch:
                 return self._receiver(watch).begin_again(kept, super().__iter__)
@@ -268,9 +273,31 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             end_workers(kept)
             raise
 
+    def _started(self) -> Any:  # noqa: ANN401 - torch's iterator, a private class
+        try:
+            with signals_held_back(), dead_workers_not_waited_for(self._start_method()):
+                return super().__iter__()
+        except (ConnectionError, EOFError) as error:
+            # A new worker gets the dataset through a pipe, unless it is forked.
+            raise LoaderWorkerError(
+                f"{self._name}: a loader worker died in its start ({type(error).__name__}). It may have been "
+                "killed for lack of memory: try fewer num_workers."
+            ) from error
+
+    def _start_method(self) -> str | None:
+        context: Any = self.multiprocessing_context or torch.multiprocessing
+        name: str | None = context.get_start_method(allow_none=True)
+        return name
+
     def _receiver(self, watch: WorkerWatch) -> BatchReceiver:
         return BatchReceiver(
-            self._name, self.num_workers, watch, hand_over=self._hand_over, asked=self._asked, end=self._end
+            self._name,
+            self.num_workers,
+            watch,
+            hand_over=self._hand_over,
+            pinning=self._pinning,
+            asked=self._asked,
+            end=self._end,
         )
 
 

@@ -64,8 +64,7 @@ class MapDataset(Dataset[Item]):
         return self._generators.batch(self, lambda: read_batch(self.__getitem__, seeded))
 
     def _loaded(self, index: int, seed: int) -> Any:  # noqa: ANN401 - whatever the dataset gives
-        self._own.seed(self.dataset, seed)
-        return self.dataset[index]
+        return self._own.load(self.dataset, seed, lambda: self.dataset[index])
 
 
 def why_not_map_style(cls: type) -> str:

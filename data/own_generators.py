@@ -1,9 +1,10 @@
 """Generators that a dataset holds itself, such as `self.rng = numpy.random.default_rng(0)`."""
 
+import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,15 +15,42 @@ from pylon.data.seeding import SEED_LIMIT
 _DEPTH = 6
 # A long list is one of datapoints.
 _LONGEST = 200
+Loaded = TypeVar("Loaded")
+
 # What holds no generator of a dataset.
 _WITHOUT = type | ModuleType | torch.Tensor | np.ndarray | str | bytes | int | float | GlobalGenerators
 
 
 class OwnGenerators:
-    """The generators of one dataset, found when the first datapoint is read."""
+    """The generators of one dataset, found when the first datapoint is read.
+
+    Some datasets make one then, so that each loader worker has its own. What a process has read first is
+    read again if that has happened, with it seeded.
+    """
 
     def __init__(self) -> None:
         self._found: list[Any] | None = None
+        self._read_by_pid = 0
+
+    def load(self, owner: object, seed: int, load: Callable[[], Loaded]) -> Loaded:
+        """What `load` gives, with each generator in `owner` seeded. It may be called twice.
+
+        Args:
+            owner: the dataset.
+            seed: of the datapoint.
+            load: reads it.
+        """
+        self.seed(owner, seed)
+        loaded = load()
+        if self._read_by_pid == os.getpid():
+            return loaded
+        self._read_by_pid = os.getpid()
+        known = {id(generator) for generator in self._found or ()}
+        self._found = generators_in(owner)
+        if known.issuperset(map(id, self._found)):
+            return loaded
+        self.seed(owner, seed)
+        return load()
 
     def seed(self, owner: object, seed: int) -> None:
         """Let each generator in `owner` begin at a place that follows from `seed` alone."""
@@ -45,9 +73,17 @@ def _seed(generator: Any, seed: int) -> None:  # noqa: ANN401 - of one of four k
     elif isinstance(generator, random.Random):
         generator.seed(seed)
     elif isinstance(generator, np.random.RandomState):
-        generator.seed(seed % 2**32)
+        _seed_legacy(generator, seed)
     else:
         generator.bit_generator.state = type(generator.bit_generator)(seed).state
+
+
+def _seed_legacy(generator: np.random.RandomState, seed: int) -> None:
+    try:
+        generator.seed(seed % 2**32)
+    except TypeError:  # it draws from another than the Mersenne Twister
+        bits: Any = generator._bit_generator
+        bits.state = type(bits)(seed).state
 
 
 def _collect(value: object, depth: int, seen: set[int], found: dict[int, Any]) -> None:
@@ -66,6 +102,8 @@ def _inside(value: object) -> list[Any]:
         return []
     if isinstance(value, Mapping):
         return list(value.values()) if len(value) <= _LONGEST else []
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return list(value) if len(value) <= _LONGEST else []
-    return list(getattr(value, "__dict__", {}).values())
+    slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
+    in_slots = [getattr(value, name, None) for name in slots if name not in {"__dict__", "__weakref__"}]
+    return [*getattr(value, "__dict__", {}).values(), *in_slots]

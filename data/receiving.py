@@ -3,12 +3,18 @@
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from pylon.data.batch_pipe import PinningQueue
 from pylon.data.errors import LoaderWorkerError
 from pylon.data.hand_over import HandOver, advice
 from pylon.data.worker_watch import WorkerWatch
 
 _TIMED_OUT = "DataLoader timed out"
 _OF_A_WORKER = "Original Traceback"
+_EXITED = "exited unexpectedly"
+_KILLED = "A worker may have been killed for lack of memory: try fewer num_workers or a smaller batch_size."
+_ENDED_ITSELF = (
+    "What the worker wrote before may show why; with num_workers=0 the run's own process does the same."
+)
 _DEATH_SEEN_WITHIN_S = 1.0
 
 Iterated = TypeVar("Iterated")
@@ -22,6 +28,7 @@ class BatchReceiver:
         workers: how many there are, for an error.
         watch: of the workers.
         hand_over: has the reason why a batch cannot be handed over.
+        pinning: has the error of torch's thread that takes batches out, if there is one.
         asked: whether the end is requested.
         end: called then; it raises what ends the iteration.
     """
@@ -33,6 +40,7 @@ class BatchReceiver:
         watch: WorkerWatch,
         *,
         hand_over: HandOver | None,
+        pinning: PinningQueue | None,
         asked: Callable[[], bool],
         end: Callable[[], None],
     ) -> None:
@@ -40,6 +48,7 @@ class BatchReceiver:
         self._late = f"{name}: no batch came from its {workers} loader workers"
         self._watch = watch
         self._hand_over = hand_over
+        self._pinning = pinning
         self._asked = asked
         self._end = end
 
@@ -84,8 +93,15 @@ class BatchReceiver:
                     raise self._not_handed_over(failure) from error
                 if self._watch.is_overdue():
                     raise self._too_late() from error
-                if not str(error).startswith(_TIMED_OUT):
-                    raise self._lost(error, self._watch.deaths(_DEATH_SEEN_WITHIN_S)) from error
+                cause = self._cause(error)
+                if cause is not None:
+                    raise self._lost(cause, self._watch.deaths(_DEATH_SEEN_WITHIN_S)) from cause
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """Why no batch can be received; None if none has come yet."""
+        if not str(error).startswith(_TIMED_OUT):
+            return error
+        return None if self._pinning is None else self._pinning.error
 
     def _not_handed_over(self, reason: str) -> LoaderWorkerError:
         return LoaderWorkerError(f"{self._what} could not be handed over ({reason}). {advice(reason)}")
@@ -97,12 +113,14 @@ class BatchReceiver:
         )
 
     def _lost(self, error: Exception, deaths: str) -> LoaderWorkerError:
+        if not deaths and _EXITED in str(error):
+            deaths = "one ended with exit code 0"
         why = deaths or f"{type(error).__name__}: {error}"
         # A connection that breaks is its worker's end, seen or not seen yet; SIGBUS is what the kernel sends
         # when shared memory runs out.
         if "SIGBUS" in deaths or not (deaths or isinstance(error, ConnectionError | EOFError)):
             return self._not_handed_over(why)
+        killed = "SIGKILL" in deaths or not deaths
         return LoaderWorkerError(
-            f"{self._what} could not be received ({why}). A worker may have been killed for lack of memory: "
-            "try fewer num_workers or a smaller batch_size."
+            f"{self._what} could not be received ({why}). {_KILLED if killed else _ENDED_ITSELF}"
         )

@@ -3,11 +3,14 @@
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 SEED_LIMIT = 2**63
 # Enough that a seed takes no longer than the hash itself, few enough that an epoch begins at once.
 _AHEAD = 256
+# Of the datapoint that this thread reads: a dataset that another one reads from follows it.
+seed_being_read: ContextVar[int | None] = ContextVar("seed_being_read", default=None)
 
 
 @dataclass(frozen=True)

@@ -67,11 +67,11 @@ def train_epoch(training: Training) -> None:
     groups = boundary.guarded(training, training.groups_left())
     parts.model.train()
     training.mark("epoch", epoch=progress.epoch, epochs=training.epochs, step=progress.step)
-    training.mark("learning_rate", value=parts.optimizer.param_groups[0]["lr"])
+    training.mark("learning_rate", value=_learning_rate(parts.optimizer))
     asked = started = time.perf_counter()
     for number, group in enumerate(groups, start=progress.step):
         wait_s = time.perf_counter() - asked
-        rate = parts.optimizer.param_groups[0]["lr"]
+        rate = _learning_rate(parts.optimizer)
         loss, skipped = train_step(training, group.batches, group.weight)
         ended = time.perf_counter()
         step_time_s, started = ended - started, ended
@@ -134,7 +134,7 @@ def finish_epoch(training: Training, validation: Validation) -> None:
     record = progress.finish_epoch(
         {
             "training_loss": mean_of_finite(losses.values()),
-            "learning_rate": parts.optimizer.param_groups[0]["lr"],
+            "learning_rate": _learning_rate(parts.optimizer),
             **skipped,
             "validation_time_s": round(validation.time_s, 3),
             "validation": validation.summary["aggregated"],
@@ -156,3 +156,8 @@ def finish_epoch(training: Training, validation: Validation) -> None:
     report_epoch(record, training.epochs, training.score, is_best=is_best, left=left)
     if training.curves is not None:
         training.curves.epoch_ended()
+
+
+def _learning_rate(optimizer: torch.optim.Optimizer) -> float:
+    """Of the first group. torch takes a tensor too, and a schedule may make one of it."""
+    return float(optimizer.param_groups[0]["lr"])

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import termios
 import threading
 import time
@@ -15,6 +16,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
+import torch
+from torch.utils.data._utils import pin_memory
 
 from pylon.data import DataLoader, LoaderWorkerError
 from pylon.data.batch_pipe import BatchPipe
@@ -95,6 +98,87 @@ def test_worker_that_is_stopped_there_is_waited_for_as_long_as_any_that_hangs(li
     assert [one for one in multiprocessing.active_children() if one.is_alive()] == []
 
 
+@pytest.fixture
+def pinning_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's thread that copies batches to page-locked memory, without an accelerator and the copy."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 0)
+    monkeypatch.setattr(torch.accelerator, "set_device_index", lambda _: None)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_, **__: torch.device("cpu"))
+    monkeypatch.setattr(pin_memory, "pin_memory", lambda data, device=None: data)
+
+
+def reads_half(iterator: Any) -> bool:
+    frame = sys._current_frames().get(iterator._pin_memory_thread.ident)
+    while frame is not None and frame.f_code is not BatchPipe._wait.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
+@pytest.mark.ci
+@pytest.mark.usefixtures("pinning_thread")
+@pytest.mark.parametrize("persistent", [True, False])
+def test_thread_that_pins_memory_and_has_half_a_batch_is_no_reason_to_wait(*, persistent: bool) -> None:
+    loader = DataLoader(
+        Texts(),
+        batch_size=1,
+        num_workers=1,
+        pin_memory=True,
+        prefetch_factor=4,
+        persistent_workers=persistent,
+    )
+    batches = iter(loader)
+    next(batches)
+    iterator: Any = loader._newest()
+    (worker,) = iterator._workers
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s:
+        os.kill(worker.pid, signal.SIGSTOP)
+        time.sleep(0.05)
+        if reads_half(iterator):
+            break
+        os.kill(worker.pid, signal.SIGCONT)
+        next(batches, None)
+    else:
+        pytest.skip("the thread was never met in the middle of a batch")
+    threading.Timer(0.9, os.kill, (worker.pid, signal.SIGKILL)).start()
+    begun_s = time.monotonic()
+    with pytest.raises(LoaderWorkerError, match=f"process {worker.pid} was killed by SIGKILL"):
+        list(batches)
+    loader.close()
+    assert time.monotonic() - begun_s < 15
+    assert not iterator._pin_memory_thread.is_alive()
+
+
+@pytest.mark.usefixtures("pinning_thread")
+def test_batch_that_the_pinning_thread_cannot_rebuild_ends_the_epoch_without_a_traceback(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    loader = DataLoader(BrokenTexts(), batch_size=1, num_workers=1, pin_memory=True, prefetch_factor=1)
+    with pytest.raises(LoaderWorkerError, match="of this kind there is none here"):
+        list(loader)
+    loader.close()
+    assert capfd.readouterr().err == ""
+
+
+class BrokenTexts(Texts):
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"text": Unreadable() if index == 5 else "x"}
+
+
+class Unreadable(str):
+    """Can be sent and not be received."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return refuse, ()
+
+
+def refuse() -> None:
+    raise OSError("of this kind there is none here")
+
+
 def test_long_batches_arrive_whole_in_each_epoch() -> None:
     loader = DataLoader(Texts(), batch_size=1, num_workers=2)
     for _ in range(2):
@@ -104,8 +188,9 @@ def test_long_batches_arrive_whole_in_each_epoch() -> None:
 
 
 class Worker:
-    def __init__(self, *, alive: bool) -> None:
+    def __init__(self, *, alive: bool, exitcode: int | None = None) -> None:
         self._alive = alive
+        self.exitcode = exitcode
 
     def is_alive(self) -> bool:
         return self._alive
@@ -131,6 +216,13 @@ def test_worker_that_has_no_more_to_load_may_be_gone_while_another_writes(pipe: 
     reader: Any = BatchPipe(pipe[0], [Worker(alive=False), Worker(alive=True)], [False, True])  # type: ignore[list-item]
     threading.Timer(1.5, os.write, (pipe[1], b"full")).start()
     assert reader.receive(8).getvalue() == b"halffull"
+
+
+def test_worker_whose_death_torch_has_noted_is_as_dead(pipe: tuple[int, int]) -> None:
+    os.write(pipe[1], b"half")
+    reader: Any = BatchPipe(pipe[0], [Worker(alive=False, exitcode=-9)], [False])  # type: ignore[list-item]
+    with pytest.raises(queue.Empty):
+        reader.receive(8)
 
 
 def test_pipe_that_ends_is_an_end() -> None:

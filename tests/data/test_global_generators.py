@@ -98,9 +98,10 @@ def _second_draws(index: int) -> list[float]:
     return [generator.random()]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("load", [without_draw, draw_for_some])
-def test_collate_function_in_a_worker_draws_as_if_the_last_datapoint_had_been_seeded(load: Load) -> None:
-    found = epoch(Rows(load), 1, collate_fn=with_a_draw)
+def test_collate_function_draws_as_if_the_last_datapoint_had_been_seeded(load: Load, workers: int) -> None:
+    found = epoch(Rows(load), workers, collate_fn=with_a_draw)
     assert found[::2] == [_drawn_after(load, last) for last in (SIZE - 1, COUNT - 1)]
 
 
@@ -131,8 +132,26 @@ def test_dataset_within_a_dataset_draws_the_same_in_a_worker_as_in_the_training_
     assert epoch(Rows(load), 1) == epoch(Rows(load))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_collate_function_draws_the_same_from_each_generator_with_and_without_workers(workers: int) -> None:
+    def draw(datapoints: Sequence[Any]) -> Any:
+        drawn = random.random() + np.random.random() + torch.rand(()).item()
+        return torch.tensor([drawn], dtype=torch.float64), torch.zeros(1)
+
+    found = epoch(Rows(without_draw), workers, collate_fn=draw)
+    assert len(set(found)) == COUNT // SIZE
+    assert found == [_all_drawn_after(last) for last in (SIZE - 1, COUNT - 1)]
+
+
+def _all_drawn_after(index: int) -> float:
+    seed = datapoint_seed(5, index)
+    drawn = random.Random(seed).random() + np.random.RandomState(seed % 2**32).random()
+    return drawn + torch.rand((), generator=torch.Generator().manual_seed(seed)).item()
+
+
+@pytest.mark.parametrize("collate_fn", [None, with_a_draw])
 @pytest.mark.parametrize("load", [without_draw, draw_for_some])
-def test_generators_of_training_are_left_as_they_are_found(load: Load) -> None:
+def test_generators_of_training_are_left_as_they_are_found(load: Load, collate_fn: Any) -> None:
     random.seed(1)
     random.gauss(0.0, 1.0)
     np.random.seed(1)
@@ -141,7 +160,7 @@ def test_generators_of_training_are_left_as_they_are_found(load: Load) -> None:
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     rows = Rows(load)
     for _ in range(2):
-        epoch(rows)
+        epoch(rows, **({} if collate_fn is None else {"collate_fn": collate_fn}))
     after: Any = np.random.get_state()
     assert random.getstate() == before[0]
     assert [*map(str, after[2:])] == [*map(str, before[1][2:])]

@@ -218,3 +218,8 @@ def toy_config(work_dir: Path, **changes: Any) -> dict[str, Any]:
         "monitor": None,
         **changes,
     }
+
+
+def factor_as_a_tensor(epoch: int) -> torch.Tensor:
+    """Of the learning rate, as a function of a user may compute it."""
+    return 0.5 * (1 + torch.cos(torch.tensor(epoch / 10)))

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import torch
+from torch.utils.data._utils import pin_memory
 
 from pylon.data import DataLoader, LoaderWorkerError
 
@@ -49,6 +50,8 @@ class Batches:
     def __init__(self, kind: str, seed: int) -> None:
         self.kind = kind
         self.seed = seed
+        # More than a pipe takes: a worker that is not forked can die before it has read all of it.
+        self.ballast = "x" * 200_000
 
     def __len__(self) -> int:
         return _DATAPOINTS
@@ -70,6 +73,7 @@ class Trial:
     kind: str
     num_workers: int
     persistent: bool
+    pinned: bool
     prefetch: int
     start_method: str
     number: signal.Signals
@@ -92,8 +96,9 @@ def draw(seed: int, index: int) -> Trial:
         generator.choice(Batches.KINDS),
         generator.choice([1, 2, 3]),
         generator.choice([True, False]),
+        generator.choice([True, False]),
         generator.choice([1, 2, 4]),
-        generator.choice(["fork"] * 5 + ["forkserver"]),
+        generator.choice(["fork"] * 8 + ["forkserver", "spawn"]),
         generator.choice([signal.SIGKILL] * 5 + [signal.SIGSTOP]),
         generator.choice([0.02, 0.3]) * generator.random(),
     )
@@ -103,7 +108,7 @@ def run(trial: Trial, seed: int) -> Outcome:
     """Load the epochs, and hit a worker meanwhile."""
     stopped = trial.number is signal.SIGSTOP
     loader = DataLoader(
-        Batches(trial.kind, seed), batch_size=2, num_workers=trial.num_workers,
+        Batches(trial.kind, seed), batch_size=2, num_workers=trial.num_workers, pin_memory=trial.pinned,
         persistent_workers=trial.persistent, prefetch_factor=trial.prefetch,
         multiprocessing_context=trial.start_method, timeout_s=1.0 if stopped else None,
     )  # fmt: skip
@@ -147,6 +152,17 @@ def wrong(outcome: Outcome) -> str:
     return ""
 
 
+def begin_to_pin_memory() -> None:
+    """Let torch start its thread that pins memory in this process, also where there is no accelerator."""
+    if torch.accelerator.is_available():
+        return
+    torch.accelerator.is_available = lambda: True
+    torch.accelerator.current_device_index = lambda: 0
+    torch.accelerator.set_device_index = lambda device: None
+    torch.accelerator.current_accelerator = lambda check_available=False: torch.device("cpu")
+    pin_memory.pin_memory = lambda data, device=None: data
+
+
 @contextlib.contextmanager
 def _errors_collected() -> Iterator[IO[bytes]]:
     """What this process and its workers write to standard error goes into a file for the block."""
@@ -167,6 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit code."""
     options = _parser().parse_args(arguments)
     seed, first = options.only or (options.seed, 0)
+    begin_to_pin_memory()
     until_s = time.monotonic() + 60 * options.minutes
     findings, ends, slowest_s = [], Counter[str](), 0.0
     with warnings.catch_warnings(), _errors_collected() as errors, os.fdopen(os.dup(1), "w") as stacks:

@@ -49,6 +49,12 @@ def by_hand(build: Callable[[torch.optim.Optimizer], Any], scores: list[Any]) ->
     return found
 
 
+def test_schedule_may_make_tensors_of_the_learning_rates(toy: Toy) -> None:
+    toy.run(f"epochs=3, scheduler={{'class': {S}.LambdaLR, 'args': {{'lr_lambda': factor_as_a_tensor}}}}")
+    expected = [0.1 * 0.5 * (1 + math.cos(epoch / 10)) for epoch in range(3)]
+    assert rates(toy) == pytest.approx(expected, rel=1e-6)
+
+
 def test_plateau_gets_the_validation_score_of_each_epoch(toy: Toy) -> None:
     toy.run(PLATEAU)
     history = json.loads((toy.work_dir / "history.json").read_text())

@@ -1,0 +1,82 @@
+"""Start of workers by 'spawn', if one dies before it has read what it is to do."""
+
+import array
+import contextlib
+import fcntl
+import os
+import stat
+import termios
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+_LOOKS_EVERY_S = 0.2
+# A pipe's room is 16 pages; less than one more fits in.
+_FULL = 15 * 4096
+
+
+@contextlib.contextmanager
+def dead_workers_not_waited_for(start_method: str | None) -> Iterator[None]:
+    """Start workers in the block: one that dies in its start does not hold it up.
+
+    multiprocessing writes what a spawned process is to do, the dataset too, into a pipe of which it holds the
+    other end as well. If the process dies before it has read all of it, the write is waited for without a
+    limit (CPython 3.13). So what no process will read is taken out; the death is seen where a batch is
+    waited for.
+
+    Args:
+        start_method: of the workers; only 'spawn' is looked after.
+    """
+    if start_method != "spawn":
+        yield
+        return
+    ended = threading.Event()
+    before = set(_pipes().values())
+    watch = threading.Thread(target=_watch, args=(ended, before), name="loader start", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watch.join()
+
+
+def _watch(ended: threading.Event, before: set[int]) -> None:
+    former = {child.pid for child in psutil.Process().children()}
+    while not ended.wait(_LOOKS_EVERY_S):
+        with contextlib.suppress(psutil.Error, OSError):
+            new = [child for child in psutil.Process().children() if child.pid not in former]
+            if any(child.status() == psutil.STATUS_ZOMBIE for child in new):
+                for descriptor, pipe in _pipes().items():
+                    if pipe not in before:
+                        _take_out(descriptor)
+
+
+def _take_out(descriptor: int) -> None:
+    """What is in a full pipe, if this is an end to read from."""
+    with contextlib.suppress(OSError):
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
+            return
+        while (waiting := _bytes_in(descriptor)) >= _FULL:
+            os.read(descriptor, waiting)
+            # The writer, which has waited for room, fills it again.
+            threading.Event().wait(0.001)
+
+
+def _bytes_in(descriptor: int) -> int:
+    count = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return count[0]
+
+
+def _pipes() -> dict[int, int]:
+    """Descriptors of this process that are ends of pipes, and which pipe it is."""
+    found = {}
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            state = os.fstat(int(link.name))
+            if stat.S_ISFIFO(state.st_mode):
+                found[int(link.name)] = state.st_ino
+    return found

@@ -1,0 +1,72 @@
+"""Workers that die in their start, or by themselves: their end is told, however much they were to read."""
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from pylon.data import DataLoader, LoaderWorkerError
+
+pytestmark = [
+    # On a machine with one core.
+    pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes"),
+    pytest.mark.timeout(90),
+]
+
+
+class EndsInItsStart:
+    """Whoever gets it is killed, with all that follows it not read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return end, (os.getpid(),)
+
+
+def end(parent: int) -> None:
+    if os.getpid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Rows:
+    def __init__(self, size: int) -> None:
+        self.ends = EndsInItsStart()
+        self.paths = "x" * size
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Any:
+        return float(index), 0
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("size", [10, 3_000_000])
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_worker_that_dies_before_it_has_read_its_dataset_ends_the_epoch(start_method: str, size: int) -> None:
+    loader = DataLoader(Rows(size), batch_size=2, num_workers=2, multiprocessing_context=start_method)
+    begun_s = time.monotonic()
+    with pytest.raises(LoaderWorkerError, match=r"died in its start|was killed by SIGKILL"):
+        list(loader)
+    loader.close()
+    assert time.monotonic() - begun_s < 40
+
+
+class Ends:
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Any:
+        os._exit(self.code)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_worker_that_ends_itself_is_no_matter_of_memory(code: int) -> None:
+    loader = DataLoader(Ends(code), batch_size=2, num_workers=1)
+    with pytest.raises(LoaderWorkerError, match=f"ended with exit code {code}.*num_workers=0") as raised:
+        list(loader)
+    assert "memory" not in str(raised.value)
+    loader.close()
