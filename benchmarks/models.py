@@ -1,7 +1,8 @@
 """One training step of a model at full width: CPU time, wall time and memory, next to the authors' HANet.
 
     python -m benchmarks.models [--models HANet FCEF] [--authors FOLDER] [--rounds 3] [--pairs 2]
-                                [--size 256] [--threads 2] [--device cpu] [--profile]
+                                [--size 256] [--threads 2] [--device cpu] [--busy 0]
+                                [--profile]
 
 FOLDER is a checkout of the authors' code (github.com/ChengxiHAN/HANet-CD); nothing of it is changed, and
 its weights are given to ours, with the published energy, to compare the logits. Each contender is a process
@@ -13,8 +14,10 @@ cuda`, with deterministic kernels as in a run) what torch had allocated at most.
 import argparse
 import contextlib
 import multiprocessing
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -85,6 +88,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--busy", type=int, default=0, help="processes that want the cores too")
     parser.add_argument("--profile", action="store_true", help="operations of one step, by time")
     options = parser.parse_args()
     if options.authors and not (options.authors / AUTHORS_FILE).is_file():
@@ -112,7 +116,8 @@ def main() -> None:
         for subject in subjects:
             _write(f"\n{subject.label}\n{_operations(subject)}")
         return
-    steps = _in_turns(subjects, options.rounds)
+    with _busy(options.busy):
+        steps = _in_turns(subjects, options.rounds)
     _write("| step | CPU, s | wall, s | memory, MiB |\n|---|---|---|---|")
     for subject in subjects:
         best = min(steps[subject], key=lambda step: step.cpu_s)
@@ -124,6 +129,18 @@ def _ways(model: str, device: str) -> tuple[tuple[bool, bool], ...]:
     if model != _AUTHORS:
         return _OF_OURS
     return _OF_AUTHORS if device == "cpu" else _ON_GPU
+
+
+@contextlib.contextmanager
+def _busy(count: int) -> Iterator[None]:
+    """So many processes that compute without a pause, as other users of the machine do."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def _in_turns(subjects: list[Subject], rounds: int) -> dict[Subject, list[Step]]:

@@ -7,6 +7,7 @@ when that command is given.
 import argparse
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from pylon import __version__
 from pylon.extras import missing_extra
 from pylon.links import lost_link
+from pylon.waiting_threads import wait_awake_for_less
 
 if TYPE_CHECKING:
     # argparse has no public name for what `add_subparsers` returns.
@@ -105,6 +107,8 @@ def _run(words: list[str]) -> int:
     name = words[0] if words else ""
     if name and name not in COMMANDS and not name.startswith("-"):
         return _refused(f"pylon: {name!r} is no command. {_nearest(name)}")
+    if name == "train":
+        wait_awake_for_less(os.environ)
     parser, _ = _parser(chosen=name)
     options = parser.parse_args(words)
     if options.completion is not None:

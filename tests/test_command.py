@@ -37,6 +37,27 @@ def test_help_of_each_command_shows_an_example_and_loads_nothing_heavy(name: str
     assert shown.stdout.endswith("loaded set()\n")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "20000"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+        ({"OMP_WAIT_POLICY": "passive"}, {"OMP_WAIT_POLICY": "passive"}),
+    ],
+)
+def test_threads_of_training_wait_awake_for_less_unless_the_user_has_chosen(
+    chosen: dict[str, str], expected: dict[str, str]
+) -> None:
+    before = (
+        "import atexit, os; names = ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY');"
+        "[os.environ.pop(name, 0) for name in names];"
+        f"os.environ.update({chosen!r});"
+        "atexit.register(lambda: print({n: os.environ[n] for n in names if n in os.environ}))"
+    )
+    assert pylon("train", "--help", before=before).stdout.endswith(f"{expected}\n")
+    assert pylon("once", "--help", before=before).stdout.endswith(f"{chosen}\n")
+
+
 def test_help_lists_every_command() -> None:
     shown = pylon("--help")
     assert shown.returncode == 0
