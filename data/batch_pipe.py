@@ -4,6 +4,7 @@ import io
 import os
 import queue
 import select
+import weakref
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -69,14 +70,16 @@ class PinningQueue:
     """
 
     def __init__(self, batches: Any) -> None:  # noqa: ANN401 - of torch.multiprocessing
-        self._get = batches.get
+        # The queue will hold this.
+        self._batches = weakref.ref(batches)
         self._poll = batches._reader.poll
         self.error: Exception | None = None
 
     def get(self, **timeout: float) -> Any:  # noqa: ANN401 - any batch
         """A batch. Raises queue.Empty if none comes, or it cannot be taken out."""
+        batches: Any = self._batches()
         try:
-            return self._get(**timeout)
+            return type(batches).get(batches, **timeout)
         except queue.Empty:
             raise
         except Exception as error:

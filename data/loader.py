@@ -274,6 +274,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             raise
 
     def _started(self) -> Any:  # noqa: ANN401 - torch's iterator, a private class
+        if self.num_workers == 0:
+            return super().__iter__()
         try:
             with signals_held_back(), dead_workers_not_waited_for(self._start_method()):
                 return super().__iter__()

@@ -47,11 +47,14 @@ def _watch(ended: threading.Event, before: set[int]) -> None:
     former = {child.pid for child in psutil.Process().children()}
     while not ended.wait(_LOOKS_EVERY_S):
         with contextlib.suppress(psutil.Error, OSError):
-            new = [child for child in psutil.Process().children() if child.pid not in former]
-            if any(child.status() == psutil.STATUS_ZOMBIE for child in new):
-                for descriptor, pipe in _pipes().items():
-                    if pipe not in before:
-                        _take_out(descriptor)
+            children = psutil.Process().children()
+            dead = {child.pid for child in children if child.status() == psutil.STATUS_ZOMBIE}
+            if dead <= former:
+                continue
+            read_by_others = {pipe for child in children for pipe in _pipes(child.pid).values()}
+            for descriptor, pipe in _pipes().items():
+                if pipe not in before | read_by_others:
+                    _take_out(descriptor)
 
 
 def _take_out(descriptor: int) -> None:
@@ -71,12 +74,13 @@ def _bytes_in(descriptor: int) -> int:
     return count[0]
 
 
-def _pipes() -> dict[int, int]:
-    """Descriptors of this process that are ends of pipes, and which pipe it is."""
+def _pipes(pid: int | None = None) -> dict[int, int]:
+    """Descriptors of a process, by default this one, that are ends of pipes, and which pipe it is."""
     found = {}
-    for link in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            state = os.fstat(int(link.name))
-            if stat.S_ISFIFO(state.st_mode):
-                found[int(link.name)] = state.st_ino
+    with contextlib.suppress(OSError):
+        for link in Path("/proc", "self" if pid is None else str(pid), "fd").iterdir():
+            with contextlib.suppress(OSError):
+                state = link.stat()
+                if stat.S_ISFIFO(state.st_mode):
+                    found[int(link.name)] = state.st_ino
     return found

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import subprocess
+import threading
 import time
 from typing import Any
 
 import pytest
 
 from pylon.data import DataLoader, LoaderWorkerError
+from pylon.data.worker_start import dead_workers_not_waited_for
 
 pytestmark = [
     # On a machine with one core.
@@ -50,6 +53,24 @@ def test_worker_that_dies_before_it_has_read_its_dataset_ends_the_epoch(start_me
         list(loader)
     loader.close()
     assert time.monotonic() - begun_s < 40
+
+
+def test_full_pipe_is_emptied_only_when_no_process_can_read_it() -> None:
+    with dead_workers_not_waited_for("spawn"):
+        reading, writing = os.pipe()
+        alive = subprocess.Popen(["sleep", "60"], pass_fds=[reading])
+        dead = subprocess.Popen(["true"])
+        hand_over = threading.Thread(target=os.write, args=(writing, b"x" * 200_000))
+        hand_over.start()
+        time.sleep(1.0)
+        assert hand_over.is_alive()
+        alive.kill()
+        hand_over.join(10)
+        assert not hand_over.is_alive()
+    for process in (alive, dead):
+        process.wait()
+    os.close(reading)
+    os.close(writing)
 
 
 class Ends:
