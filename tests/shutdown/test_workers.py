@@ -21,7 +21,7 @@ if __name__ == "__main__":
     workers._HANGS_AFTER_S = 2.0
     workers.Batches.__getitem__ = hang
     workers._hit = lambda trial, seed, hits: None
-    sys.exit(workers.main(["--only", "1:0"]))
+    sys.exit(workers.main(["--only", "18:0"]))
 """
 
 
@@ -56,7 +56,7 @@ def test_trial_is_repeated_by_its_name() -> None:
 
 @pytest.mark.slow
 def test_few_trials_end_without_a_finding() -> None:
-    ended = run("-m", "tests.shutdown.workers", "--minutes", "0.15", "--seed", "1", seconds=110)
+    ended = run("-m", "tests.shutdown.workers", "--minutes", "0.1", "--seed", "18", seconds=110)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.splitlines()[-1] == "no finding"
 

@@ -33,6 +33,7 @@ _DATAPOINTS, _EPOCHS = 40, 3
 _HANGS_AFTER_S = 60.0
 # A stopped worker is given timeout_s, and torch looks up each second.
 _MOST_S = 15.0
+_STARTED_WITHIN_S = 10.0
 _FINISHED, _TOLD = "finished", "LoaderWorkerError"
 
 
@@ -129,6 +130,9 @@ def run(trial: Trial, seed: int) -> Outcome:
 
 
 def _hit(trial: Trial, seed: int, hits: list[float]) -> None:
+    until_s = time.monotonic() + _STARTED_WITHIN_S
+    while not multiprocessing.active_children() and time.monotonic() < until_s:
+        time.sleep(0.001)
     time.sleep(trial.delay_s)
     workers = multiprocessing.active_children()
     if not workers:
