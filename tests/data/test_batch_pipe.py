@@ -2,7 +2,6 @@
 
 import array
 import fcntl
-import multiprocessing
 import os
 import queue
 import signal
@@ -69,18 +68,24 @@ def half_written(loader: DataLoader) -> tuple[Iterator[Any], BaseProcess]:
     return batches, iterator._workers[0]
 
 
+def workers_of(loader: DataLoader) -> list[BaseProcess]:
+    iterator: Any = loader._iterator
+    return list(iterator._workers)
+
+
 @pytest.mark.ci
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_worker_that_is_killed_in_the_middle_of_a_batch_ends_the_epoch(num_workers: int) -> None:
     loader = DataLoader(Texts(), batch_size=1, num_workers=num_workers)
     batches, worker = half_written(loader)
+    workers = workers_of(loader)
     os.kill(worker.pid or 0, signal.SIGKILL)
     with pytest.raises(LoaderWorkerError, match=f"process {worker.pid} was killed by SIGKILL"):
         list(batches)
     begun_s = time.monotonic()
     loader.close()
     assert time.monotonic() - begun_s < 10
-    assert [one for one in multiprocessing.active_children() if one.is_alive()] == []
+    assert [one for one in workers if one.is_alive()] == []
 
 
 @pytest.mark.parametrize("limited", [True, False])
@@ -89,13 +94,14 @@ def test_worker_that_is_stopped_there_is_waited_for_as_long_as_any_that_hangs(li
     asked = threading.Event()
     loader.end_when(asked.is_set, stop)
     batches, worker = half_written(loader)
+    workers = workers_of(loader)
     os.kill(worker.pid or 0, signal.SIGSTOP)
     if not limited:
         threading.Timer(2.0, asked.set).start()
     with pytest.raises(LoaderWorkerError if limited else StopError):
         list(batches)
     loader.close()
-    assert [one for one in multiprocessing.active_children() if one.is_alive()] == []
+    assert [one for one in workers if one.is_alive()] == []
 
 
 @pytest.fixture

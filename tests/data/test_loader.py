@@ -240,6 +240,7 @@ def test_batch_lost_with_its_worker_is_told_as_that(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("multiprocessing.queues.Queue.get", reset)
     with pytest.raises(LoaderWorkerError, match=r"could not be received .*reset by peer.*fewer num_workers"):
         list(batches)
+    loader.close()
 
 
 def test_workers_do_not_inherit_the_signal_handling_of_the_run() -> None:
