@@ -56,7 +56,7 @@ class Subject:
     pairs: int
     size: int
     threads: int
-    device: str = "cpu"
+    device: str
     keeps_memory: bool = True
 
     @property

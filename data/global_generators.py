@@ -54,17 +54,14 @@ class GlobalGenerators:
         """
         outer = seed_being_read.set(seed)
         try:
-            return self._load_alone_or_in_batch(seed, load)
+            if self._of_batch is not None:
+                return self._load_in_batch(seed, load)
+            with self._left_as_found() as found:
+                return self._load(seed, load, found.python)
         finally:
             seed_being_read.reset(outer)
 
-    def _load_alone_or_in_batch(self, seed: int, load: Callable[[], Loaded]) -> Loaded:
-        if self._of_batch is None:
-            found = self._get()
-            try:
-                return self._load(seed, load, found.python)
-            finally:
-                self._put_back(found)
+    def _load_in_batch(self, seed: int, load: Callable[[], Loaded]) -> Loaded:
         # What `load` loads besides this datapoint is not of the batch.
         python, self._of_batch = self._of_batch, None
         try:
@@ -82,6 +79,7 @@ class GlobalGenerators:
         worker = get_worker_info()
         if worker is not None and worker.dataset is dataset:
             return self._left_to_collate(read)
+        # As `_left_as_found`, which would take microseconds of each step.
         found = self._get()
         try:
             if not self.keeps_for_collate:
@@ -97,23 +95,17 @@ class GlobalGenerators:
         left, self._for_collate = self._for_collate, None
         if left is None:
             return collate()
-        found = self._get()
-        self._put_back(left)
-        try:
+        with self._left_as_found():
+            self._put_back(left)
             return collate()
-        finally:
-            self._put_back(found)
 
     @contextlib.contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
         """Seed them inside the block."""
-        found = self._get()
-        try:
+        with self._left_as_found():
             random.seed(seed)
             _seed_others(seed)
             yield
-        finally:
-            self._put_back(found)
 
     def _load(self, seed: int, load: Callable[[], Loaded], python: Any) -> Loaded:  # noqa: ANN401 - a state
         is_seeded = self._seeds_python
@@ -144,6 +136,14 @@ class GlobalGenerators:
         if self._last_seed is not None and not self._seeds_python:
             random.seed(self._last_seed)
         return batch
+
+    @contextlib.contextmanager
+    def _left_as_found(self) -> Iterator["_Found"]:
+        found = self._get()
+        try:
+            yield found
+        finally:
+            self._put_back(found)
 
     def _get(self) -> "_Found":
         return _Found(self._python.get(), self._numpy.get(), torch.get_rng_state())

@@ -7,6 +7,7 @@ import os
 import stat
 import termios
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def _take_out(descriptor: int) -> None:
         while (waiting := _bytes_in(descriptor)) >= _FULL:
             os.read(descriptor, waiting)
             # The writer, which has waited for room, fills it again.
-            threading.Event().wait(0.001)
+            time.sleep(0.001)
 
 
 def _bytes_in(descriptor: int) -> int:

@@ -15,12 +15,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
-import torch
-from torch.utils.data._utils import pin_memory
 
 from pylon.data import DataLoader, LoaderWorkerError
 from pylon.data.batch_pipe import BatchPipe
 from tests.faults.harness import wait_until
+from tests.shutdown.workers import begin_to_pin_memory
 
 pytestmark = [
     # On a machine with one core.
@@ -38,6 +37,11 @@ class Texts:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {"text": "x" * (_SHORT if index % 2 else _LONG)}
+
+
+class EndlessTexts(Texts):
+    def __len__(self) -> int:
+        return 100_000
 
 
 class StopError(Exception):
@@ -59,28 +63,22 @@ def filled(iterator: Any) -> bool:
     return count[0] > 60_000
 
 
-def half_written(loader: DataLoader) -> tuple[Iterator[Any], BaseProcess]:
-    """The rest of an epoch, and the worker that is in the middle of handing over a batch."""
+def half_written(loader: DataLoader) -> tuple[Iterator[Any], list[BaseProcess]]:
+    """The rest of an epoch, and the workers, the first of which is in the middle of handing over a batch."""
     batches = iter(loader)
     assert length(next(batches)) == _LONG
     iterator: Any = loader._iterator
     wait_until(lambda: filled(iterator), 20, "half of a batch is in the pipe")
-    return batches, iterator._workers[0]
-
-
-def workers_of(loader: DataLoader) -> list[BaseProcess]:
-    iterator: Any = loader._iterator
-    return list(iterator._workers)
+    return batches, list(iterator._workers)
 
 
 @pytest.mark.ci
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_worker_that_is_killed_in_the_middle_of_a_batch_ends_the_epoch(num_workers: int) -> None:
     loader = DataLoader(Texts(), batch_size=1, num_workers=num_workers)
-    batches, worker = half_written(loader)
-    workers = workers_of(loader)
-    os.kill(worker.pid or 0, signal.SIGKILL)
-    with pytest.raises(LoaderWorkerError, match=f"process {worker.pid} was killed by SIGKILL"):
+    batches, workers = half_written(loader)
+    os.kill(workers[0].pid or 0, signal.SIGKILL)
+    with pytest.raises(LoaderWorkerError, match=f"process {workers[0].pid} was killed by SIGKILL"):
         list(batches)
     begun_s = time.monotonic()
     loader.close()
@@ -93,9 +91,8 @@ def test_worker_that_is_stopped_there_is_waited_for_as_long_as_any_that_hangs(li
     loader = DataLoader(Texts(), batch_size=1, num_workers=2, timeout_s=2 if limited else None)
     asked = threading.Event()
     loader.end_when(asked.is_set, stop)
-    batches, worker = half_written(loader)
-    workers = workers_of(loader)
-    os.kill(worker.pid or 0, signal.SIGSTOP)
+    batches, workers = half_written(loader)
+    os.kill(workers[0].pid or 0, signal.SIGSTOP)
     if not limited:
         threading.Timer(2.0, asked.set).start()
     with pytest.raises(LoaderWorkerError if limited else StopError):
@@ -107,11 +104,7 @@ def test_worker_that_is_stopped_there_is_waited_for_as_long_as_any_that_hangs(li
 @pytest.fixture
 def pinning_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's thread that copies batches to page-locked memory, without an accelerator and the copy."""
-    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 0)
-    monkeypatch.setattr(torch.accelerator, "set_device_index", lambda _: None)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_, **__: torch.device("cpu"))
-    monkeypatch.setattr(pin_memory, "pin_memory", lambda data, device=None: data)
+    begin_to_pin_memory(monkeypatch.setattr)
 
 
 def reads_half(iterator: Any) -> bool:
@@ -126,7 +119,7 @@ def reads_half(iterator: Any) -> bool:
 @pytest.mark.parametrize("persistent", [True, False])
 def test_thread_that_pins_memory_and_has_half_a_batch_is_no_reason_to_wait(*, persistent: bool) -> None:
     loader = DataLoader(
-        Texts(),
+        EndlessTexts(),
         batch_size=1,
         num_workers=1,
         pin_memory=True,
@@ -144,9 +137,9 @@ def test_thread_that_pins_memory_and_has_half_a_batch_is_no_reason_to_wait(*, pe
         if reads_half(iterator):
             break
         os.kill(worker.pid, signal.SIGCONT)
-        next(batches, None)
+        next(batches)
     else:
-        pytest.skip("the thread was never met in the middle of a batch")
+        pytest.fail("the thread was never met in the middle of a batch")
     threading.Timer(0.9, os.kill, (worker.pid, signal.SIGKILL)).start()
     begun_s = time.monotonic()
     with pytest.raises(LoaderWorkerError, match=f"process {worker.pid} was killed by SIGKILL"):

@@ -20,7 +20,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -156,15 +156,17 @@ def wrong(outcome: Outcome) -> str:
     return ""
 
 
-def begin_to_pin_memory() -> None:
-    """Let torch start its thread that pins memory in this process, also where there is no accelerator."""
-    if torch.accelerator.is_available():
-        return
-    torch.accelerator.is_available = lambda: True
-    torch.accelerator.current_device_index = lambda: 0
-    torch.accelerator.set_device_index = lambda device: None
-    torch.accelerator.current_accelerator = lambda check_available=False: torch.device("cpu")
-    pin_memory.pin_memory = lambda data, device=None: data
+def begin_to_pin_memory(replace: Callable[[Any, str, object], None]) -> None:
+    """Let torch start its thread that pins memory where there is no accelerator, without the copy.
+
+    Args:
+        replace: as `setattr`.
+    """
+    replace(torch.accelerator, "is_available", lambda: True)
+    replace(torch.accelerator, "current_device_index", lambda: 0)
+    replace(torch.accelerator, "set_device_index", lambda _: None)
+    replace(torch.accelerator, "current_accelerator", lambda *_, **__: torch.device("cpu"))
+    replace(pin_memory, "pin_memory", lambda data, device=None: data)
 
 
 @contextlib.contextmanager
@@ -187,7 +189,8 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit code."""
     options = _parser().parse_args(arguments)
     seed, first = options.only or (options.seed, 0)
-    begin_to_pin_memory()
+    if not torch.accelerator.is_available():
+        begin_to_pin_memory(setattr)
     until_s = time.monotonic() + 60 * options.minutes
     findings, ends, slowest_s = [], Counter[str](), 0.0
     with warnings.catch_warnings(), _errors_collected() as errors, os.fdopen(os.dup(1), "w") as stacks:
