@@ -140,7 +140,9 @@ def test_thread_that_pins_memory_and_has_half_a_batch_is_no_reason_to_wait(*, pe
         next(batches)
     else:
         pytest.fail("the thread was never met in the middle of a batch")
-    threading.Timer(0.9, os.kill, (worker.pid, signal.SIGKILL)).start()
+    # Both threads look each second: so long before the other that the loader sees the death first.
+    time.sleep(0.4)
+    threading.Timer(0.85, os.kill, (worker.pid, signal.SIGKILL)).start()
     begun_s = time.monotonic()
     with pytest.raises(LoaderWorkerError, match=f"process {worker.pid} was killed by SIGKILL"):
         list(batches)
