@@ -3,6 +3,7 @@
 import array
 import contextlib
 import fcntl
+import mmap
 import os
 import stat
 import termios
@@ -14,8 +15,6 @@ from pathlib import Path
 import psutil
 
 _LOOKS_EVERY_S = 0.2
-# A pipe's room is 16 pages; less than one more fits in.
-_FULL = 15 * 4096
 
 
 @contextlib.contextmanager
@@ -34,8 +33,10 @@ def dead_workers_not_waited_for(start_method: str | None) -> Iterator[None]:
         yield
         return
     ended = threading.Event()
+    # Looked up here: when the thread has its first turn, a new worker may be dead already.
+    former = {child.pid for child in psutil.Process().children()}
     before = set(_pipes().values())
-    watch = threading.Thread(target=_watch, args=(ended, before), name="loader start", daemon=True)
+    watch = threading.Thread(target=_watch, args=(ended, former, before), name="loader start", daemon=True)
     watch.start()
     try:
         yield
@@ -44,8 +45,7 @@ def dead_workers_not_waited_for(start_method: str | None) -> Iterator[None]:
         watch.join()
 
 
-def _watch(ended: threading.Event, before: set[int]) -> None:
-    former = {child.pid for child in psutil.Process().children()}
+def _watch(ended: threading.Event, former: set[int], before: set[int]) -> None:
     while not ended.wait(_LOOKS_EVERY_S):
         with contextlib.suppress(psutil.Error, OSError):
             children = psutil.Process().children()
@@ -63,7 +63,9 @@ def _take_out(descriptor: int) -> None:
     with contextlib.suppress(OSError):
         if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
             return
-        while (waiting := _bytes_in(descriptor)) >= _FULL:
+        # A writer waits when less than a page is free; of 16 pages, or of fewer if the user has many pipes.
+        room = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
+        while (waiting := _bytes_in(descriptor)) > room - mmap.PAGESIZE:
             os.read(descriptor, waiting)
             # The writer, which has waited for room, fills it again.
             time.sleep(0.001)

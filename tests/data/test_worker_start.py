@@ -1,5 +1,7 @@
 """Workers that die in their start, or by themselves: their end is told, however much they were to read."""
 
+import fcntl
+import mmap
 import os
 import signal
 import subprocess
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pylon.data import DataLoader, LoaderWorkerError
+from pylon.data import DataLoader, LoaderWorkerError, worker_start
 from pylon.data.worker_start import dead_workers_not_waited_for
 
 pytestmark = [
@@ -55,9 +57,26 @@ def test_worker_that_dies_before_it_has_read_its_dataset_ends_the_epoch(start_me
     assert time.monotonic() - begun_s < 40
 
 
-def test_full_pipe_is_emptied_only_when_no_process_can_read_it() -> None:
+def test_worker_that_is_dead_before_the_watch_has_begun_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = worker_start._watch
+
+    def begun_late(*arguments: Any) -> None:
+        time.sleep(1.0)
+        watch(*arguments)
+
+    monkeypatch.setattr(worker_start, "_watch", begun_late)
+    loader = DataLoader(Rows(3_000_000), batch_size=2, num_workers=2, multiprocessing_context="spawn")
+    with pytest.raises(LoaderWorkerError, match=r"was killed by SIGKILL"):
+        list(loader)
+    loader.close()
+
+
+@pytest.mark.parametrize("pages", [1, 2, 16])
+def test_full_pipe_is_emptied_only_when_no_process_can_read_it(pages: int) -> None:
     with dead_workers_not_waited_for("spawn"):
         reading, writing = os.pipe()
+        # The kernel gives fewer pages than 16 to a user who has many pipes.
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, pages * mmap.PAGESIZE)
         alive = subprocess.Popen(["sleep", "60"], pass_fds=[reading])
         dead = subprocess.Popen(["true"])
         hand_over = threading.Thread(target=os.write, args=(writing, b"x" * 200_000))

@@ -120,6 +120,14 @@ def wait_until_states(pids: list[int], expected: set[str]) -> None:
         time.sleep(0.01)
 
 
+def wait_until_stopped(terminal: Terminal) -> None:
+    """Until wrapper and command are, and the witness, which never is, has nothing to do."""
+    until_s = time.monotonic() + WITHIN_S
+    while sorted(state(pid) for pid in terminal.processes()) != ["S", "T", "T"]:
+        assert time.monotonic() < until_s, [(pid, state(pid)) for pid in terminal.processes()]
+        time.sleep(0.02)
+
+
 def test_keys_and_window_size_reach_the_command_once(terminal: Terminal) -> None:
     terminal.line("W python -I -S signals.py")
     terminal.expect("begins True True True True")
@@ -149,8 +157,8 @@ def test_ctrl_z_stops_all_and_fg_and_bg_continue(terminal: Terminal) -> None:
     terminal.expect("begins")
     terminal.press("z")
     terminal.expect("ready> ")
+    wait_until_stopped(terminal)
     pids = terminal.processes()
-    assert sorted(state(pid) for pid in pids) == ["S", "T", "T"]
     terminal.line("fg")
     terminal.expect("got=SIGCONT")
     wait_until_states(pids, {"S"})
@@ -170,10 +178,7 @@ def test_ctrl_z_stops_all_and_fg_and_bg_continue(terminal: Terminal) -> None:
 def test_command_in_the_background_that_reads_is_stopped_until_fg(terminal: Terminal) -> None:
     terminal.line("W sh -c 'read line; echo read=$line' &")
     terminal.expect("ready> ")
-    until_s = time.monotonic() + WITHIN_S
-    while sorted(state(pid) for pid in terminal.processes()) != ["S", "T", "T"]:
-        assert time.monotonic() < until_s, [(pid, state(pid)) for pid in terminal.processes()]
-        time.sleep(0.02)
+    wait_until_stopped(terminal)
     terminal.line("fg")
     time.sleep(0.3)
     terminal.line("some text")
