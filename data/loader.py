@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from pylon.children import let_ends_be_seen
 from pylon.data.batch import BatchCollate
 from pylon.data.batch_pipe import PinningQueue, read_batches_patiently
 from pylon.data.collate import collate
@@ -228,6 +229,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def _received_batches(self) -> Iterator[Any]:
         if self.num_workers > 0:
             share_temporary_folder()
+            let_ends_be_seen()
         with no_handler_for_deaths(), warnings.catch_warnings():
             # From Python 3.12 on, a fork warns if there is any other thread. Workers do no more than decode
             # and transform, on one thread each; 'forkserver' and 'spawn' are available if needed.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pylon import __version__
+from pylon.children import let_ends_be_seen
 from pylon.extras import missing_extra
 from pylon.links import lost_link
 from pylon.waiting_threads import wait_awake_for_less
@@ -107,6 +108,9 @@ def _run(words: list[str]) -> int:
     name = words[0] if words else ""
     if name and name not in COMMANDS and not name.startswith("-"):
         return _refused(f"pylon: {name!r} is no command. {_nearest(name)}")
+    # A command under `pylon run` gets the signals as they came; that one looks after itself.
+    if name != "run":
+        let_ends_be_seen()
     if name == "train":
         wait_awake_for_less(os.environ)
     parser, _ = _parser(chosen=name)

@@ -58,6 +58,19 @@ def test_threads_of_training_wait_awake_for_less_unless_the_user_has_chosen(
     assert pylon("once", "--help", before=before).stdout.endswith(f"{chosen}\n")
 
 
+def test_run_that_fails_is_no_success_where_the_ends_of_children_were_ignored(tmp_path: Path) -> None:
+    """Some daemons that start jobs ignore SIGCHLD, and what they start does it then too."""
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("config = {}\n")
+    ended = pylon(
+        "train",
+        *("--config-filepath", str(wrong), str(wrong)),
+        before="import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    )
+    assert ended.returncode == 2
+    assert ended.stdout.count("exit code 2") == 2
+
+
 def test_help_lists_every_command() -> None:
     shown = pylon("--help")
     assert shown.returncode == 0

@@ -38,6 +38,29 @@ def workers_of_former_tests() -> Iterator[None]:
         worker.kill()
 
 
+KILLED_WITH_SIGCHLD_IGNORED = """
+import os, signal
+from pylon.data import DataLoader, LoaderWorkerError
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+class Rows:
+    def __len__(self):
+        return 8
+    def __getitem__(self, index):
+        if index == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return float(index), 0
+
+loader = DataLoader(Rows(), batch_size=2, num_workers=2)
+try:
+    list(loader)
+except LoaderWorkerError as error:
+    print(error)
+loader.close()
+"""
+
+
 def stop() -> None:
     raise StopError
 
@@ -251,3 +274,15 @@ def test_without_workers_nothing_is_watched() -> None:
     next(batches)
     assert set(threading.enumerate()) <= threads
     assert len(list(batches)) == 6
+
+
+def test_killed_worker_ends_the_epoch_where_the_ends_of_children_were_ignored() -> None:
+    """Some daemons that start jobs ignore SIGCHLD, and what they start does it then too."""
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED_WITH_SIGCHLD_IGNORED],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        timeout=40,
+        check=True,
+    )
+    assert b"was killed by SIGKILL" in ended.stdout
