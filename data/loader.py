@@ -14,13 +14,11 @@ from typing import Any
 
 import torch
 
-from pylon.children import let_ends_be_seen
 from pylon.data.batch import BatchCollate
 from pylon.data.batch_pipe import PinningQueue, read_batches_patiently
 from pylon.data.collate import collate
 from pylon.data.dataset import BaseDataset
 from pylon.data.done_event import DoneEvent
-from pylon.data.errors import LoaderWorkerError
 from pylon.data.hand_over import HandOver
 from pylon.data.map_dataset import MapDataset
 from pylon.data.order import EpochOrder, check_order, check_stream_order, order_of
@@ -30,7 +28,7 @@ from pylon.data.stream import EndAwareCollate, StreamDataset, StreamTurns, is_st
 from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure, WorkerTraceback
 from pylon.data.worker_files import share_temporary_folder
 from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
-from pylon.data.worker_start import dead_workers_not_waited_for
+from pylon.data.worker_start import dead_workers_not_waited_for, failed_starts_explained
 from pylon.data.worker_watch import (
     POLL_S,
     WorkerWatch,
@@ -38,6 +36,7 @@ from pylon.data.worker_watch import (
     hide_from_handler,
     no_handler_for_deaths,
 )
+from pylon.inherited_signals import let_ends_be_seen
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
@@ -248,7 +247,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         self._newest = weakref.ref(batches)
         batch: Any = None
         try:
-            with WorkerWatch(batches._workers, self.timeout_s, self._asked) as watch:
+            with WorkerWatch(batches._workers, self.timeout_s, self._must_end) as watch:
                 while (batch := self._receiver(watch).next(batches)) is not None:
                     if isinstance(batch, WorkerFailure):
                         raise batch.error from WorkerTraceback(batch.traceback)
@@ -267,7 +266,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         if kept is None:
             return self._started()
         try:
-            with WorkerWatch(kept._workers, self.timeout_s, self._asked) as watch:
+            with WorkerWatch(kept._workers, self.timeout_s, self._must_end) as watch:
                 return self._receiver(watch).begin_again(kept, super().__iter__)
         except BaseException:
             # Half of an epoch has begun: the next one needs other workers.
@@ -278,15 +277,13 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def _started(self) -> Any:  # noqa: ANN401 - torch's iterator, a private class
         if self.num_workers == 0:
             return super().__iter__()
-        try:
-            with signals_held_back(), dead_workers_not_waited_for(self._start_method()):
-                return super().__iter__()
-        except (ConnectionError, EOFError) as error:
-            # A new worker gets the dataset through a pipe, unless it is forked.
-            raise LoaderWorkerError(
-                f"{self._name}: a loader worker died in its start ({type(error).__name__}). It may have been "
-                "killed for lack of memory: try fewer num_workers."
-            ) from error
+        explained = failed_starts_explained(self._name, self.num_workers)
+        with explained, signals_held_back(), dead_workers_not_waited_for(self._start_method()):
+            return super().__iter__()
+
+    def _must_end(self) -> bool:
+        """Whether a batch must not be waited for longer: another one is lost, or a stop is requested."""
+        return self._asked() or (self._hand_over is not None and self._hand_over.failed)
 
     def _start_method(self) -> str | None:
         context: Any = self.multiprocessing_context or torch.multiprocessing

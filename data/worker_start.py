@@ -1,7 +1,8 @@
-"""Start of workers by 'spawn', if one dies before it has read what it is to do."""
+"""Start of workers that cannot be started, or that die before they have read what they are to do."""
 
 import array
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -14,7 +15,39 @@ from pathlib import Path
 
 import psutil
 
+from pylon.data.errors import LoaderWorkerError
+
 _LOOKS_EVERY_S = 0.2
+# What a process gets that may not have more files, processes or memory.
+_OF_LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+
+
+@contextlib.contextmanager
+def failed_starts_explained(name: str, workers: int) -> Iterator[None]:
+    """Start workers in the block, with an error that has the fix if that fails.
+
+    Args:
+        name: of the dataset, for the error.
+        workers: how many, for the error.
+
+    Raises:
+        LoaderWorkerError: a worker has died in its start, or a limit of this process is reached.
+    """
+    try:
+        yield
+    except (ConnectionError, EOFError) as error:
+        # A new worker gets the dataset through a pipe, unless it is forked.
+        raise LoaderWorkerError(
+            f"{name}: a loader worker died in its start ({type(error).__name__}). It may have been killed "
+            "for lack of memory: try fewer num_workers."
+        ) from error
+    except OSError as error:
+        if error.errno not in _OF_LIMITS:
+            raise
+        raise LoaderWorkerError(
+            f"{name}: its {workers} loader workers cannot be started ({error}). Raise the limit of open "
+            "files (ulimit -n), of processes (ulimit -u) or of memory, or use fewer num_workers."
+        ) from error
 
 
 @contextlib.contextmanager

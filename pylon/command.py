@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pylon import __version__
-from pylon.children import let_ends_be_seen
 from pylon.extras import missing_extra
+from pylon.inherited_signals import begin_with_usual_signals
 from pylon.links import lost_link
+from pylon.open_files import allow_more_open_files
 from pylon.waiting_threads import wait_awake_for_less
 
 if TYPE_CHECKING:
@@ -110,9 +111,10 @@ def _run(words: list[str]) -> int:
         return _refused(f"pylon: {name!r} is no command. {_nearest(name)}")
     # A command under `pylon run` gets the signals as they came; that one looks after itself.
     if name != "run":
-        let_ends_be_seen()
+        begin_with_usual_signals()
     if name == "train":
         wait_awake_for_less(os.environ)
+        allow_more_open_files()
     parser, _ = _parser(chosen=name)
     options = parser.parse_args(words)
     if options.completion is not None:

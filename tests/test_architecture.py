@@ -22,7 +22,7 @@ ALLOWED = {
         *("textual", "rich", "uvicorn", "h11", "prometheus_client", "opentelemetry"),
         *("tensorboardX", "wandb", "mlflow", "trackio"),
     },
-    "data": {"storage", "children", "numpy", "torch", "PIL", "psutil"},
+    "data": {"storage", "inherited_signals", "numpy", "torch", "PIL", "psutil"},
     "models": {"torch", "triton"},
     "criteria": {"torch"},
     "metrics": {"storage", "numpy", "torch"},

@@ -71,6 +71,25 @@ def test_run_that_fails_is_no_success_where_the_ends_of_children_were_ignored(tm
     assert ended.stdout.count("exit code 2") == 2
 
 
+@pytest.mark.parametrize(("soft", "hard", "expected"), [(256, 4096, 4096), (4096, 4096, 4096)])
+def test_training_may_open_as_many_files_as_the_user_may(soft: int, hard: int, expected: int) -> None:
+    before = (
+        f"import atexit, resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}));"
+        "atexit.register(lambda: print(resource.getrlimit(resource.RLIMIT_NOFILE)))"
+    )
+    assert pylon("train", "--help", before=before).stdout.endswith(f"({expected}, {hard})\n")
+    assert pylon("once", "--help", before=before).stdout.endswith(f"({soft}, {hard})\n")
+
+
+def test_signals_that_were_blocked_reach_a_command() -> None:
+    before = (
+        "import atexit, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT]);"
+        "atexit.register(lambda: print('blocked', signal.pthread_sigmask(signal.SIG_BLOCK, ())))"
+    )
+    for command in ("train", "serve", "watch"):
+        assert pylon(command, "--help", before=before).stdout.endswith("blocked set()\n")
+
+
 def test_help_lists_every_command() -> None:
     shown = pylon("--help")
     assert shown.returncode == 0

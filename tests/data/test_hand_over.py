@@ -1,6 +1,7 @@
 """A batch that a worker cannot hand over ends the epoch within seconds, with the cause and the cure."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from pylon.data import DataLoader, LoaderWorkerError
+from pylon.data.hand_over import advice
 from tests.data.samples import SampleDataset
 
 pytestmark = pytest.mark.ci
@@ -135,6 +137,72 @@ def test_descriptors_that_run_out_are_named() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
     )
     assert "ulimit -n" in done.stdout, done.stdout + done.stderr
+
+
+class UsesUpDescriptors(SampleDataset):
+    """From its third datapoint on, the process that reads it can open nothing any more."""
+
+    def _load_datapoint(self, annotation: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if annotation == "train-2":
+            time.sleep(0.5)  # until the second one is on its way
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+        return super()._load_datapoint(annotation)
+
+
+def test_worker_that_can_open_nothing_for_a_batch_on_its_way_ends_the_epoch_without_a_traceback(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    loader = DataLoader(UsesUpDescriptors("", "train"), batch_size=1, num_workers=1, prefetch_factor=2)
+    batches = iter(loader)
+    next(batches)
+    time.sleep(1.5)
+    with pytest.raises(LoaderWorkerError, match=r"Too many open files.*ulimit -n"):
+        next(batches)
+    loader.close()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "fix"),
+    [
+        (
+            "unable to open shared memory object </torch_1> in read-write mode: Too many open files (24)",
+            "ulimit -n",
+        ),
+        ("unable to resize file </torch_1> to the right size: File too large (27)", "ulimit -f"),
+        ("unable to resize file </torch_1> to the right size: No space left on device (28)", "--shm-size"),
+        ("received 0 items of ancdata", "ulimit -n"),
+        ("cannot pickle 'generator' object", "able to travel"),
+    ],
+)
+def test_advice_is_about_what_was_lacking(reason: str, fix: str) -> None:
+    assert fix in advice(f"RuntimeError: {reason}")
+
+
+def test_workers_that_cannot_be_started_for_a_limit_are_named_with_the_fix() -> None:
+    code = (
+        "import os, resource\n"
+        "from pylon.data import DataLoader, LoaderWorkerError\n"
+        "from tests.data.samples import SampleDataset\n"
+        "loader = DataLoader(SampleDataset('', 'train'), batch_size=1, num_workers=2)\n"
+        "count = len(os.listdir('/proc/self/fd'))\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (count + 3, count + 3))\n"
+        "try:\n"
+        "    list(loader)\n"
+        "except LoaderWorkerError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "SampleDataset: its 2 loader workers cannot be started" in done.stdout, done.stdout + done.stderr
+    assert "ulimit -n" in done.stdout
+    assert done.stderr == ""
 
 
 def test_tensors_travel_as_before() -> None:
