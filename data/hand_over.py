@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 
+from pylon.data.worker_watch import NO_THREAD
+
 # Below PIPE_BUF, so that the reasons of two workers do not mix.
 _MOST_BYTES = 2000
 _SHARED_MEMORY = Path("/dev/shm")
@@ -98,6 +100,11 @@ def advice(reason: str) -> str:
         return (
             "A batch in shared memory counts as a file, and a limit on their size is set. Lift it (ulimit -f "
             "unlimited); num_workers=0 shares no memory."
+        )
+    if NO_THREAD in reason:
+        return (
+            "A limit of processes and threads is reached. Raise it (ulimit -u, a container's --pids-limit), "
+            "or use fewer num_workers."
         )
     if any(word in reason for word in _MEMORY_WORDS):
         return (

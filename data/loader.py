@@ -28,7 +28,7 @@ from pylon.data.stream import EndAwareCollate, StreamDataset, StreamTurns, is_st
 from pylon.data.worker_failure import FailureAwareCollate, WorkerFailure, WorkerTraceback
 from pylon.data.worker_files import share_temporary_folder
 from pylon.data.worker_processes import WorkerProcesses, initialise_worker, signals_held_back
-from pylon.data.worker_start import dead_workers_not_waited_for, failed_starts_explained
+from pylon.data.worker_start import dead_workers_not_waited_for, failed_starts_ended
 from pylon.data.worker_watch import (
     POLL_S,
     WorkerWatch,
@@ -263,8 +263,12 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     def _begun(self) -> Any:  # noqa: ANN401 - torch's iterator, a private class
         kept: Any = self._iterator
-        if kept is None:
-            return self._started()
+        if self.num_workers == 0:
+            return super().__iter__()
+        with failed_starts_ended(self._name, self.num_workers):
+            return self._started() if kept is None else self._begun_again(kept)
+
+    def _begun_again(self, kept: Any) -> Any:  # noqa: ANN401 - torch's iterator, a private class
         try:
             with WorkerWatch(kept._workers, self.timeout_s, self._must_end) as watch:
                 return self._receiver(watch).begin_again(kept, super().__iter__)
@@ -275,10 +279,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             raise
 
     def _started(self) -> Any:  # noqa: ANN401 - torch's iterator, a private class
-        if self.num_workers == 0:
-            return super().__iter__()
-        explained = failed_starts_explained(self._name, self.num_workers)
-        with explained, signals_held_back(), dead_workers_not_waited_for(self._start_method()):
+        with signals_held_back(), dead_workers_not_waited_for(self._start_method()):
             return super().__iter__()
 
     def _must_end(self) -> bool:

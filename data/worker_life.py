@@ -1,5 +1,6 @@
 """A loader worker ends with the process that loads, whichever process started it."""
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -14,7 +15,8 @@ def end_with_parent() -> None:
     """
     loading = multiprocessing.parent_process()
     if loading is not None and loading.pid != os.getppid():
-        threading.Thread(target=_wait_for, args=(loading,), name="parent-watch", daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # no room for one more thread
+            threading.Thread(target=_wait_for, args=(loading,), name="parent-watch", daemon=True).start()
 
 
 def _wait_for(loading: BaseProcess) -> None:

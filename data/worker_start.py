@@ -10,21 +10,28 @@ import stat
 import termios
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from pylon.data.errors import LoaderWorkerError
+from pylon.data.worker_watch import NO_THREAD, hide_from_handler, kill
 
 _LOOKS_EVERY_S = 0.2
+_ENDED_WITHIN_S = 2.0
 # What a process gets that may not have more files, processes or memory.
 _OF_LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
 @contextlib.contextmanager
-def failed_starts_explained(name: str, workers: int) -> Iterator[None]:
-    """Start workers in the block, with an error that has the fix if that fails.
+def failed_starts_ended(name: str, workers: int) -> Iterator[None]:
+    """Start workers in the block; if that fails, end those that were, and give the error the fix.
+
+    torch would ask them to when it frees what is half made, for which it needs what is not there; and Python
+    waits for them at its exit.
 
     Args:
         name: of the dataset, for the error.
@@ -35,19 +42,40 @@ def failed_starts_explained(name: str, workers: int) -> Iterator[None]:
     """
     try:
         yield
-    except (ConnectionError, EOFError) as error:
-        # A new worker gets the dataset through a pipe, unless it is forked.
-        raise LoaderWorkerError(
-            f"{name}: a loader worker died in its start ({type(error).__name__}). It may have been killed "
-            "for lack of memory: try fewer num_workers."
-        ) from error
-    except OSError as error:
-        if error.errno not in _OF_LIMITS:
+    except BaseException as error:
+        _end_half_made(error)
+        if isinstance(error, ConnectionError | EOFError):
+            # A new worker gets the dataset through a pipe, unless it is forked.
+            raise LoaderWorkerError(
+                f"{name}: a loader worker died in its start ({type(error).__name__}). It may have been "
+                "killed for lack of memory: try fewer num_workers."
+            ) from error
+        if not _is_of_a_limit(error):
             raise
         raise LoaderWorkerError(
             f"{name}: its {workers} loader workers cannot be started ({error}). Raise the limit of open "
-            "files (ulimit -n), of processes (ulimit -u) or of memory, or use fewer num_workers."
+            "files (ulimit -n), of processes and threads (ulimit -u, a container's --pids-limit) or of "
+            "memory, or use fewer num_workers."
         ) from error
+
+
+def _end_half_made(error: BaseException) -> None:
+    """End the workers of torch's iterator in whose making this was raised. Nothing else refers to it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        iterator = frame.f_locals.get("self")
+        if isinstance(iterator, _MultiProcessingDataLoaderIter):
+            workers = getattr(iterator, "_workers", ())
+            kill(workers)
+            for worker in workers:
+                worker.join(_ENDED_WITHIN_S)
+            hide_from_handler(iterator)
+            iterator._shutdown = True
+
+
+def _is_of_a_limit(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _OF_LIMITS
+    return isinstance(error, RuntimeError) and NO_THREAD in str(error)
 
 
 @contextlib.contextmanager
@@ -70,12 +98,14 @@ def dead_workers_not_waited_for(start_method: str | None) -> Iterator[None]:
     former = {child.pid for child in psutil.Process().children()}
     before = set(_pipes().values())
     watch = threading.Thread(target=_watch, args=(ended, former, before), name="loader start", daemon=True)
-    watch.start()
+    with contextlib.suppress(RuntimeError):  # no room for one more thread; few workers die in their start
+        watch.start()
     try:
         yield
     finally:
         ended.set()
-        watch.join()
+        if watch.ident is not None:
+            watch.join()
 
 
 def _watch(ended: threading.Event, former: set[int], before: set[int]) -> None:

@@ -16,6 +16,8 @@ import torch
 from torch.utils.data._utils import signal_handling
 
 POLL_S = 1.0
+# Of CPython's threading, where a limit of this process or of its container is reached.
+NO_THREAD = "can't start new thread"
 # Longer than most datapoints take; together with POLL_S below the 5 s that a stopped run is given.
 _GRACE_S = 2.0
 
@@ -46,7 +48,9 @@ class WorkerWatch:
 
     def __enter__(self) -> Self:
         """Begin to watch."""
-        threading.Thread(target=self._watch, name="loader watch", daemon=True).start()
+        # Where no thread can be started, batches are waited for as torch does it.
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=self._watch, name="loader watch", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,10 +105,16 @@ def end_workers(iterator: Any) -> None:  # noqa: ANN401 - torch's iterator, a pr
     workers = list(iterator._workers)
     timer = threading.Timer(_GRACE_S, kill, [workers])
     timer.daemon = True
-    timer.start()
+    try:
+        timer.start()
+    except RuntimeError:  # no room for one more thread, and without it no limit of time
+        kill(workers)
     try:
         # There is no public way: torch ends workers when their iterator is freed, and not before.
         iterator._shutdown_workers()
+    except RuntimeError as error:  # asking takes a thread, too
+        if NO_THREAD not in str(error):
+            raise
     finally:
         timer.cancel()
         kill(workers)

@@ -130,7 +130,7 @@ class Child:
         self.heartbeat.ask_to_end()
 
     def ask_to_stop(self) -> threading.Thread | None:
-        """Set the Event, for the last time, and return the thread that does so.
+        """Set the Event, for the last time, and return the thread that does so, if there is one.
 
         `Event.set` blocks without a limit if a process died while waiting on it: so it runs in a thread
         that may be left alone. The flag in the heartbeat has no lock and means the same.
@@ -139,7 +139,10 @@ class Child:
             return None
         self.heartbeat.ask_to_end()
         setter = threading.Thread(target=self._event.set, daemon=True)
-        setter.start()
+        try:
+            setter.start()
+        except RuntimeError:  # no room for one more thread
+            return None
         return setter
 
     def new_event(self) -> StopEvent:

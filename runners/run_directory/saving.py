@@ -131,12 +131,20 @@ class Saver:
     def _try(self) -> None:
         """Write what waits, or begin to."""
         self._tried_s = self._clock()
-        if self._checkpointing.asynchronous:
-            self._writer = threading.Thread(target=self._write_waiting, name="checkpoint", daemon=True)
-            self._writer.start()
-        else:
-            self._write_waiting()
-            self._raise_failure()
+        if self._checkpointing.asynchronous and self._write_in_background():
+            return
+        self._write_waiting()
+        self._raise_failure()
+
+    def _write_in_background(self) -> bool:
+        """Begin to; whether there is room for one more thread."""
+        writer = threading.Thread(target=self._write_waiting, name="checkpoint", daemon=True)
+        try:
+            writer.start()
+        except RuntimeError:
+            return False
+        self._writer = writer
+        return True
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

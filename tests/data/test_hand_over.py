@@ -171,6 +171,7 @@ def test_worker_that_can_open_nothing_for_a_batch_on_its_way_ends_the_epoch_with
         ),
         ("unable to resize file </torch_1> to the right size: File too large (27)", "ulimit -f"),
         ("unable to resize file </torch_1> to the right size: No space left on device (28)", "--shm-size"),
+        ("can't start new thread", "--pids-limit"),
         ("received 0 items of ancdata", "ulimit -n"),
         ("cannot pickle 'generator' object", "able to travel"),
     ],
@@ -186,11 +187,13 @@ def test_workers_that_cannot_be_started_for_a_limit_are_named_with_the_fix() -> 
         "from tests.data.samples import SampleDataset\n"
         "loader = DataLoader(SampleDataset('', 'train'), batch_size=1, num_workers=2)\n"
         "count = len(os.listdir('/proc/self/fd'))\n"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (count + 3, count + 3))\n"
+        "limits = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (count + 3, limits[1]))\n"
         "try:\n"
         "    list(loader)\n"
         "except LoaderWorkerError as error:\n"
         "    print(error)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, limits)\n"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],

@@ -2,11 +2,13 @@
 
 import fcntl
 import mmap
+import multiprocessing
 import os
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -90,6 +92,61 @@ def test_full_pipe_is_emptied_only_when_no_process_can_read_it(pages: int) -> No
         process.wait()
     os.close(reading)
     os.close(writing)
+
+
+@pytest.fixture
+def no_room_for_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on, CPython answers as where a limit of processes and threads is reached."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    return lambda: monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_workers_without_room_for_their_threads_are_ended_and_the_limit_is_named(
+    no_room_for_threads: Callable[[], None], start_method: str
+) -> None:
+    loader = DataLoader(Fine(), batch_size=2, num_workers=2, multiprocessing_context=start_method)
+    no_room_for_threads()
+    with pytest.raises(
+        LoaderWorkerError, match=r"Fine: its 2 loader workers cannot be started.*--pids-limit"
+    ):
+        list(loader)
+    loader.close()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("persistent_workers", [True, False])
+def test_loader_ends_its_workers_where_no_thread_can_be_started_any_more(
+    no_room_for_threads: Callable[[], None], persistent_workers: bool
+) -> None:
+    loader = DataLoader(Fine(), batch_size=2, num_workers=2, persistent_workers=persistent_workers)
+    batches = iter(loader)
+    next(batches)
+    no_room_for_threads()
+    del batches
+    loader.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_next_epoch_of_the_same_workers_goes_without_a_watch_where_no_thread_can_be_started(
+    no_room_for_threads: Callable[[], None],
+) -> None:
+    loader = DataLoader(Fine(), batch_size=2, num_workers=2, persistent_workers=True)
+    first = list(loader)
+    no_room_for_threads()
+    assert len(list(loader)) == len(first)
+    loader.close()
+
+
+class Fine:
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Any:
+        return float(index), 0
 
 
 class Ends:

@@ -73,6 +73,18 @@ def test_snapshot_is_of_its_moment_whatever_training_does_meanwhile(
     assert all(torch.equal(content["parts"]["model"][name], value) for name, value in expected.items())
 
 
+def test_where_no_thread_can_be_started_the_checkpoint_is_written_at_once(
+    saver: Saver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    saver.save(moment(Progress(step=1), {"model": torch.nn.Linear(2, 2)}))
+    assert (tmp_path / "epoch_0" / "step_1.pt").exists()
+    saver.finish()
+
+
 def test_training_does_not_wait_for_one_write_and_at_most_one_is_under_way(
     saver: Saver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
