@@ -49,7 +49,7 @@ def describe(device: torch.device, ranks: int, configuration_files: dict[str, st
             "torch_threads": torch.get_num_threads(),
             "memory_total_bytes": psutil.virtual_memory().total,
             "own_gpu_kernels": os.environ.get(OWN_GPU_KERNELS, "1"),
-            "cuda_devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+            "cuda_devices": _cuda_names(),
         },
     }
 
@@ -72,6 +72,12 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _cuda_names() -> list[str]:
+    """Of the GPUs that torch can use: it counts them also where the driver is too old for it to start."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [torch.cuda.get_device_name(index) for index in range(count)]
 
 
 def _cpu_name() -> str | None:
