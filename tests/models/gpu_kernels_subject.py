@@ -10,10 +10,11 @@ import sys
 os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pylon.models import HANet
 from pylon.models.hanet import hierarchical_attention
-from pylon.models.hanet.gpu.convolutions import parallel_convolutions
+from pylon.models.hanet.gpu.convolutions import _gradients, parallel_convolutions
 from pylon.models.hanet.gpu.trial import largest_difference, relative_difference
 
 # Fewer groups than a program takes, as many, more of them; several images, one column, one row.
@@ -45,8 +46,32 @@ def of_hanet() -> float:
     return max(float(relative_difference(one, other)) for one, other in zip(*reversed(found), strict=True))
 
 
+def other_shapes() -> list[str]:
+    """Where torch.compile would take other strides or dtypes of gradients than the kernels give."""
+    found = []
+    for channels, layout in [
+        (2, torch.contiguous_format),
+        (4, torch.contiguous_format),
+        (4, torch.channels_last),
+    ]:
+        branches = [torch.randn(channels, 4, 3, 3).to(memory_format=layout) for _ in range(4)]
+        for dtype in (torch.float32, torch.bfloat16):
+            given = (
+                torch.randn(1, 4 * channels, 4, 4), torch.randn(1, 2 * channels, 4, 4),
+                torch.stack(branches).to(dtype),
+            )  # fmt: skip
+            with FakeTensorMode() as mode:
+                expected = _gradients(*map(mode.from_tensor, given))
+            for name, one, other in zip(
+                ("features", "weights", "biases"), _gradients(*given), expected, strict=True
+            ):
+                if (one.stride(), one.dtype) != (other.stride(), other.dtype):
+                    found.append(f"{name} of {channels} channels, {layout}, {dtype}")
+    return found
+
+
 def main() -> None:
-    result = {"convolutions": {}, "hanet": of_hanet()}
+    result = {"convolutions": {}, "hanet": of_hanet(), "other shapes": other_shapes()}
     for shape in SHAPES:
         for dtype, layout in KINDS:
             result["convolutions"][f"{shape} {dtype} {layout}"] = largest_difference(

@@ -30,6 +30,7 @@ def program(*arguments: str) -> str:
 def test_kernels_compute_what_torch_does_and_hanet_with_them_what_it_does_without() -> None:
     found = json.loads(program("-m", "tests.models.gpu_kernels_subject"))
     assert found["hanet"] < 1e-4
+    assert found["other shapes"] == []
     assert len(found["convolutions"]) == 9
     for name, difference in found["convolutions"].items():
         assert difference < (1e-2 if "bfloat16" in name else 1e-5), name

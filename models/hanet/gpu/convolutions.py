@@ -51,7 +51,7 @@ def _(features: torch.Tensor, weights: torch.Tensor, biases: torch.Tensor) -> to
     return _like(features, 2 * features.shape[1])
 
 
-@torch.library.custom_op("pylon::parallel_convolutions_gradients", mutates_args=())
+@torch.library.custom_op("pylon::gradients_of_parallel_convolutions", mutates_args=())
 def _gradients(
     gradients: torch.Tensor, features: torch.Tensor, weights: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -77,7 +77,7 @@ def _gradients(
     of_biases = total[:, _TAPS // 2, _OUT * _IN :]  # the tap in the middle is never beyond an edge
     return (
         of_features,
-        of_weights.permute(0, 4, 2, 3, 1).reshape(weights.shape),
+        of_weights.permute(0, 4, 2, 3, 1).reshape(weights.shape).contiguous(),
         of_biases.transpose(1, 2).reshape(weights.shape[:2]).clone(),  # results may share no memory
     )
 
@@ -86,8 +86,11 @@ def _gradients(
 def _(
     gradients: torch.Tensor, features: torch.Tensor, weights: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    of_biases = weights.new_empty(weights.shape[:2])
-    return _like(features, features.shape[1]), torch.empty_like(weights), of_biases
+    # torch.compile takes strides and dtypes from here, whatever those of the weights are.
+    of_weights, of_biases = (
+        weights.new_empty(shape, dtype=torch.float32) for shape in (weights.shape, weights.shape[:2])
+    )
+    return _like(features, features.shape[1]), of_weights, of_biases
 
 
 def _keep(ctx: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
