@@ -1,13 +1,17 @@
 """Out of memory, explained: what was in use, as far as it is known."""
 
 import logging
+import re
 
 import torch
 
 from pylon.monitor import SystemMonitor
 from pylon.runners.errors import TrainingError
 
-_CPU_ALLOCATOR = "DefaultCPUAllocator"
+# What CUDA and its libraries raise if torch's allocator has left them too little.
+_USED_UP = re.compile(
+    r"DefaultCPUAllocator|CUDA[^\n]{0,40}out of memory|CUDA_ERROR_OUT_OF_MEMORY|STATUS_ALLOC_FAILED"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +20,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory is used up, on a GPU or in the process."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error)
+    return isinstance(error, RuntimeError) and _USED_UP.search(str(error)) is not None
 
 
 def out_of_memory(error: BaseException, monitor: SystemMonitor | None, device: torch.device) -> TrainingError:

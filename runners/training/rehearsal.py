@@ -140,7 +140,8 @@ def _copied_parts(
         early_stopping=None,
         device=training.context.device,
         world=World(),
-        deterministic=False,
+        # In the mode of the run's own backward passes; several ranks have no other.
+        deterministic=training.context.world.size == 1,
     )
 
 
@@ -232,6 +233,7 @@ def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> N
     )
     seed_all(seed)
     parts.model.train()
+    parts.stepper.log_nothing()
     blame.parts["runner"] = parts.stepper.task
     for number, batch in enumerate(batches):
         doing, what_to_do, is_finite = "in a rehearsal of a training step", "", False

@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 Precision = Literal["float32", "bfloat16", "float16"]
 CompileMode = Literal["reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+_WITH_GRAPHS = ("reduce-overhead", "max-autotune")
 
 
 class Stepping:
@@ -71,3 +72,8 @@ class Stepping:
         self.non_finite = non_finite
         self.skip_in_a_row = skip_in_a_row
         self.find_unused_parameters = find_unused_parameters
+
+    @property
+    def with_graphs(self) -> bool:
+        """Whether the compiled model is run as CUDA graphs, which write into the same memory each time."""
+        return self.compile in _WITH_GRAPHS

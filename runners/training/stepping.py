@@ -85,6 +85,8 @@ class Stepper:
         self._world = world
         scaled = options.precision == "float16"
         self._scaler = torch.amp.GradScaler(device.type) if scaled else None
+        # After the last step, as far as it is known here: an accelerator is waited for to read it.
+        self._scale: float | None = None
         self._skipped_in_a_row = 0
         # A backward pass that fails half-way cannot be repeated where ranks wait for each other's gradients.
         on_one_gpu = device.type != "cpu" and world.size == 1
@@ -141,8 +143,13 @@ class Stepper:
         """Continue from a saved state."""
         if self._scaler is not None:
             self._scaler.load_state_dict(state_dict["scaler"])
+            self._scale = None
         self._skipped_in_a_row = state_dict["skipped_in_a_row"]
         self._strict.load_state_dict(state_dict.get("backward", {"strict": True}))  # absent before 0.3
+
+    def log_nothing(self) -> None:
+        """Leave it to the run's own steps to name an operation that is not deterministic."""
+        self._strict.logs = False
 
     def _gradients(self, batches: list[Batch], weight: float) -> torch.Tensor:
         """The gradients of all ranks' batches, and their mean loss."""
@@ -204,18 +211,28 @@ class Stepper:
                 (share if self._scaler is None else self._scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
         if last and self._world.size > 1:
             check_averaged(self._replica)
-        return loss.detach() if weight == 1 else loss.detach() * weight
+        loss = loss.detach() if weight == 1 else loss.detach() * weight
+        return self._own_memory(loss, last=last) if self._options.with_graphs else loss
+
+    def _own_memory(self, loss: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """Keep what the next run of the CUDA graphs would overwrite: the loss, and gradients to add to."""
+        if not last:
+            for parameter in self._trained:
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad.clone()
+        return loss.clone()
 
     def _update_weights(self) -> bool:
         """Let the optimizer take the step; whether it did."""
         if self._scaler is None:
             self._optimizer.step()
             return True
-        scale = self._scaler.get_scale()
+        scale = self._scaler.get_scale() if self._scale is None else self._scale
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        self._scale = self._scaler.get_scale()
         # The scale falls after a step in which a gradient overflowed, and after no other.
-        return self._scaler.get_scale() >= scale
+        return self._scale >= scale
 
     def _count_overflow(self, batches: list[Batch], loss: torch.Tensor, place: str) -> None:
         if not bool(torch.isfinite(loss)):
@@ -267,6 +284,7 @@ class Stepper:
         self._optimizer.zero_grad(set_to_none=True)
         if self._scaler is not None:
             self._scaler.update()
+            self._scale = None
         seen: list[dict[str, Any]] = self._world.gather(
             {"batches": batches, "weight": weight, "random": generators}, others_as_text=True
         )

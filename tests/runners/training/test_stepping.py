@@ -106,6 +106,86 @@ def test_accumulated_gradient_is_the_mean_of_the_batches_gradients() -> None:
     assert torch.allclose(gradient([2, 2, 2, 2]), gradient([8]), rtol=1e-5)
 
 
+class OnGraphs(torch.autograd.Function):
+    """Gives loss and gradient in memory that the next call writes into, as CUDA graphs do."""
+
+    memory = torch.zeros(2, 3)
+
+    @staticmethod
+    def forward(ctx: Any, weight: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(factors)
+        OnGraphs.memory[0, 0] = (weight * factors).sum().detach()
+        return OnGraphs.memory[0, :1].detach()[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        OnGraphs.memory[1] = torch.nan
+        return gradients[0] * ctx.saved_tensors[0], None
+
+    @staticmethod
+    def keep(weight: torch.Tensor) -> None:
+        """Let the gradient be in that memory, where the next backward pass writes over it."""
+        assert weight.grad is not None
+        OnGraphs.memory[1] = weight.grad[0]
+        weight.grad = OnGraphs.memory[1:]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_what_cuda_graphs_give_is_kept_before_their_next_run_writes_over_it(count: int) -> None:
+    from pylon.runners.distributed import World
+    from pylon.runners.training.stepping import Stepper
+
+    def trained(*, graphs: bool) -> tuple[list[torch.Tensor], torch.Tensor]:
+        model = torch.nn.Linear(3, 1, bias=False)
+        torch.nn.init.ones_(model.weight)
+        if graphs:
+            model.weight.register_post_accumulate_grad_hook(OnGraphs.keep)
+
+        class Task:
+            def training_loss(self, batch: Any) -> torch.Tensor:
+                if not graphs:
+                    return (model.weight[0] * batch["x"]).sum()
+                loss: torch.Tensor = OnGraphs.apply(model.weight[0], batch["x"])
+                return loss
+
+        stepper = Stepper(
+            Stepping(compile="reduce-overhead"), task=Task(), modules=[model], replica=model,
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1), average=None,
+            random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
+        )  # fmt: skip
+        batches = [{"x": torch.full((3,), float(number))} for number in range(1, 4 * count + 1)]
+        groups = [batches[begin : begin + count] for begin in range(0, len(batches), count)]
+        losses = [stepper.step(group, 1 / count, lambda content, must: "", "")[0] for group in groups]
+        return losses, model.weight.detach()
+
+    (found, weight), (expected, wanted) = trained(graphs=True), trained(graphs=False)
+    assert torch.allclose(torch.stack(found), torch.stack(expected))
+    assert torch.allclose(weight, wanted)
+
+
+def test_float16_reads_the_loss_scale_from_its_device_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pylon.runners.distributed import World
+    from pylon.runners.training.stepping import Stepper
+
+    read: list[float] = []
+    get_scale = torch.amp.GradScaler.get_scale
+    monkeypatch.setattr(torch.amp.GradScaler, "get_scale", lambda self: read.append(1.0) or get_scale(self))
+    model = torch.nn.Linear(3, 1)
+
+    class Task:
+        def training_loss(self, batch: Any) -> torch.Tensor:
+            return model(batch["x"]).square().mean()
+
+    stepper = Stepper(
+        Stepping(precision="float16"), task=Task(), modules=[model], replica=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1), average=None,
+        random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
+    )  # fmt: skip
+    for _ in range(10):
+        stepper.step([{"x": torch.ones(2, 3)}], 1.0, lambda content, must: "", "")
+    assert len(read) == 11
+
+
 def test_clip_value_limits_each_value_of_a_gradient_before_its_length() -> None:
     from pylon.runners.distributed import World
     from pylon.runners.training.stepping import Stepper
@@ -362,6 +442,12 @@ def test_out_of_memory_is_explained_with_the_monitors_figures() -> None:
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB\nmore")
     assert is_out_of_memory(error)
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
+    for raised in (
+        "CUDA error: out of memory", "Triton Error [CUDA]: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY",
+    ):  # fmt: skip
+        assert is_out_of_memory(RuntimeError(raised)), raised
     assert not is_out_of_memory(RuntimeError("shapes differ"))
     said = str(out_of_memory(error, Monitor(), torch.device("cpu")))  # type: ignore[arg-type]
     assert "Tried to allocate 3 GiB\n" in said
