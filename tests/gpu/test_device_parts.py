@@ -25,7 +25,7 @@ NO_GPU = Machine("this torch is built without it", [], [], [], "none")
 
 @pytest.fixture
 def setting(tmp_path: Path) -> Setting:
-    return Setting("cpu", True, 1, 90, None, str(tmp_path), NO_GPU)
+    return Setting("cpu", True, 1, 300, None, str(tmp_path), NO_GPU)
 
 
 @pytest.fixture
