@@ -62,6 +62,8 @@ def report_former_ending(directory: RunDirectory, evidence: Evidence | None = No
     if state == "failed":
         cause = (_text(content, "error") or "").partition("\n")[0]
         logger.info("the last launch failed%s%s", at, f": {cause}" if cause else "")
+    elif state == "finished":
+        logger.info("the last launch finished%s", at)
     elif state == "preempted":
         logger.info("the last launch was stopped%s by %s", at, _text(content, "signal") or "a signal")
     elif state == "running":

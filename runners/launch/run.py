@@ -238,9 +238,7 @@ def _begin(
     with _usable(directory):
         longer = check_against_former(directory, config)
         result = directory.finished_result()
-        if longer and result is not None:
-            directory.write_state("running")  # before the configuration: a kill between the two loses nothing
-        elif result is not None:
+        if result is not None and not longer:
             logger.info(
                 "%s: this run is finished (%s); --fresh starts over next to it",
                 directory.root,
@@ -249,6 +247,8 @@ def _begin(
             warn_of_other_checkpoint(config, directory)
             return result
         report_former_ending(directory)
+        if result is not None:
+            directory.write_state("running")  # before the configuration: a kill between the two loses nothing
         write_header(directory, config, device, world)
         logger.info("run directory: %s", directory.root)
         if directory.missing_features:

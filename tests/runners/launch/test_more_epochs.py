@@ -53,6 +53,15 @@ def test_finished_run_with_more_epochs_has_the_bits_of_a_longer_one(
     assert longer.run(epochs(5, changes)).result["epochs"] == 5
 
 
+def test_finished_run_with_more_epochs_reports_that_its_last_launch_finished(toy: Toy) -> None:
+    toy.run("epochs=1")
+    ended_at = json.loads((toy.work_dir / "state.json").read_text())["ended_at"]
+    toy.run("epochs=2")
+    log = (toy.work_dir / "train.log").read_text()
+    assert f"the last launch finished at {ended_at}" in log
+    assert "ended without noting how" not in log
+
+
 @pytest.mark.slow
 def test_stopped_run_with_more_epochs_has_the_bits_of_a_longer_one(make_toy: Callable[[str], Toy]) -> None:
     whole, stopped = make_toy("whole"), make_toy("stopped")
