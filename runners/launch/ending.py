@@ -13,10 +13,10 @@ from pylon.runners.errors import (
     EndedByPeerError,
     PeerLostError,
     PylonError,
-    RunDirectoryError,
     RunStopped,
     TrainingError,
 )
+from pylon.runners.launch.kept import disk_error
 from pylon.runners.launch.sign_of_life import SignOfLife
 from pylon.runners.logs import tracebacks
 from pylon.runners.run_directory.directory import RunDirectory
@@ -78,9 +78,7 @@ def _understood(error: BaseException, directory: RunDirectory, secrets: Sequence
     if isinstance(error, PylonError):
         return error
     if isinstance(error, OSError) and _is_of_the_disk(error, directory):
-        return RunDirectoryError(
-            f"{error}. The last finished epoch is kept: make room and repeat the command."
-        )
+        return disk_error(error, directory)
     lines = [message(error), *(f"  {line}" for line in explanation(error))]
     return TrainingError("\n".join([*_masked(lines, secrets), f"The traceback is in {directory.log}"]))
 

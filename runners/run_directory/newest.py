@@ -30,11 +30,15 @@ class Found(NamedTuple):
     losses: Sequence[float]
 
 
-def find_newest(directory: RunDirectory) -> Found | None:
+def find_newest(directory: RunDirectory, *, set_aside: bool = True) -> Found | None:
     """The newest checkpoint that can be read, None if there is none.
 
     A damaged one is named in the log and kept aside as `checkpoint.damaged`. A sound one counts only
     together with the best epoch's checkpoint that it refers to: the run's result is that epoch's.
+
+    Args:
+        directory: of the run.
+        set_aside: False passes damaged ones over and changes nothing.
 
     Raises:
         UnreadableError: one that fits its manifest cannot be read; no older one takes its place. Or sound
@@ -48,7 +52,8 @@ def find_newest(directory: RunDirectory) -> Found | None:
         except UnreadableError:
             raise  # it is sound: what is in the way is not the file
         except RunDirectoryError as error:
-            _set_aside(path, error)
+            if set_aside:
+                _set_aside(path, error)
             continue
         best = content["progress"]["best_epoch"]
         if best is None or directory.checkpoint(best) == path or _is_sound(directory.checkpoint(best)):

@@ -123,7 +123,7 @@ class Saver:
         """
         self._settle()
         if self._waiting:
-            self._write_waiting()
+            self._write_waiting(again=False)
             self._raise_failure()
         if self._waiting and self._trouble is not None:
             raise self._trouble
@@ -181,8 +181,12 @@ class Saver:
         best = progress.best_epoch
         return self._kept.for_now() | (frozenset() if best is None else {best})
 
-    def _write_waiting(self) -> None:
-        """Write what waits, oldest first. While the writer's thread runs, no other thread uses the list."""
+    def _write_waiting(self, *, again: bool = True) -> None:
+        """Write what waits, oldest first. While the writer's thread runs, no other thread uses the list.
+
+        Args:
+            again: what the disk refuses will be tried again, which is logged.
+        """
         try:
             self._directory.ensure()
             self._step_log.sync()
@@ -192,7 +196,9 @@ class Saver:
                 self._write(*self._waiting[0])
                 self._waiting.pop(0)
         except OSError as error:
-            self._note(error)
+            self._trouble = error
+            if again:
+                self._warn(error)
         except BaseException as error:  # noqa: BLE001 - raised again on the training thread
             self._failure = error
         else:
@@ -200,8 +206,7 @@ class Saver:
                 logger.warning("%s: everything that had waited is written", self._directory.root)
             self._trouble = None
 
-    def _note(self, error: OSError) -> None:
-        self._trouble = error
+    def _warn(self, error: OSError) -> None:
         logger.warning(
             "%s: the state of the run could not be written: %s. It is kept in memory and tried again every "
             "%d s: make room, or repair the disk.",
