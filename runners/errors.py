@@ -3,7 +3,8 @@
     PylonError                exit code
     ├── ConfigError               2    the command line or a configuration is wrong
     ├── RunDirectoryError         4    in use, of another configuration, damaged, not writable, disk full;
-    │                                  a checkpoint to start from that is absent, damaged or does not fit
+    │   │                              a checkpoint to start from that is absent, damaged or does not fit
+    │   └── ReadOnlyError         4    it can be read at most
     ├── RunStopped               75    a signal requested it; the same command resumes
     ├── TrainingError             1    the training itself failed
     │   ├── PeerLostError         1    another rank of the run has ended
@@ -81,6 +82,10 @@ class RunDirectoryError(PylonError):
     """The run directory, or a checkpoint of another one, cannot be used as it is."""
 
     exit_code = 4
+
+
+class ReadOnlyError(RunDirectoryError):
+    """Nothing can be written in the run directory: by its file system, or by its permissions."""
 
 
 class RunStopped(PylonError):  # noqa: N818 - a request, not an error

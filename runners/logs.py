@@ -98,20 +98,24 @@ def moves_its_cursor(console: Console) -> bool:
 
 
 @contextlib.contextmanager
-def logging_to(path: Path, console: Console, secrets: Sequence[str] = ()) -> Iterator[None]:
+def logging_to(path: Path | None, console: Console, secrets: Sequence[str] = ()) -> Iterator[None]:
     """Send log records to `console` and to the file `path` inside the block; warnings are records too.
 
     Args:
-        path, console: where to.
+        path, console: where to; None: there is no file.
         secrets: what is masked in records.
     """
-    # A file name that is no UTF-8 has surrogates, which no encoding takes.
-    to_file = _LogFile(path, encoding="utf-8", errors="backslashreplace")
-    to_file.setFormatter(_Masking("%(asctime)s %(levelname)s %(name)s: %(message)s", secrets=secrets))
     to_console = console_handler(console, secrets)
     to_console.setLevel(logging.INFO)
-    with _handlers(to_file, to_console):
+    with _handlers(*([] if path is None else [_file_handler(path, secrets)]), to_console):
         yield
+
+
+def _file_handler(path: Path, secrets: Sequence[str]) -> logging.Handler:
+    # A file name that is no UTF-8 has surrogates, which no encoding takes.
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(_Masking("%(asctime)s %(levelname)s %(name)s: %(message)s", secrets=secrets))
+    return handler
 
 
 @contextlib.contextmanager

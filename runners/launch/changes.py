@@ -20,6 +20,7 @@ from pylon.runners.config.schedule_ends import end_of, holds_number
 from pylon.runners.config.schedules import takes_score
 from pylon.runners.errors import RunDirectoryError
 from pylon.runners.launch.moved import moved
+from pylon.runners.run_directory import layout
 from pylon.runners.run_directory.directory import RunDirectory
 from pylon.runners.run_directory.history import has_validated, read_records
 
@@ -63,6 +64,15 @@ def check_against_former(directory: RunDirectory, config: dict[str, Any]) -> boo
         )
     logger.info("epochs: %d become %d, as if the run had begun with them", *epochs)
     return True
+
+
+def is_finished_run_of(directory: RunDirectory, config: dict[str, Any]) -> bool:
+    """Whether a directory that this process does not hold has the finished run of a configuration."""
+    try:
+        layout.refuse_planted_files(directory.root)
+        return directory.finished_result() is not None and not check_against_former(directory, config)
+    except (OSError, RunDirectoryError):
+        return False
 
 
 def _without_moves(directory: RunDirectory, changed: list[Row]) -> list[Row]:

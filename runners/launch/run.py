@@ -27,9 +27,10 @@ from pylon.runners.distributed import AgreedStop, World
 from pylon.runners.errors import (
     ConfigError,
     ConfigProblem,
+    ReadOnlyError,
     RunDirectoryError,
 )
-from pylon.runners.launch.changes import check_against_former
+from pylon.runners.launch.changes import check_against_former, is_finished_run_of
 from pylon.runners.launch.ending import state_noted
 from pylon.runners.launch.environment import is_restart_of
 from pylon.runners.launch.former_ending import report_former_ending
@@ -106,7 +107,7 @@ def run_config(
         with _usable(directory):
             secrets = secret_values(config)
             stack.enter_context(
-                logging_to(directory.log, console, secrets)
+                logging_to(directory.log if directory.is_held else None, console, secrets)
                 if world.writes
                 else warnings_of_rank(world.rank, secrets)
             )
@@ -185,12 +186,17 @@ def _refuse_different_configs(of_ranks: list[Any]) -> None:
 
 @contextlib.contextmanager
 def _opened(options: Options, config: dict[str, Any]) -> Iterator[RunDirectory]:
-    """The run directory, held by this process."""
+    """The run directory, held by this process; not held if it is read-only and its run finished."""
     directory = _chosen_directory(Path(config["work_dir"]), options)
     with _usable(directory):
         if options.stage is not None:
             refuse_planted(directory.root.parent)
-    with _usable(directory), directory.opened():
+    with _usable(directory), contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(directory.opened())
+        except ReadOnlyError:
+            if options.debug or not is_finished_run_of(directory, config):
+                raise
         if options.debug and not _is_of_this_torchrun(directory):
             directory.start_debug_over()
         yield directory

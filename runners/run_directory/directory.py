@@ -8,13 +8,14 @@ test/test_results.json predictions/*.png curves.png non_finite/*.pt
 """
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pylon.runners.errors import RunDirectoryError
+from pylon.runners.errors import ReadOnlyError, RunDirectoryError
 from pylon.runners.run_directory import layout
 from pylon.runners.run_directory.attempts import attempts_at
 from pylon.runners.run_directory.claim import Claim, ClaimedError
@@ -27,6 +28,8 @@ from pylon.storage import (
     replace_link,
     write_json,
 )
+
+_READ_ONLY = frozenset({errno.EROFS, errno.EACCES})
 
 
 class RunDirectory:
@@ -79,8 +82,9 @@ class RunDirectory:
         ends, and a forked loader worker does not inherit it.
 
         Raises:
-            RunDirectoryError: it cannot be made or written, another process runs in it, or another user
-                may have planted it or a file in it.
+            ReadOnlyError: nothing can be written in it.
+            RunDirectoryError: it cannot be made, another process runs in it, or another user may have planted
+                it or a file in it.
         """
         claim = Claim(self.root, header=(self.config, self.environment, self.state))
         with contextlib.closing(claim):
@@ -93,7 +97,8 @@ class RunDirectory:
                     "or start next to it with --fresh or --work-dir."
                 ) from error
             except OSError as error:
-                raise RunDirectoryError(
+                is_read_only = error.errno in _READ_ONLY and not isinstance(error, PlantedError)
+                raise (ReadOnlyError if is_read_only else RunDirectoryError)(
                     f"{self.root}: cannot be used as run directory: {error}. "
                     "Give another one with --work-dir."
                 ) from error
@@ -111,6 +116,11 @@ class RunDirectory:
         """
         if self._claim is not None:
             self._claim.ensure()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether `opened` has given the directory to this process."""
+        return self._claim is not None
 
     @property
     def has_locks(self) -> bool:
