@@ -12,6 +12,10 @@ from pylon.runners.errors import TrainingError
 _USED_UP = re.compile(
     r"DefaultCPUAllocator|CUDA[^\n]{0,40}out of memory|CUDA_ERROR_OUT_OF_MEMORY|STATUS_ALLOC_FAILED"
 )
+_IN_A_STEP = (
+    "Try a smaller train_dataloader.args.batch_size with Stepping's accumulate_batches, a smaller crop, "
+    "tile_size in evaluation, or Stepping's precision='bfloat16'."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +27,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _USED_UP.search(str(error)) is not None
 
 
-def out_of_memory(error: BaseException, monitor: SystemMonitor | None, device: torch.device) -> TrainingError:
+def out_of_memory(
+    error: BaseException, monitor: SystemMonitor | None, device: torch.device, advice: str = _IN_A_STEP
+) -> TrainingError:
     """The error for the user: the allocator's words, the monitor's last figures, and what helps.
 
     The allocator's whole summary goes to the run's log.
@@ -35,7 +41,5 @@ def out_of_memory(error: BaseException, monitor: SystemMonitor | None, device: t
     seen = ", ".join(f"{name} {value}" for name, value in sorted(known.items()))
     return TrainingError(
         f"Out of memory: {str(error).splitlines()[0] if str(error) else type(error).__name__}\n"
-        f"The monitor's last figures: {seen or 'none'}.\n"
-        "Try a smaller train_dataloader.args.batch_size with Stepping's accumulate_batches, a smaller crop, "
-        "tile_size in evaluation, or Stepping's precision='bfloat16'."
+        f"The monitor's last figures: {seen or 'none'}.\n{advice}"
     )

@@ -19,6 +19,10 @@ from pylon.runners.user_code import explanation, message
 
 _NAMED = 8
 _WITHOUT = "If it is right as it is, give --no-rehearsal."
+_LESS_MEMORY = (
+    "If memory is short, give a smaller {}_dataloader.args.batch_size or fewer num_workers; if not, fix the "
+    "dataset."
+)
 # They name their cause themselves, or it is none of the configuration's.
 _THEIR_OWN = (RunStopped, PeerLostError, ConfigError, DataError, LoaderWorkerError)
 
@@ -57,16 +61,7 @@ class Blame:
         except (Exception, SystemExit) as error:
             if is_out_of_memory(error):
                 raise
-            self._keep_traceback(error)
-            blamed = self._culprit(error) or key
-            # The batch is described below, with its shapes.
-            lines = [f"fails {doing}: {_text(error)}", *explanation(error, batch=False)]
-            if batch is not None:
-                lines.append(f"The batch: {described(batch)}.")
-            lines.append(f"{advice or 'Fix it.'} {_WITHOUT}")
-            text = masked_text("\n    ".join(lines), self._secrets) + f"\nThe traceback is in {self._log}"
-            problem = ConfigProblem(blamed, _class_name(self.parts.get(blamed)), text)
-            raise ConfigError("found before the first step", [problem]) from None
+            raise self._problem(error, key, doing, batch, advice) from None
 
     @contextlib.contextmanager
     def of_reading(self, split: str, dataset: object) -> Iterator[None]:
@@ -83,10 +78,28 @@ class Blame:
                 f"{name}: a batch cannot be read before the first step: {_text(error)}\nThe traceback is in "
                 f"{self._log}"
             ) from error
-        except Exception as error:
+        except _THEIR_OWN:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised again as an error of the configuration
             self.parts[f"{split}_dataset"] = dataset
-            with self.of(f"{split}_dataset", "when a batch is read"):
-                raise error
+            # No copy is to blame if memory is short here: the run's own batches are as large.
+            advice = _LESS_MEMORY.format(split) if is_out_of_memory(error) else ""
+            raise self._problem(error, f"{split}_dataset", "when a batch is read", advice=advice) from None
+
+    def _problem(
+        self, error: BaseException, key: str, doing: str, batch: object = None, advice: str = ""
+    ) -> ConfigError:
+        """The error for the user; the arguments are those of `of`."""
+        self._keep_traceback(error)
+        blamed = self._culprit(error) or key
+        # The batch is described below, with its shapes.
+        lines = [f"fails {doing}: {_text(error)}", *explanation(error, batch=False)]
+        if batch is not None:
+            lines.append(f"The batch: {described(batch)}.")
+        lines.append(f"{advice or 'Fix it.'} {_WITHOUT}")
+        text = masked_text("\n    ".join(lines), self._secrets) + f"\nThe traceback is in {self._log}"
+        problem = ConfigProblem(blamed, _class_name(self.parts.get(blamed)), text)
+        return ConfigError("found before the first step", [problem])
 
     def _keep_traceback(self, error: BaseException) -> None:
         tracebacks.debug("found before the first step\n%s", "".join(traceback.format_exception(error)))

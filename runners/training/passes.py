@@ -7,11 +7,16 @@ import torch
 
 from pylon.data import DataLoader
 from pylon.metrics import BaseMetric
+from pylon.runners.memory import is_out_of_memory, out_of_memory
 from pylon.runners.outputs.display import Status
 from pylon.runners.outputs.pictures import draw_batch
 from pylon.runners.training.context import RunContext
 from pylon.runners.training.evaluation import Batch, Task, count_batches, evaluate
 from pylon.runners.training.watch import Watch
+
+_LESS_MEMORY = (
+    "Try a smaller {}.args.batch_size, fewer num_workers, smaller images, or tile_size of the runner's args."
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ def run_pass(
 
     Raises:
         RunStopped: the ranks have agreed to stop.
+        TrainingError: memory is used up.
     """
     batches = count_batches(plan.loader, plan.max_batches)
     drawn = 0
@@ -60,14 +66,20 @@ def run_pass(
         if watch.display.due():
             watch.show(Status(plan.phase, plan.epoch, plan.epochs, step=number, steps=batches))
 
-    evaluate(
-        model,
-        task,
-        plan.loader,
-        metric,
-        seed=plan.seed,
-        max_batches=plan.max_batches,
-        stop=context.stop,
-        world=context.world,
-        on_batch=on_batch,
-    )
+    try:
+        evaluate(
+            model,
+            task,
+            plan.loader,
+            metric,
+            seed=plan.seed,
+            max_batches=plan.max_batches,
+            stop=context.stop,
+            world=context.world,
+            on_batch=on_batch,
+        )
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        loader = "test_dataloader" if plan.phase == "test" else "val_dataloader"
+        raise out_of_memory(error, watch.monitor, context.device, _LESS_MEMORY.format(loader)) from error
