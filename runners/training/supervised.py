@@ -81,7 +81,9 @@ class SupervisedSingleTask:
         return map_tensors(batch["inputs"], self._on_device)
 
     def target(self, batch: Batch) -> Any:  # noqa: ANN401 - any nested value
-        """The batch's labels, on the run's device; of a dict with one label, that label.
+        """What criterion and metric compare with: the batch's labels, on the device; of a dict of one, that.
+
+        A task without labels overrides it, also if its criterion is None: `score` gives it to the metric.
 
         Raises:
             TrainingError: there is no label.
@@ -89,8 +91,10 @@ class SupervisedSingleTask:
         labels = batch["labels"]
         if labels is None or (isinstance(labels, dict) and not labels):
             raise TrainingError(
-                "labels: none, but the criterion and the metric compare the outputs with them. Let the "
-                "dataset give (inputs, labels), or write a task of your own: see docs/own-classes.md."
+                "labels: none, but SupervisedSingleTask.target takes from them what criterion and metric are "
+                "called with. Let the dataset give (inputs, labels), or let a task of your own override "
+                "target(self, batch), to return self.inputs(batch), None or anything else: see "
+                "docs/own-classes.md."
             )
         only = next(iter(labels.values())) if isinstance(labels, dict) and len(labels) == 1 else labels
         return map_tensors(only, self._on_device)

@@ -95,6 +95,32 @@ def test_task_with_its_own_loss_trains_without_a_criterion_on_a_model_of_several
     assert json.loads((toy.work_dir / "config.json").read_text())["criterion"] is None
 
 
+UNLABELLED = """
+class Unlabelled(Rows):
+    def __getitem__(self, index):
+        return super().__getitem__(index)[0]
+
+class Size(Distance):
+    def _statistics(self, outputs, target, idx):
+        return torch.stack([outputs[2], torch.ones(len(idx))], 1)
+
+for split in ("train", "val", "test"):
+    config[f"{split}_dataset"]["class"] = Unlabelled
+config["metric"]["class"] = Size
+"""
+
+
+def test_task_without_labels_is_refused_with_the_method_to_override(toy: Toy) -> None:
+    error = run(toy, f"{CODING}{UNLABELLED}del CodingTask.target\n")
+    assert isinstance(error, ConfigError)
+    assert "labels: none" in str(error)
+    assert "let a task of your own override target(self, batch)" in str(error)
+
+
+def test_task_whose_target_is_none_trains_without_labels(toy: Toy) -> None:
+    assert run(toy, f"{CODING}{UNLABELLED}CodingTask.target = lambda self, batch: None\n") is None
+
+
 def test_task_that_calls_a_criterion_which_is_none_is_refused_before_the_first_step(toy: Toy) -> None:
     error = run(toy, "config['criterion'] = None")
     assert isinstance(error, ConfigError)
