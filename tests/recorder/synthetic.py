@@ -38,6 +38,7 @@ class Run:
         configuration: of the run, besides its seed.
         name: of the run.
         process: pid and start ticks.
+        ranks: that train together; None: a process alone.
     """
 
     seconds: int = 600
@@ -53,6 +54,7 @@ class Run:
     process: tuple[int, int] = (2**22 + 1, 1)
     boot_id: str | None = None
     host: str = "far-away"
+    ranks: int | None = None
 
 
 def write_history(path: Path, run: Run, commit_every: int = 1) -> Path:
@@ -92,6 +94,8 @@ def _launch(run: Run) -> LaunchRow:
         boot_id=run.boot_id,
         pid=run.process[0],
         start_ticks=run.process[1],
+        rank=None if run.ranks is None else 0,
+        ranks=run.ranks,
         command=json.dumps(["python", "main.py", "--config-filepath", "mine.py"]),
         working_directory="/home/alice/work",
         python="3.11.7",

@@ -30,7 +30,7 @@ class Contender:
         story: of its newest launch.
         configuration: value by key path; empty if none was recorded.
         hardware: of the machine, value by key path.
-        start: how it was started: command, folder, machine, interpreter, commit.
+        start: how it was started: command, folder, machine, interpreter, commit, number of ranks.
         windows: steps of all launches, by seconds of running since the first began.
         marks: likewise.
         usage: by chart, its title, unit, and readings by seconds of running.
@@ -114,9 +114,13 @@ def read_contender(path: Path, buckets: int = MOST_BUCKETS) -> Contender:
 
 
 def _start(story: Story) -> dict[str, str]:
-    named = dict(facts(story))
-    found = {name: named[name] for name in ("command", "folder", "host", "git") if name in named}
-    return found | ({"python": story.launch.python} if story.launch.python else {})
+    named, launch = dict(facts(story)), story.launch
+    found: dict[str, str] = {}
+    found |= {name: named[name] for name in ("command", "folder", "host", "git") if name in named}
+    found |= {"python": launch.python} if launch.python else {}
+    # A wrapped command starts its ranks itself, as torchrun does: how many is not recorded.
+    ranks = launch.ranks or (None if launch.kind == "wrapper" else 1)
+    return found | ({} if ranks is None else {"ranks": str(ranks)})
 
 
 def _spans(history: History, story: Story) -> Iterator[tuple[int, float, float, float]]:

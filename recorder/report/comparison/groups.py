@@ -14,7 +14,7 @@ _OF_A_REPETITION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs that differ in their seeds alone.
+    """Runs of one configuration and number of ranks, whatever their seeds.
 
     Attributes:
         name: for legends.
@@ -58,7 +58,7 @@ def differences(tables: Sequence[Mapping[str, str]]) -> list[Difference]:
 
 def groups_of(contenders: Sequence[Contender]) -> list[Group]:
     """The runs by repetition; one whose configuration was not recorded is alone."""
-    tables = [contender.configuration for contender in contenders]
+    tables = [_identity(contender) for contender in contenders]
     changed = [one for one in differences(tables) if not is_of_a_repetition(one.key)]
     by_identity: dict[tuple[object, ...], list[int]] = {}
     for number, table in enumerate(tables):
@@ -74,6 +74,12 @@ def groups_of(contenders: Sequence[Contender]) -> list[Group]:
             name = f"{label} (mean of {len(members)} seeds)"
         found.append(Group(name, tuple(members)))
     return found
+
+
+def _identity(contender: Contender) -> dict[str, str]:
+    """What is the same for repetitions; more ranks add up gradients in another order, to other bits."""
+    table, ranks = contender.configuration, contender.start.get("ranks")
+    return {**table, "ranks": ranks} if table and ranks is not None else table
 
 
 def run_names(contenders: Sequence[Contender]) -> list[str]:

@@ -66,6 +66,19 @@ def test_repetitions_are_found_and_drawn_as_mean_and_band(
     assert band["high"] is not None
 
 
+def test_run_on_more_ranks_is_no_repetition(tmp_path: Path) -> None:
+    for number, ranks in enumerate((None, None, 2)):
+        run = replace(BASE, seed=number, name=f"run{number}", ranks=ranks)
+        write_history(tmp_path / f"{number}/history.sqlite", run)
+    report = read_report([tmp_path])
+    assert "  runs 1, 2" in report.lines()
+    assert "  ranks: 1 (1, 2), 2 (3)" in report.lines()
+    assert report.record()["groups"] == [[0, 1], [2]]
+    view = next(view for view in report.views() if view.kind == "step")
+    assert [line.name for line in view.charts[0].lines] == ["ranks 1 (mean of 2 seeds)", "3 run2"]
+    assert ">ranks</" in report.page()
+
+
 def test_mean_of_repetitions_lies_in_its_band(report: Report) -> None:
     view = next(view for view in report.views() if view.kind == "epoch")
     level = next(one for one in view.charts if one.id == "loss").lines[0].levels[0]
