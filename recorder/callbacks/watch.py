@@ -153,6 +153,8 @@ class Watch:
         elif value is not None:
             # The time of the first step is not known: nothing has come before it.
             sender.loss(self._number, value)
+        else:
+            sender.untimed_step(self._number)
         self._send_ready()
 
     def _send_ready(self) -> None:

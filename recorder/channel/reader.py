@@ -14,13 +14,13 @@ _FARTHEST_S = 10 * 365 * 86_400.0
 
 
 class StepRecord(NamedTuple):
-    """A step, or the loss of one.
+    """A step, or the loss of one; without time and loss, a step of which neither is known.
 
     Attributes:
         slot: of the writer.
         number: counted over all epochs.
         monotonic_s: when it was noted.
-        seconds: what it took; None: this is a loss that came later.
+        seconds: what it took; None: not known, or this is a loss that came later.
         wait_s, loss, epoch: None if they were not noted.
     """
 

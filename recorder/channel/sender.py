@@ -84,6 +84,11 @@ class Sender:
         self._steps.append((kind, number, time.monotonic(), seconds, wait_s, loss, epoch))
         self._flush()
 
+    def untimed_step(self, number: int) -> None:
+        """Note that a step was taken of which neither its time nor its loss is known."""
+        self._steps.append((0, number, time.monotonic(), 0.0, 0.0, 0.0, _NO_EPOCH))
+        self._flush()
+
     def loss(self, number: int, value: float) -> None:
         """Note the loss of a step, if that was not known when the step was noted."""
         self.losses([(number, value)])

@@ -28,12 +28,14 @@ class Pending:
     Attributes:
         samples: time, figure and value of each reading.
         rows: table and row.
+        last_losses: the newest loss of each launch.
         lost: how many of each were dropped.
     """
 
     def __init__(self) -> None:
         self.samples: deque[tuple[float, SeriesKey, float]] = deque()
         self.rows: deque[tuple[str, Any]] = deque()
+        self.last_losses: dict[int, float] = {}
         self.lost: Counter[str] = Counter()
 
     def add(self, table: str, row: Any) -> None:  # noqa: ANN401 - one of the classes in rows.py
@@ -53,10 +55,11 @@ class Pending:
         """Forget what is written."""
         self.samples.clear()
         self.rows.clear()
+        self.last_losses.clear()
         self.lost.clear()
 
     def __bool__(self) -> bool:
-        return bool(self.samples or self.rows or self.lost)
+        return bool(self.samples or self.rows or self.last_losses or self.lost)
 
     def _drop_row(self) -> None:
         for place, (table, _) in enumerate(self.rows):

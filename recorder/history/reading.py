@@ -152,6 +152,15 @@ class History:
         found = self._all("step_window", StepWindow, rest, launch, least_steps)
         return found[0] if found else None
 
+    def last_loss(self, launch: int) -> float | None:
+        """The loss of the last step that has reported one, maybe NaN; None: not recorded."""
+        sql = "SELECT value FROM meta WHERE key = ?"
+        found = self._query(sql, schema.LAST_LOSS.format(launch))
+        try:
+            return float(found[0][0]) if found else None
+        except (TypeError, ValueError):
+            return None
+
     def newest_alerts(self, launch: int, count: int) -> list[AlertRow]:
         """The last `count` alerts, by the time at which they began."""
         rest = "WHERE launch = ? ORDER BY since DESC, id DESC LIMIT ?"

@@ -59,6 +59,8 @@ CREATE TABLE process(
     launch INTEGER, pid INTEGER, since REAL, until REAL, user TEXT, command TEXT, role TEXT, device TEXT,
     memory_bytes INTEGER, PRIMARY KEY(launch, pid, device, since)) WITHOUT ROWID;
 """
+# The key in `meta` of a launch's newest loss.
+LAST_LOSS = "last_loss:{}"
 TABLES = frozenset(
     {
         *("meta", "launch", "ending", "series", "newest", "reading", "bucket", "level", "gap"),

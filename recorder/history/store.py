@@ -14,7 +14,7 @@ from pylon.recorder.history.bounds import Bounds
 from pylon.recorder.history.database import BUSY_MS, PAGE_BYTES, Database
 from pylon.recorder.history.pending import Pending, PendingGap, values
 from pylon.recorder.history.rows import LaunchRow, SeriesKey
-from pylon.recorder.history.schema import insert, select
+from pylon.recorder.history.schema import LAST_LOSS, insert, select
 from pylon.recorder.history.thinning import Thinning
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ _MOST_REFUSED = 10_000
 _FIND_SERIES = "SELECT id FROM series WHERE server = ? AND device = ? AND name = ?"
 _ADD_SERIES = "INSERT INTO series(server, device, name, unit, scope) VALUES (?, ?, ?, ?, ?)"
 _ADD_SAMPLE = "INSERT OR REPLACE INTO newest VALUES (?, ?, ?)"
+_SET_FACT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 _ADD_LOST = "INSERT INTO mark(launch, t, kind, detail) VALUES (?, ?, 'lost', ?)"
 _ADD_GAP = "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?)"
 
@@ -178,6 +179,9 @@ class Store:
                     self._thinning.begin(row.began_at)
             self._connection.execute(insert(table, tuple(fields)), fields)
             self._bounds.wrote(table, 1, sum(len(one) for one in fields.values() if isinstance(one, str)))
+        for launch, loss in pending.last_losses.items():
+            key = LAST_LOSS.format(self._launches.get(launch, launch))
+            self._connection.execute(_SET_FACT, (key, repr(loss)))
         samples = [
             (t, number, value)
             for t, key, value in pending.samples

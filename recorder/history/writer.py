@@ -152,6 +152,10 @@ class HistoryWriter:
         """Add the steps of a tick."""
         self._add("step_window", row, row.t)
 
+    def last_loss(self, launch: int, value: float) -> None:
+        """Note the newest loss of a launch in the place of the one before."""
+        self._pending.last_losses[launch] = value
+
     def mark(self, launch: int, t: float, kind: str, detail: Mapping[str, Any] | None = None) -> None:
         """Add something that happened. A long `detail` is cut."""
         text = None if detail is None else json.dumps(detail, default=str)

@@ -204,6 +204,8 @@ class Recording:
         window = self._steps.window(self._launch, own, now_s)
         if window is not None:
             self._writer.window(window)
+            if self._steps.last_loss is not None:
+                self._writer.last_loss(self._launch, self._steps.last_loss)
             self._observers.add_window(window)
         lost = new.overwritten + sum(one.lost for one in writers)
         if lost > self._lost:

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from pylon.recorder.channel import MarkRecord, StepRecord
 from pylon.recorder.endings import Hang
@@ -20,6 +20,9 @@ class Steps:
     Args:
         wall: monotonic seconds to the time of the record.
         hang_after_s: the least time without a step that is a hang; None: hangs are not looked for.
+
+    Attributes:
+        last_loss: of the step with the highest number that has reported one; None before that.
     """
 
     def __init__(self, wall: Callable[[float], float], hang_after_s: float | None) -> None:
@@ -29,15 +32,21 @@ class Steps:
         self._last_s: float | None = None
         self._since_s: float | None = None
         self._epoch: int | None = None
+        self._highest: int | None = None
+        self._last_loss_of: int | None = None
+        self.last_loss: float | None = None
         # What goes on that takes no steps: a validation, a save.
         self._pauses: dict[str, float] = {}
 
     def window(self, launch: int, records: Iterable[StepRecord], now_s: float) -> StepWindow | None:
         """The window of these steps and losses; None if there are none."""
+        records = list(records)
         steps = [one for one in records if one.seconds is not None]
+        taken = list(self._taken(records))
+        self._note_loss(records)
         losses = [one.loss for one in records if one.loss is not None]
         begin_s, self._since_s = self._since_s, now_s
-        if not steps and not losses:
+        if not taken and not losses:
             return None
         if steps:
             self._last_s = steps[-1].monotonic_s
@@ -56,8 +65,8 @@ class Steps:
             self._wall(min(begin_s, now_s)),
             max(0.0, now_s - begin_s),
             len(steps),
-            steps[0].number if steps else None,
-            steps[-1].number if steps else None,
+            taken[0] if taken else None,
+            taken[-1] if taken else None,
             self._epoch,
             *_extent(seconds),
             *_extent(waits),
@@ -65,6 +74,19 @@ class Steps:
             len(finite),
             len(losses) - len(finite) if losses else None,
         )
+
+    def _taken(self, records: Iterable[StepRecord]) -> Iterator[int]:
+        """The numbers of steps. One without a time is higher than all before, unlike a late loss."""
+        for one in records:
+            is_new = self._highest is None or one.number > self._highest
+            self._highest = one.number if is_new else self._highest
+            if is_new or one.seconds is not None:
+                yield one.number
+
+    def _note_loss(self, records: Iterable[StepRecord]) -> None:
+        for one in records:
+            if one.loss is not None and (self._last_loss_of is None or one.number >= self._last_loss_of):
+                self._last_loss_of, self.last_loss = one.number, one.loss
 
     def note(self, marks: Iterable[MarkRecord]) -> None:
         """Follow what takes no steps and is no hang."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pylon.recorder.history import History, LaunchRow, MarkRow, Sample, SeriesKey, StepWindow, open_history
 from pylon.recorder.report.charts.specs import assigned, is_limit
-from pylon.recorder.report.charts.training import loss_samples, step_samples, wait_samples
+from pylon.recorder.report.charts.training import step_samples, wait_samples
 from pylon.recorder.report.conclusion import last_seen_of
 from pylon.recorder.report.figures import merged
 from pylon.recorder.report.story import Story, facts, read_story
@@ -34,7 +34,8 @@ class Contender:
         windows: steps of all launches, by seconds of running since the first began.
         marks: likewise.
         usage: by chart, its title, unit, and readings by seconds of running.
-        totals: one sample over all launches for each of these charts.
+        steps: how many were taken up to where the newest launch with a step came; None: not known.
+        last_loss: of the last step that has reported one, maybe NaN; None: not known.
     """
 
     story: Story
@@ -45,6 +46,8 @@ class Contender:
     marks: tuple[MarkRow, ...] = ()
     usage: dict[str, tuple[str, str, tuple[Sample, ...]]] = field(default_factory=dict)
     elapsed_s: float = 0.0
+    steps: int | None = None
+    last_loss: float | None = None
 
     def total(self, chart: str) -> Sample | None:
         """All readings of a chart as one; None: there are none."""
@@ -60,13 +63,6 @@ class Contender:
         """The part of the step time that was spent waiting for data."""
         step, wait = self.step, merged(wait_samples(self.windows))
         return None if step is None or wait is None or step.mean <= 0 else wait.mean / step.mean
-
-    @property
-    def last_loss(self) -> float | None:
-        """Mean of the last twentieth of the losses."""
-        losses = loss_samples(self.windows)
-        last = merged(losses[-max(1, len(losses) // 20) :])
-        return None if last is None else last.mean
 
 
 def buckets_for(runs: int) -> int:
@@ -110,7 +106,26 @@ def read_contender(path: Path, buckets: int = MOST_BUCKETS) -> Contender:
             marks=tuple(marks),
             usage=_usage(history, spans, per_launch),
             elapsed_s=elapsed_s,
+            steps=_steps_taken(history, story.launch.kind),
+            last_loss=_last_loss(history),
         )
+
+
+def _steps_taken(history: History, kind: str) -> int | None:
+    """The count that the newest step's number stands for: a resumed run takes some steps a second time."""
+    firsts, last = [], None
+    for launch in history.launches():
+        windows = history.windows(launch.id or 0, buckets=1)
+        firsts += [one.first_step for one in windows if one.first_step is not None]
+        last = max((one.last_step for one in windows if one.last_step is not None), default=last)
+    # A runner counts from 0. A loop of one's own does if its record has a step 0, and else from 1.
+    from_zero = kind == "runner" or 0 in firsts
+    return None if last is None else last + from_zero
+
+
+def _last_loss(history: History) -> float | None:
+    losses = (history.last_loss(launch.id or 0) for launch in reversed(history.launches()))
+    return next((loss for loss in losses if loss is not None), None)
 
 
 def _start(story: Story) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A comparison as plain text and as JSON."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ HEADS = (
     "steps",
     "step time",
     "wait",
-    "loss",
+    "last loss",
     "GPU",
     "GPU memory",
     "what held it back",
@@ -54,7 +55,7 @@ def overview(contender: Contender) -> tuple[str, ...]:
         story.title,
         story.state if story.ending is None else f"{story.state} ({story.ending.cause})",
         duration_text(contender.elapsed_s),
-        value_text(story.last_step),
+        value_text(contender.steps),
         value_text(None if step is None else step.mean, "seconds"),
         value_text(None if share is None else round(100 * share, 1), "percent"),
         value_text(contender.last_loss),
@@ -102,9 +103,12 @@ def comparison_record(contenders: Sequence[Contender]) -> dict[str, Any]:
             {
                 **story_record(one.story),
                 "elapsed_s": one.elapsed_s,
+                "steps": one.steps,
                 "step_s": None if one.step is None else one.step.mean,
                 "wait_share": one.wait_share,
-                "last_loss": one.last_loss,
+                "last_loss": None
+                if one.last_loss is None or not math.isfinite(one.last_loss)
+                else one.last_loss,
             }
             for one in contenders
         ],

@@ -58,6 +58,11 @@ def test_time_of_validation_and_saves_is_no_steps_time(recorded: Recorded) -> No
     assert recorded.kinds() == ["joined", "validation_begin", "validation_end", "checkpoint_begin"]
 
 
+def test_step_is_noted_even_if_neither_its_time_nor_its_loss_is_known(recorded: Recorded) -> None:
+    Watch().step(number=0)
+    assert [(one.number, one.seconds, one.loss) for one in recorded.read().steps] == [(0, None, None)]
+
+
 def test_failure_inside_is_reported_and_raised(recorded: Recorded, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="my own"), Watch().recording(tmp_path / "run") as watch:
         watch.step(1.0)

@@ -1,5 +1,6 @@
 """What is written is what a reader gets: rows of all kinds, over time, while it is written and after."""
 
+import math
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ def test_rows_of_every_kind_come_back(writer: HistoryWriter) -> None:
     writer.verdict(VerdictRow(launch, T, 60.0, "input_bound", '["wait 30 %"]', "cpu_bound", 0.2))
     writer.process(ProcessRow(launch, 7, T, None, "me", "python", "run"))
     writer.window(StepWindow(launch, T, 1.0, 4, 0, 3, 0, 0.1, 0.2, 0.3, loss_n=0, non_finite=1))
+    writer.last_loss(launch, 0.5)
+    writer.last_loss(launch, math.nan)
     writer.end(EndingRow(launch, T + 9, "killed", "sigkill", "confirmed", "kernel", signal=9))
     with open_history(writer.path) as history:
         (row,) = history.launches()
@@ -49,6 +52,8 @@ def test_rows_of_every_kind_come_back(writer: HistoryWriter) -> None:
             ("begin", None),
         ]
         assert [one.kind for one in history.marks(kinds={"begin"})] == ["begin"]
+        assert str(history.last_loss(launch)) == "nan", "the newest, not the newest finite one"
+        assert history.last_loss(launch + 1) is None
         (alert,) = history.alerts(launch)
         assert (alert.rule, alert.since, alert.until, alert.value) == ("stuck", T + 2, T + 5, 61.0)
         assert history.verdicts()[0].runner_up == "cpu_bound"

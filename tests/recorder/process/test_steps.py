@@ -45,6 +45,22 @@ def test_a_window_has_the_extent_of_steps_waits_and_finite_losses() -> None:
     assert (following.t, following.non_finite) == (12.5, None), "no loss was reported: unknown, not 0"
 
 
+def test_step_without_a_time_is_taken_and_a_late_loss_is_none() -> None:
+    """A loop's first step has no time, nor has the one after a save."""
+    steps = Steps(lambda one: one, None)
+    untimed = loss(0, 2.0)._replace(loss=None)
+    first = steps.window(1, [untimed], 1.0)
+    following = steps.window(1, [step(1, 1.5), loss(0, 2.0), loss(2, 1.0)], 2.0)
+    late = steps.window(1, [loss(1, 1.5)], 3.0)
+    assert first is not None
+    assert (first.n, first.first_step, first.last_step, first.loss_n) == (0, 0, 0, 0)
+    assert following is not None
+    assert (following.n, following.first_step, following.last_step) == (1, 1, 2)
+    assert late is not None
+    assert (late.first_step, late.last_step) == (None, None)
+    assert steps.last_loss == 1.0, "that of the highest step, whenever it came"
+
+
 def test_windows_do_not_overlap() -> None:
     steps = Steps(lambda one: one, None)
     first = steps.window(1, [step(1, 10.0, 5.0)], 10.5)

@@ -141,6 +141,38 @@ def test_launches_of_a_resumed_run_follow_each_other(tmp_path: Path) -> None:
     assert view.grids[0].end == pytest.approx(120)
 
 
+@pytest.mark.parametrize(
+    ("kind", "first", "steps"),
+    [("runner", 0, "8"), ("runner", 2, "8"), ("loop", 0, "8"), ("loop", 1, "7")],
+)
+def test_steps_are_a_count_and_the_loss_is_the_last_steps(
+    tmp_path: Path, kind: str, first: int, steps: str
+) -> None:
+    """The second launch repeats two steps after a kill, and the third takes none."""
+    for name, width in (("fast", 8), ("slow", 1)):
+        (tmp_path / name).mkdir()
+        with HistoryWriter(tmp_path / name / "history.sqlite") as w:
+            for number, numbers in enumerate((range(first, 6), range(4, 8), range(0))):
+                launch = w.begin(LaunchRow(began_at=BEGAN_AT + 100 * number, kind=kind, name=name))
+                for place in range(0, len(numbers), width):
+                    part = numbers[place : place + width]
+                    losses = [1.0 - 0.1 * one for one in part]
+                    w.window(
+                        StepWindow(
+                            launch, BEGAN_AT + 100 * number + place, 1.0, len(part), part[0], part[-1], 0,
+                            loss_min=losses[-1], loss_mean=sum(losses) / len(part), loss_max=losses[0],
+                            loss_n=len(part), non_finite=0,
+                        )
+                    )  # fmt: skip
+                    w.last_loss(launch, 0.125 if part[-1] == 7 else 2.0)
+    report = read_report([tmp_path])
+    heads, *rows = [re.split(r"\s{2,}", line.strip()) for line in report.lines()[:3]]
+    for row in rows:
+        cells = dict(zip(["", *heads], row, strict=True))
+        assert (cells["steps"], cells["last loss"]) == (steps, "0.125")
+    assert [run["last_loss"] for run in report.record()["runs"]] == [0.125, 0.125]
+
+
 def test_absent_key_is_a_difference() -> None:
     found = differences([{"a": "1", "b": "2"}, {"a": "1"}])
     assert [(one.key, one.values) for one in found] == [("b", (("2", (0,)), (None, (1,))))]

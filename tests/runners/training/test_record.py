@@ -66,6 +66,8 @@ def test_launches_of_a_run_are_one_record_and_change_no_bit(toy: Toy) -> None:
     assert (windows[0].first_step, windows[-1].last_step) == (5, 8)
     assert all(one.wait_mean is not None and one.wait_mean <= one.step_mean for one in windows if one.n)
     assert sum(one.loss_n for one in windows) == 4
+    with open_history(toy.work_dir / "history.sqlite") as history:
+        assert history.last_loss(2) == recorded[-1][-1].item()
     assert kinds["epoch"] == 2
     assert kinds["checkpoint_begin"] == kinds["checkpoint_end"] == 2
     assert [one["split"] for one in details["validation_end"]] == ["validation", "validation", "test"]
