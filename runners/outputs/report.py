@@ -94,6 +94,25 @@ def report_scores(
     return not unbeaten
 
 
+def warn_of_undefined_score(score: str, epochs: int, tested: int) -> None:
+    """Log that no epoch of a run could be judged.
+
+    Args:
+        score: by which they should have been.
+        epochs: how many there are.
+        tested: index of the one whose weights are tested all the same.
+    """
+    logger.warning(
+        "validation %s was undefined (None or NaN) in all %d epochs, so that none is the best. The weights "
+        "of epoch %d are tested. Look at what the metric computes %s from, and at the validation data.",
+        score,
+        epochs,
+        tested + 1,
+        score,
+        extra={"of_all_ranks": True},
+    )
+
+
 def report_skipped(skipped: int, steps: int) -> None:
     """Log how many of a run's steps were left out, if any: of a run that left out all, nothing was learnt."""
     if not skipped:

@@ -44,7 +44,8 @@ class Progress:
     Attributes:
         epoch: number of finished epochs, and so the index of the next one.
         global_step: steps done, with those that were left out.
-        best_epoch: epoch with the best validation score, None before the first.
+        best_epoch: epoch with the best validation score, the newest one as long as no epoch has a score;
+            None before the first.
         best_score: that score, None if it was undefined.
         step: steps done in the epoch that is not finished.
         losses_sha256: of the losses of these steps, see `EpochLosses`; "" if there is no step.
@@ -87,10 +88,13 @@ class Progress:
         self.trained = last
 
     def judge(self, score: float | None, direction: Direction) -> bool:
-        """Note the running epoch if its validation score is the best so far, or the first; whether it is."""
+        """Note the running epoch if its validation score is the best so far; whether it is.
+
+        As long as no epoch has a score, the newest one is noted: it is the most trained.
+        """
         score = recorded(score)
-        is_best = self.best_epoch is None or is_better(direction, score, self.best_score)
-        if is_best:
+        is_best = is_better(direction, score, self.best_score)
+        if is_best or self.best_score is None:
             self.best_epoch, self.best_score = self.epoch, score
         return is_best
 

@@ -6,6 +6,7 @@ state_dict() ── plain ──> NumPy numbers are Python's ── check_readab
 
 import copy
 import io
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -46,8 +47,25 @@ def plain(value: Any, kinds: tuple[type[np.generic], ...] = _SAME_NUMBERS) -> An
 
 
 def recorded(value: Any) -> Any:  # noqa: ANN401 - scores, as JSON
-    """Scores as Python values, whatever NumPy type a metric gave: nothing is computed from them again."""
-    return plain(value, (np.generic,))
+    """Scores as Python values, whatever NumPy type a metric gave: nothing is computed from them again.
+
+    What is NaN or infinite becomes None, undefined: JSON has no such numbers.
+    """
+    return _defined(plain(value, (np.generic,)))
+
+
+def _defined(value: Any) -> Any:  # noqa: ANN401 - scores
+    """`value` with None for what is NaN or infinite; the very same object if there is nothing of that."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        changed = {key: one for key, old in value.items() if (one := _defined(old)) is not old}
+        return _like(value, [*(value | changed).items()]) if changed else value
+    if type(value) in {list, tuple}:
+        elements = [_defined(one) for one in value]
+        same = all(new is old for new, old in zip(elements, value, strict=True))
+        return value if same else type(value)(elements)
+    return value
 
 
 def plain_state(name: str, part: object, state: Any) -> Any:  # noqa: ANN401 - any state_dict

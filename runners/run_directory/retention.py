@@ -22,7 +22,8 @@ class Retention:
 
     Args:
         newest: so many of the newest epochs, at least 1.
-        best: so many of the best epochs, at least 1; of equally good ones the earliest.
+        best: so many of the best epochs, at least 1; of equally good ones the earliest, of those without a
+            score the newest.
         every_epochs: also each epoch whose number, counted from 1, is a multiple of it; None: none.
         every_steps: also each checkpoint, in the middle of an epoch or at its end, before which the run
             has taken a multiple of so many steps; None: none.
@@ -85,7 +86,8 @@ class KeptEpochs:
             score: its validation score; None or NaN if undefined, worse than all others.
             end: steps of the run at its end; None if that was not recorded.
         """
-        insort(self._best, (_rank(score, self._direction), len(self._ends)))
+        epoch = len(self._ends)
+        insort(self._best, (_rank(score, self._direction, epoch), epoch))
         del self._best[self._policy.best :]
         self._ends.append(end)
 
@@ -111,8 +113,8 @@ class KeptEpochs:
         return begin is not None and self._policy.keeps_step(begin + int(step))
 
 
-def _rank(score: float | None, direction: Direction) -> tuple[bool, float]:
+def _rank(score: float | None, direction: Direction, epoch: int) -> tuple[bool, float]:
     """Smaller is better; of equals, the epoch's number decides."""
     if score is None or math.isnan(score):
-        return (True, 0.0)
+        return (True, -epoch)
     return (False, -score if direction == "higher" else score)

@@ -160,20 +160,18 @@ class BaseRunner(ABC):
         finally:
             loader.close()
             watch.sender.mark("validation_end", split="test")
-        summary, baselines = metric.summarize(), metric.baselines()
+        summary, baselines = recorded({**metric.summarize()}), recorded(metric.baselines())
         time_s = round(time.monotonic() - started, 3)
         better = report_scores(
             "test", self.score, summary["aggregated"], baselines, metric.direction(self.score)
         )
-        results: dict[str, Any] = recorded(
-            {
-                "checkpoint": checkpoint,
-                "time_s": time_s,
-                **summary,
-                "baselines": baselines,
-                "better_than_baselines": better,
-            }
-        )
+        results: dict[str, Any] = {
+            "checkpoint": checkpoint,
+            "time_s": time_s,
+            **summary,
+            "baselines": baselines,
+            "better_than_baselines": better,
+        }
         if self.context.world.writes:
             write_json(self.context.directory.test_results, results)
         return results

@@ -16,7 +16,13 @@ from pylon.runners.distributed import OtherMachines
 from pylon.runners.keys import OPTIONAL_TRAINER_KEYS, TRAINER_KEYS
 from pylon.runners.outputs.curve_drawing import CurveDrawing
 from pylon.runners.outputs.losses import EpochLosses
-from pylon.runners.outputs.report import report_scores, report_skipped, report_start, warn_of_idle_ranks
+from pylon.runners.outputs.report import (
+    report_scores,
+    report_skipped,
+    report_start,
+    warn_of_idle_ranks,
+    warn_of_undefined_score,
+)
 from pylon.runners.outputs.step_log import StepLog
 from pylon.runners.randomness import deterministic_kernels, generators_kept, seed_all
 from pylon.runners.run_directory import checkpoint
@@ -270,6 +276,8 @@ class BaseTrainer(BaseRunner):
         checkpoint.restore(path, content, {"model": parts.model, "average": parts.average})
         best = progress.best_epoch
         record = self.context.world.on_writer(lambda: self._best_record(best))
+        if best is not None and progress.best_score is None:
+            warn_of_undefined_score(self.score, progress.epoch, best)
         better = report_scores(
             "validation", self.score, record["validation"], record.get("baselines", {}), training.direction
         )

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def test_newest_and_best_are_kept_and_no_more_than_asked_for(
     assert set(range(max(0, count - policy.newest), count)) <= kept
     best = None
     for epoch, value in enumerate(values):
-        if best is None or is_better(direction, value, values[best]):
+        held = None if best is None else values[best]
+        if held is None or math.isnan(held) or is_better(direction, value, held):
             best = epoch
     assert best is None or best in kept, "what the trainer calls the best epoch"
     every = policy.every_epochs
