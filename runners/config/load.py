@@ -44,25 +44,27 @@ def load_module(path: Path) -> ModuleType:
         return files.module_of(path)
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit(0) in a file is no run that has succeeded
         problem = ConfigProblem(f"line {_line(error, path.resolve())}", None, _text(error, path.resolve()))
         raise ConfigError(path, [problem]) from error
 
 
-def _line(error: Exception, path: Path) -> int | str:
+def _line(error: BaseException, path: Path) -> int | str:
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
     ]
     return lines[-1] or "?" if lines else "?"
 
 
-def _text(error: Exception, path: Path) -> str:
+def _text(error: BaseException, path: Path) -> str:
     """The error, its place if that is a module next to the configuration, and what to do about it."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError):
         frames.append((error.filename or "", error.lineno))
         text = f"{type(error).__name__}: {error.msg}"
+    if isinstance(error, SystemExit):
+        text = f"SystemExit: {error.code}; expected a file that runs to its end, without sys.exit()"
     file, line = next((frame for frame in reversed(frames) if _is_next_to(frame[0], path)), (str(path), None))
     place = "" if file == str(path) else f"in {file}, line {line}: "
     if not isinstance(error, ImportError):

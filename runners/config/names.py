@@ -46,7 +46,7 @@ def find_class(name: str) -> Any:  # noqa: ANN401 - the check reports what is no
         found: Any = _module_at(place, qualname)
         for part in qualname.split("."):
             found = getattr(found, part)
-    except Exception as error:  # a module's code may raise anything
+    except (Exception, SystemExit) as error:  # a module's code may raise anything
         raise LookupError(f"{type(error).__name__}: {error}") from error
     return found
 

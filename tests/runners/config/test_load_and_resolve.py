@@ -34,6 +34,8 @@ def write(folder: Path, text: str) -> Path:
         ("config = {\n'a': 1,\n", ["line", "SyntaxError"]),
         ("x = 1\nimport no_such_module\n", ["line 2", "no_such_module"]),
         ("x = 1\n\nconfig = {'a': 1 / 0}\n", ["line 3", "ZeroDivisionError"]),
+        ("import sys\nconfig = {}\nsys.exit(0)\n", ["1 problem", "line 3", "SystemExit: 0; expected"]),
+        ("config = {}\nraise SystemExit('no GPU here')\n", ["line 2", "SystemExit: no GPU here"]),
         ("cfg = {}\n", ["a dict named `config`"]),
         ("config = [1]\n", ["list", "a dict named `config`"]),
     ],
@@ -43,6 +45,17 @@ def test_file_that_does_not_load_is_named_with_its_line(tmp_path: Path, text: st
         load_config(write(tmp_path, text))
     for word in ["run_0.py", *words]:
         assert word in str(raised.value)
+
+
+def test_ctrl_c_in_a_file_is_no_problem_of_it(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        load_config(write(tmp_path, "raise KeyboardInterrupt\n"))
+
+
+def test_file_of_a_class_that_calls_exit_is_no_end(tmp_path: Path) -> None:
+    path = write(tmp_path, "raise SystemExit(0)\n")
+    with pytest.raises(ConfigError, match=r"cannot be found \(SystemExit: 0\)"):
+        apply_overrides({"model": {"class": ToyModel, "args": {}}}, [f"model.class={path}:Net"], "toy.py")
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
