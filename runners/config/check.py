@@ -77,7 +77,9 @@ def problems_of(config: dict[str, Any]) -> Iterator[ConfigProblem]:
         if key == "loggers":
             yield from _logger_problems(config)
             continue
-        yield from _node_problems(value, key, _injected_into(value, key), must_be_node=True)
+        # What else would be expected of a key that is not taken is no help.
+        known = not required or key in COMMON_KEYS | required | optional
+        yield from _node_problems(value, key, _injected_into(value, key), must_be_node=known)
         yield from _base_problems(value, key)
 
 

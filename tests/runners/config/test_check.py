@@ -29,6 +29,13 @@ def test_sound_configuration_passes() -> None:
     check_config(toy_config(Path("run")), source="x")
 
 
+def test_key_that_is_not_taken_is_one_problem() -> None:
+    with pytest.raises(ConfigError) as raised:
+        check_config(toy_config(Path("run")) | {"epoch": 3}, source="x")
+    (problem,) = raised.value.problems
+    assert "did you mean 'epochs'?" in str(problem)
+
+
 def test_checking_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Any, *_: Any, **__: Any) -> None:
         raise AssertionError("built during the check")
