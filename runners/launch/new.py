@@ -76,9 +76,12 @@ def run(options: argparse.Namespace) -> int:
         fix = "Name a folder that you may write to, on a disk with space."
         sys.stderr.write(f"{_shown(path)}: cannot be written: {reason}. {fix}\n")
         return 1
+    written = _shown(path)
+    if written.startswith("-"):  # it would be read as an option
+        written = f"./{written}"
     sys.stdout.write(
-        f'{_shown(path)} is written. The docstring of each class has a line "To change". Train it:\n'
-        f"pylon train --config-filepath {shlex.quote(_shown(path))}\n"
+        f'{written} is written. The docstring of each class has a line "To change". Train it:\n'
+        f"pylon train --config-filepath {shlex.quote(written)}\n"
     )
     return 0
 

@@ -57,6 +57,11 @@ def test_any_name_of_a_folder_is_the_name_of_the_run_directory(tmp_path: Path, n
     assert f"logs/{name}" in texts
 
 
+def test_name_that_begins_with_a_dash_is_no_option_of_the_command_that_is_printed(tmp_path: Path) -> None:
+    written = new(tmp_path, "--", "-n")
+    assert "pylon train --config-filepath ./-n/run.py\n" in written.stdout
+
+
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_an_existing_file_stays_as_it_is(tmp_path: Path, kind: str) -> None:
     (tmp_path / "mine").mkdir()
