@@ -16,6 +16,7 @@ from pylon.recorder.history.database import UNREADABLE, quoted
 from pylon.recorder.history.errors import HistoryAbsentError, HistoryDamagedError, HistoryError
 from pylon.recorder.history.place import SIDE_FILES
 
+_MAGIC = b"SQLite format 3\0"
 _TRIES = 20
 _PAUSE_S = 0.05
 # Magic, page size, number of the log, salts: it changes when the log begins again.
@@ -85,9 +86,24 @@ def _connected(path: Path, file: Path, options: str) -> sqlite3.Connection:
 
 
 def damaged(path: Path, error: Exception) -> HistoryDamagedError:
-    """The error for a record that SQLite cannot read."""
-    fix = f"`sqlite3 {path} .recover` may save rows; the next run sets it aside and begins a new one"
-    return HistoryDamagedError(path, f"is damaged or no record ({error})", fix)
+    """The error for a record that SQLite cannot read, or for a file of another kind in its place."""
+    problem = f"is damaged or no record ({error})"
+    if _is_sqlite(path):
+        fix = f"`sqlite3 {path} .recover` may save rows; the next run sets it aside and begins a new one"
+    elif path.suffix == ".sqlite":
+        fix = "The next run sets it aside and begins a new one"
+    else:
+        problem = "is not an SQLite file, which a record is"
+        fix = "Name the folder of a run that was recorded, or its history.sqlite"
+    return HistoryDamagedError(path, problem, fix)
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
 
 
 def _copy(path: Path, copy: Path) -> bool:

@@ -73,7 +73,10 @@ def test_damaged_file_is_set_aside_and_a_new_one_begun(
         "text": b"not a database at all, but a text" * 99,
     }[damage]
     path.write_bytes(hurt)
-    with pytest.raises(HistoryDamagedError, match=r"history\.sqlite.*recover"), open_history(path) as history:
+    with (
+        pytest.raises(HistoryDamagedError, match=r"history\.sqlite.*next run sets it aside"),
+        open_history(path) as history,
+    ):
         history.range()
         [history.readings(key, T, T + 200) for key in history.series()]
     with HistoryWriter(path) as writer:

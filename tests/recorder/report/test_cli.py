@@ -52,7 +52,19 @@ def test_folder_without_a_record_names_what_writes_one(
 
 def test_file_of_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "history.sqlite").write_bytes(b"no database at all" * 100)
-    assert "is damaged or no record" in failed(capsys, tmp_path)
+    text = failed(capsys, tmp_path)
+    assert "is damaged or no record" in text
+    assert ".recover" not in text, "it recovers nothing of a file that SQLite did not write"
+
+
+def test_file_that_is_no_record_by_its_name_either(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lb.py"
+    path.write_text("config = {}\n")
+    text = failed(capsys, path)
+    assert "lb.py: is not an SQLite file, which a record is. Name the folder of a run" in text
+    assert "sets it aside" not in text, "no run writes there"
 
 
 def test_record_that_is_cut(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
