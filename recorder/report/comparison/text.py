@@ -76,8 +76,10 @@ def _section(title: str, tables: Sequence[dict[str, str]]) -> list[str]:
     places = [number for number, table in enumerate(tables) if table]
     lines = ["", title]
     for one in known[:_MOST_KEYS]:
+        begin = _where_it_differs([value for value, _ in one.values if value is not None])
         values = [
-            f"{_shown(value)} ({_numbers([places[run] for run in runs])})" for value, runs in one.values
+            f"{_shown(value, begin)} ({_numbers([places[run] for run in runs])})"
+            for value, runs in one.values
         ]
         lines.append(f"  {one.key}: {', '.join(values)}")
     if len(known) > _MOST_KEYS:
@@ -119,10 +121,20 @@ def comparison_record(contenders: Sequence[Contender]) -> dict[str, Any]:
     }
 
 
-def _shown(value: str | None) -> str:
+def _where_it_differs(values: Sequence[str]) -> int:
+    """Where the words begin from which on long values differ; 0 if they all fit."""
+    if len(values) < 2 or max(map(len, values)) <= _LONGEST_VALUE:
+        return 0
+    places = enumerate(zip(*values, strict=False))
+    differs = next((place for place, found in places if len(set(found)) > 1), min(map(len, values)))
+    return values[0].rfind(" ", 0, differs) + 1
+
+
+def _shown(value: str | None, begin: int) -> str:
     if value is None:
         return "absent"
-    return value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}..."
+    part = value[begin : begin + _LONGEST_VALUE]
+    return f"{'...' if begin else ''}{part}{'...' if begin + len(part) < len(value) else ''}"
 
 
 def _numbers(runs: Sequence[int]) -> str:

@@ -47,6 +47,17 @@ def test_text_has_only_the_keys_that_differ(report: Report) -> None:
     assert "cores" not in printed
 
 
+def test_long_values_are_shown_from_the_word_on_that_differs(tmp_path: Path) -> None:
+    same = "/a/long/path/to/an/interpreter -m pylon train --config-filepath configs/of/mine.py "
+    for name in ("one", "two"):
+        given = (("launch.command", f"{same}--work-dir logs/{name} {'--set a=b ' * 20}"),)
+        write_history(tmp_path / name / "history.sqlite", replace(BASE, configuration=given, name=name))
+    printed = "\n".join(read_report([tmp_path]).lines())
+    assert "launch.command: ...logs/one --set a=b" in printed
+    assert ", ...logs/two --set a=b" in printed
+    assert "interpreter" not in printed
+
+
 def test_each_run_has_its_line(report: Report) -> None:
     rows = [re.split(r"\s{2,}", line) for line in report.lines()[1:5]]
     assert [row[:3] for row in rows] == [
