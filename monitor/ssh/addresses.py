@@ -118,8 +118,10 @@ def _addresses(server: str, host: str, port: int, deadline: Deadline) -> list[_A
     with _lock:
         lookup = _running.get((host, port))
         if lookup is None:
-            lookup = _running[(host, port)] = _Lookup(host, port)
+            lookup = _Lookup(host, port)
             threading.Thread(target=lookup.run, name=f"look up {host}", daemon=True).start()
+            # Not before: what could not be started would be waited for by every later question.
+            _running[(host, port)] = lookup
     if not lookup.done.wait(deadline.left_s):
         raise DeadlineError(f"{server}: the name {host!r} was not resolved within {deadline.seconds:g} s.")
     if lookup.error is not None:

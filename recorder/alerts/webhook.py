@@ -1,5 +1,6 @@
 """One message to one address: bounded in time, without redirects, and without the address in any text."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -71,7 +72,8 @@ class Webhook:
         connection = kind(self._host, self._port, timeout=_TIMEOUT_S)
         timer = threading.Timer(_ATTEMPT_S, _cut, [connection])
         timer.daemon = True
-        timer.start()
+        with contextlib.suppress(RuntimeError):  # no room for one more thread: sending may take longer
+            timer.start()
         try:
             headers = {"Content-Type": "application/json", "User-Agent": "pylon"}
             connection.request("POST", self._target, body, headers)

@@ -173,9 +173,13 @@ class PatientLookup(Generic[Key, Answer]):
             return None
         if len(self._answers) >= _MOST_ANSWERS:
             self._answers.clear()
-        self._asking = threading.Thread(target=self._ask, args=(key,), name="look up", daemon=True)
-        self._asking.start()
-        self._asking.join(_PATIENCE_S)
+        asking = threading.Thread(target=self._ask, args=(key,), name="look up", daemon=True)
+        try:
+            asking.start()
+        except RuntimeError:  # no room for one more thread
+            return None
+        self._asking = asking
+        asking.join(_PATIENCE_S)
         return self._answers.get(key)
 
     def _ask(self, key: Key) -> None:

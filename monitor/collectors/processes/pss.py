@@ -65,9 +65,13 @@ class PssReader:
         if self._is_reading():
             return PssFigure(Absence.HUNG, monotonic_s=self._figure.monotonic_s)
         if self._pace.due(now_s):
-            self._thread = threading.Thread(target=self._sum, args=(now_s, pids), name="pss", daemon=True)
-            self._thread.start()
-            self._thread.join(_PATIENCE_S)
+            thread = threading.Thread(target=self._sum, args=(now_s, pids), name="pss", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no room for one more thread
+                return PssFigure(Absence.UNREACHABLE, monotonic_s=self._figure.monotonic_s)
+            self._thread = thread
+            thread.join(_PATIENCE_S)
             self._pace.took(now_s, self._spent_s)
             if self._is_reading():
                 return PssFigure(Absence.HUNG, monotonic_s=self._figure.monotonic_s)

@@ -89,6 +89,20 @@ def test_message_arrives_with_its_facts(serve: Callable[[list[int]], Server]) ->
     assert server.paths == [f"/hooks/{SECRET}?key={SECRET}"]
 
 
+def test_message_arrives_where_no_thread_can_be_started_any_more(
+    serve: Callable[[list[int]], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve([204])
+
+    def refuse(_timer: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    # The server's own threads still start.
+    monkeypatch.setattr(threading.Timer, "start", refuse)
+    webhook.Webhook(server.url).send("a", "b", {})
+    assert server.arrived.wait(10)
+
+
 def test_messages_of_one_moment_are_one(serve: Callable[[list[int]], Server]) -> None:
     server = serve([200])
     notifier = Notifier([server.url], "night", merge_s=60.0)

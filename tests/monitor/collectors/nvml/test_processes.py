@@ -234,6 +234,17 @@ def test_name_that_hangs_costs_a_moment_and_comes_later():
     assert asked == [1, 2], "answers are kept"
 
 
+def test_lookup_without_room_for_its_thread_has_no_answer_and_asks_again(monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    lookup = PatientLookup(lambda key: f"name of {key}")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert lookup(1) is None
+    assert lookup(1) == "name of 1"
+
+
 def test_pid_of_a_run_that_another_process_has_got_is_not_the_run(tmp_path):
     recorded_process(tmp_path, 7)
     run = RunProcesses(7, tmp_path)
