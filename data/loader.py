@@ -252,7 +252,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
                     if isinstance(batch, WorkerFailure):
                         raise batch.error from WorkerTraceback(batch.traceback)
                     yield batch
-        except Exception:
+        except BaseException:  # also an epoch that is left early, as by a request to stop
             if not self.persistent_workers:
                 end_workers(batches)
             raise

@@ -132,6 +132,20 @@ class SlowDataset(SampleDataset):
 
 
 @pytest.mark.ci
+def test_epoch_is_left_early_within_moments_however_many_of_its_workers_hang() -> None:
+    loader = DataLoader(SampleDataset("", "train"), batch_size=1, num_workers=2, persistent_workers=False)
+    batches = iter(loader)
+    next(batches)
+    for worker in multiprocessing.active_children():
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGSTOP)
+        wait_until(lambda pid=worker.pid: state_of(pid) == "T", 5, "the worker is stopped")
+    begun_s = time.monotonic()
+    batches.close()
+    assert time.monotonic() - begun_s < 8
+    loader.close()
+
+
 def test_epoch_that_was_left_early_is_followed_by_another_however_slow_its_batches_are() -> None:
     loader = DataLoader(SlowDataset("", "test"), batch_size=1, num_workers=1, prefetch_factor=2)
     begun = iter(loader)
