@@ -36,7 +36,7 @@ from pylon.data.worker_watch import (
     hide_from_handler,
     no_handler_for_deaths,
 )
-from pylon.inherited_signals import let_ends_be_seen
+from pylon.signals import let_ends_be_seen
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):

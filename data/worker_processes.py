@@ -11,10 +11,13 @@ from multiprocessing.process import BaseProcess
 
 from pylon.data.hand_over import report_failures_to
 from pylon.data.worker_life import end_with_parent
+from pylon.signals import is_of_other_code
 
 # <sys/prctl.h>
 _PR_SET_PDEATHSIG = 1
-_OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
+_OF_THE_RUN = frozenset(
+    {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2, signal.SIGXCPU}
+)
 
 
 def initialise_worker(sender: Connection, _worker_id: int) -> None:
@@ -32,7 +35,9 @@ def initialise_worker(sender: Connection, _worker_id: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     end_with_parent()
     for number in _OF_THE_RUN:
-        signal.signal(number, signal.SIG_IGN)
+        # SIGUSR2 shows the stacks of a process, if the user has asked faulthandler for that.
+        if not is_of_other_code(number):
+            signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_RUN)
 
 

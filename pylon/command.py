@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from pylon import __version__
 from pylon.extras import missing_extra
-from pylon.inherited_signals import begin_with_usual_signals
 from pylon.links import lost_link
 from pylon.open_files import allow_more_open_files
+from pylon.signals import begin_with_usual_signals
 from pylon.waiting_threads import wait_awake_for_less
 
 if TYPE_CHECKING:

@@ -92,7 +92,7 @@ class RunStopped(PylonError):  # noqa: N818 - a request, not an error
     """A signal asked the run to stop, and it did at the next step.
 
     Args:
-        signal_name: 'SIGTERM', 'SIGINT', 'SIGUSR1' or 'SIGHUP'.
+        signal_name: such as 'SIGTERM'.
         then: what the same command does then.
     """
 

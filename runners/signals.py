@@ -1,7 +1,7 @@
 """Stop requests: a signal sets a flag, and every loop of a run looks at it.
 
 A handler that saved or raised in the middle of a step would see half an update. So the first
-SIGTERM, SIGINT, SIGUSR1 or SIGHUP only notes its name; the run ends itself at the next step boundary.
+signal of those below only notes its name; the run ends itself at the next step boundary.
 """
 
 import contextlib
@@ -11,14 +11,20 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from pylon.signals import is_unused
+
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+# What LSF sends at the end of a job's time and of its CPU time, and some ask Slurm for; the first one also is
+# what people use to look into a process that hangs.
+_IF_UNUSED = (signal.SIGUSR2, signal.SIGXCPU)
 
 
 class StopFlag:
     """Whether a signal has asked this process to stop.
 
     Attributes:
-        signal_name: the newest such signal ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'), or None.
+        signal_name: the newest such signal ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP', 'SIGUSR2', 'SIGXCPU'),
+            or None.
         interrupts: how many SIGINT have come; the second raises KeyboardInterrupt.
         note: called in the handler with the name of each; None: nothing.
     """
@@ -43,7 +49,8 @@ class StopFlag:
             yield self
             return
         # A run that is started with nohup must outlive its terminal.
-        handled = [one for one in _HANDLED if (one, signal.getsignal(one)) != (signal.SIGHUP, signal.SIG_IGN)]
+        handled = [*_HANDLED, *filter(is_unused, _IF_UNUSED)]
+        handled = [one for one in handled if (one, signal.getsignal(one)) != (signal.SIGHUP, signal.SIG_IGN)]
         former = {number: signal.signal(number, self._handle) for number in handled}
         try:
             yield self

@@ -14,10 +14,10 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import IO, Self
 
 from pylon.recorder.channel import Sender, Writer, start_ticks
+from pylon.signals import is_caught, is_unused
 
 _NAME = "pylon-stacks"
 _FIRST_NUMBER = 10
@@ -47,7 +47,7 @@ class OfferedStacks:
                 )
             finally:
                 os.close(low)
-            self._signal = next(one for one in _CANDIDATES if _is_free(one))
+            self._signal = next(one for one in _CANDIDATES if is_unused(one))
             faulthandler.register(self._signal, file=self._file, all_threads=True, chain=False)
             if not faulthandler.is_enabled():
                 faulthandler.enable(file=self._file, all_threads=True)
@@ -70,24 +70,6 @@ class OfferedStacks:
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
-
-
-def _is_free(number: int) -> bool:
-    return signal.getsignal(number) is signal.SIG_DFL and not _is_caught(os.getpid(), number)
-
-
-def _is_caught(pid: int, number: int) -> bool:
-    """Whether a process handles a signal; one that does not would be ended by it."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    masks = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    try:
-        caught = int(masks["SigCgt"].strip(), 16)
-    except (KeyError, ValueError):
-        return False
-    return bool(caught >> (number - 1) & 1)
 
 
 class StackFile:
@@ -113,7 +95,7 @@ class StackFile:
         one = self.writer
         if not self._is_there() or start_ticks(one.pid) != one.start_ticks:
             return False
-        if not _is_caught(one.pid, one.stack_signal):
+        if not is_caught(one.pid, one.stack_signal):
             return False
         try:
             os.kill(one.pid, one.stack_signal)

@@ -29,7 +29,10 @@ HISTORY = "history.sqlite"
 _SIBLING_WITHIN_S = 2.0
 # A command that ends at once is recorded too: only then is the recorder still starting.
 _RECORDER_WITHIN_S = 5.0
-_REQUESTS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGXCPU}
+_REQUESTS = {
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
+}
 
 
 @dataclass(frozen=True)

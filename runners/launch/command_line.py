@@ -27,7 +27,7 @@ exit codes (several files: the one that all failed ones share, else 1):
   3    data is missing, damaged, or not what the transforms can work on
   4    the run directory, or a checkpoint to start from, cannot be used: in use, of another configuration
        or model, damaged, not writable, disk full
-  75   stopped by SIGTERM, SIGINT, SIGUSR1 or SIGHUP; the same command resumes it
+  75   stopped by SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU or SIGHUP; the same command resumes it
   128+N  several files: each failed one was killed by signal N, such as 137 by SIGKILL
   130  ended at once by a second Ctrl-C, or by one before the run began
 """

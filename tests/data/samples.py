@@ -105,7 +105,7 @@ class SignalsDataset(SampleDataset):
 
     def _load_datapoint(self, annotation: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         inputs, labels, meta_info = super()._load_datapoint(annotation)
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
         return (
             inputs,
             labels,

@@ -244,7 +244,8 @@ def test_batch_lost_with_its_worker_is_told_as_that(monkeypatch: pytest.MonkeyPa
 
 
 def test_workers_do_not_inherit_the_signal_handling_of_the_run() -> None:
-    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+    former = {number: signal.getsignal(number) for number in numbers}
     for number in former:
         signal.signal(number, lambda *_: None)
     try:
@@ -252,7 +253,7 @@ def test_workers_do_not_inherit_the_signal_handling_of_the_run() -> None:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-    assert batch["meta_info"]["handlers"] == [[str(signal.SIG_IGN)] * 3]
+    assert batch["meta_info"]["handlers"] == [[str(signal.SIG_IGN)] * 5]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -1,5 +1,7 @@
+import faulthandler
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +10,10 @@ from pylon.runners.errors import RunStopped
 from pylon.runners.signals import StopFlag
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2, signal.SIGXCPU],
+)
 def test_first_signal_only_sets_the_flag_and_the_next_meeting_ends_the_loop(number: signal.Signals) -> None:
     with StopFlag().installed() as stop:
         os.kill(os.getpid(), number)
@@ -38,6 +43,20 @@ def test_former_handlers_come_back() -> None:
     with StopFlag().installed():
         assert signal.getsignal(signal.SIGTERM) is not former
     assert signal.getsignal(signal.SIGTERM) is former
+
+
+def test_signal_by_which_the_user_looks_at_stacks_stays_his(tmp_path: Path) -> None:
+    with (tmp_path / "stacks").open("w+") as stacks:
+        faulthandler.register(signal.SIGUSR2, file=stacks)
+        try:
+            with StopFlag().installed() as stop:
+                os.kill(os.getpid(), signal.SIGUSR2)
+                assert not stop.signalled
+            os.kill(os.getpid(), signal.SIGUSR2)
+        finally:
+            faulthandler.unregister(signal.SIGUSR2)
+        stacks.seek(0)
+        assert stacks.read().count("most recent call first") == 2
 
 
 def test_run_under_nohup_outlives_its_terminal() -> None:
