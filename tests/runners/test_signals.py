@@ -47,7 +47,7 @@ def test_former_handlers_come_back() -> None:
 
 def test_signal_by_which_the_user_looks_at_stacks_stays_his(tmp_path: Path) -> None:
     with (tmp_path / "stacks").open("w+") as stacks:
-        faulthandler.register(signal.SIGUSR2, file=stacks)
+        faulthandler.register(signal.SIGUSR2, file=stacks, all_threads=False)
         try:
             with StopFlag().installed() as stop:
                 os.kill(os.getpid(), signal.SIGUSR2)
