@@ -70,8 +70,8 @@ def test_monitor_process_that_dies_or_stops_is_replaced(tmp_path: Path, victim: 
         replaced = trainer.wait_for("fresh")["pids"]
         assert replaced[victim] != pids[victim]
         trainer.end()
-        # A look is a few hundred nanoseconds; 50 ms can only be the scheduler, a stall would be seconds.
-        assert trainer.wait_for("ending")["longest_look_s"] < 0.05
+        # A look is a few hundred nanoseconds. Busy cores add tenths of a second; a stall would be seconds.
+        assert trainer.wait_for("ending")["longest_look_s"] < 0.5
         assert trainer.exit_code() == 0
         assert trainer.left_over_after() == []
         assert "Traceback" not in trainer.stderr.read_text()
@@ -116,7 +116,7 @@ def test_hung_driver_neither_delays_a_look_nor_the_exit(tmp_path: Path, call: st
             stand_in.behave("gpus 2", f"hang {call}")
             time.sleep(0.3)
         trainer.end()
-        assert trainer.wait_for("ending")["longest_look_s"] < 0.05
+        assert trainer.wait_for("ending")["longest_look_s"] < 0.5
         assert trainer.wait_for("stopped")["stop_s"] < 1.6
         assert trainer.exit_code() == 0
         assert trainer.left_over_after() == []
