@@ -3,6 +3,8 @@
 import threading
 from typing import Any
 
+from pylon.threads import started
+
 _SET_WITHIN_S = 1.0
 
 
@@ -28,9 +30,7 @@ class DoneEvent:
         """Set the workers' event, or give that up after 1 s: who waits for the lost lock has to be killed."""
         self._was_set = True
         setting = threading.Thread(target=self._event.set, name="loader end", daemon=True)
-        try:
-            setting.start()
-        except RuntimeError:  # no room for one more thread, or the interpreter ends
-            self._event.set()
-        else:
+        if started(setting):
             setting.join(_SET_WITHIN_S)
+        else:
+            self._event.set()

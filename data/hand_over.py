@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 
-from pylon.data.worker_watch import NO_THREAD
+from pylon.threads import NO_ROOM
 
 # Below PIPE_BUF, so that the reasons of two workers do not mix.
 _MOST_BYTES = 2000
@@ -101,7 +101,7 @@ def advice(reason: str) -> str:
             "A batch in shared memory counts as a file, and a limit on their size is set. Lift it (ulimit -f "
             "unlimited); num_workers=0 shares no memory."
         )
-    if NO_THREAD in reason:
+    if NO_ROOM in reason:
         return (
             "A limit of processes and threads is reached. Raise it (ulimit -u, a container's --pids-limit), "
             "or use fewer num_workers."

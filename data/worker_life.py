@@ -1,10 +1,11 @@
 """A loader worker ends with the process that loads, whichever process started it."""
 
-import contextlib
 import multiprocessing
 import os
 import threading
 from multiprocessing.process import BaseProcess
+
+from pylon.threads import started
 
 
 def end_with_parent() -> None:
@@ -15,8 +16,7 @@ def end_with_parent() -> None:
     """
     loading = multiprocessing.parent_process()
     if loading is not None and loading.pid != os.getppid():
-        with contextlib.suppress(RuntimeError):  # no room for one more thread
-            threading.Thread(target=_wait_for, args=(loading,), name="parent-watch", daemon=True).start()
+        started(threading.Thread(target=_wait_for, args=(loading,), name="parent-watch", daemon=True))
 
 
 def _wait_for(loading: BaseProcess) -> None:

@@ -18,7 +18,8 @@ import psutil
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from pylon.data.errors import LoaderWorkerError
-from pylon.data.worker_watch import NO_THREAD, hide_from_handler, kill
+from pylon.data.worker_watch import hide_from_handler, kill
+from pylon.threads import NO_ROOM, started
 
 _LOOKS_EVERY_S = 0.2
 _ENDED_WITHIN_S = 2.0
@@ -75,7 +76,7 @@ def _end_half_made(error: BaseException) -> None:
 def _is_of_a_limit(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _OF_LIMITS
-    return isinstance(error, RuntimeError) and NO_THREAD in str(error)
+    return isinstance(error, RuntimeError) and NO_ROOM in str(error)
 
 
 @contextlib.contextmanager
@@ -98,13 +99,12 @@ def dead_workers_not_waited_for(start_method: str | None) -> Iterator[None]:
     former = {child.pid for child in psutil.Process().children()}
     before = set(_pipes().values())
     watch = threading.Thread(target=_watch, args=(ended, former, before), name="loader start", daemon=True)
-    with contextlib.suppress(RuntimeError):  # no room for one more thread; few workers die in their start
-        watch.start()
+    watches = started(watch)  # if not, few workers die in their start
     try:
         yield
     finally:
         ended.set()
-        if watch.ident is not None:
+        if watches:
             watch.join()
 
 

@@ -15,9 +15,9 @@ from typing import Any, Self
 import torch
 from torch.utils.data._utils import signal_handling
 
+from pylon.threads import NO_ROOM, started
+
 POLL_S = 1.0
-# Of CPython's threading, where a limit of this process or of its container is reached.
-NO_THREAD = "can't start new thread"
 # Longer than most datapoints take; together with POLL_S below the 5 s that a stopped run is given.
 _GRACE_S = 2.0
 
@@ -49,8 +49,7 @@ class WorkerWatch:
     def __enter__(self) -> Self:
         """Begin to watch."""
         # Where no thread can be started, batches are waited for as torch does it.
-        with contextlib.suppress(RuntimeError):
-            threading.Thread(target=self._watch, name="loader watch", daemon=True).start()
+        started(threading.Thread(target=self._watch, name="loader watch", daemon=True))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,15 +104,13 @@ def end_workers(iterator: Any) -> None:  # noqa: ANN401 - torch's iterator, a pr
     workers = list(iterator._workers)
     timer = threading.Timer(_GRACE_S, kill, [workers])
     timer.daemon = True
-    try:
-        timer.start()
-    except RuntimeError:  # no room for one more thread, and without it no limit of time
+    if not started(timer):  # without it there is no limit of time
         kill(workers)
     try:
         # There is no public way: torch ends workers when their iterator is freed, and not before.
         iterator._shutdown_workers()
     except RuntimeError as error:  # asking takes a thread, too
-        if NO_THREAD not in str(error):
+        if NO_ROOM not in str(error):
             raise
     finally:
         timer.cancel()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ("tests.races", "tests.other_users")
+pytest_plugins = ("tests.races", "tests.other_users", "tests.no_threads")
 
 # No example is judged by a clock: on a loaded machine one of many may take ten times as long as the others,
 # and drawing the first ten may take more than the 30 s of `too_slow`. Each test has a time-out instead.

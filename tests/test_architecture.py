@@ -12,9 +12,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "storage": set(),
-    "monitor": {"masking", "psutil", "pynvml", "paramiko", "cryptography"},
+    "monitor": {"masking", "threads", "psutil", "pynvml", "paramiko", "cryptography"},
     "recorder": {
-        *("storage", "monitor", "masking", "signals", "psutil", "matplotlib"),
+        *("storage", "monitor", "masking", "signals", "threads", "psutil", "matplotlib"),
         *("lightning", "pytorch_lightning", "transformers", "accelerate"),
     },
     "views": {
@@ -22,14 +22,14 @@ ALLOWED = {
         *("textual", "rich", "uvicorn", "h11", "prometheus_client", "opentelemetry"),
         *("tensorboardX", "wandb", "mlflow", "trackio"),
     },
-    "data": {"storage", "signals", "numpy", "torch", "PIL", "psutil"},
+    "data": {"storage", "signals", "threads", "numpy", "torch", "PIL", "psutil"},
     "models": {"torch", "triton"},
     "criteria": {"torch"},
     "metrics": {"storage", "numpy", "torch"},
     "runners": {
         *("storage", "monitor", "recorder", "views", "data", "models", "criteria", "metrics"),
         *("numpy", "torch", "PIL", "rich", "matplotlib", "typeguard", "psutil"),
-        *("extras", "masking", "signals"),
+        *("extras", "masking", "signals", "threads"),
     },
     "configs": {"configs", "runners", "monitor", "data", "models", "criteria", "metrics", "torch"},
 }

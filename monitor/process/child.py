@@ -17,6 +17,7 @@ from pylon.monitor.process.stop_event import StopEvent, stop_event
 from pylon.monitor.status.failure import Failure, ProcessFailure
 from pylon.monitor.status.health import MonitorHealth
 from pylon.monitor.status.states import MonitorState, moved
+from pylon.threads import started
 
 # Time between asking, SIGTERM, SIGKILL and giving up on a process that does not end.
 _STEP_S = 0.5
@@ -139,11 +140,7 @@ class Child:
             return None
         self.heartbeat.ask_to_end()
         setter = threading.Thread(target=self._event.set, daemon=True)
-        try:
-            setter.start()
-        except RuntimeError:  # no room for one more thread
-            return None
-        return setter
+        return setter if started(setter) else None
 
     def new_event(self) -> StopEvent:
         """The Event of one life. Raises OSError if there is no descriptor to be had."""

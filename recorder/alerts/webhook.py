@@ -1,6 +1,5 @@
 """One message to one address: bounded in time, without redirects, and without the address in any text."""
 
-import contextlib
 import http.client
 import json
 import socket
@@ -8,6 +7,8 @@ import threading
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
+
+from pylon.threads import started
 
 _TIMEOUT_S = 5.0
 # Of a whole attempt: a server may answer byte by byte.
@@ -72,8 +73,7 @@ class Webhook:
         connection = kind(self._host, self._port, timeout=_TIMEOUT_S)
         timer = threading.Timer(_ATTEMPT_S, _cut, [connection])
         timer.daemon = True
-        with contextlib.suppress(RuntimeError):  # no room for one more thread: sending may take longer
-            timer.start()
+        started(timer)  # if not, sending may take longer
         try:
             headers = {"Content-Type": "application/json", "User-Agent": "pylon"}
             connection.request("POST", self._target, body, headers)

@@ -18,6 +18,7 @@ from pylon.runners.run_directory.history import History
 from pylon.runners.run_directory.retention import KeptEpochs, Retention
 from pylon.runners.run_directory.snapshots import Snapshot
 from pylon.runners.run_directory.superseded import Superseded
+from pylon.threads import started
 
 _RETRY_S = 10.0
 
@@ -139,9 +140,7 @@ class Saver:
     def _write_in_background(self) -> bool:
         """Begin to; whether there is room for one more thread."""
         writer = threading.Thread(target=self._write_waiting, name="checkpoint", daemon=True)
-        try:
-            writer.start()
-        except RuntimeError:
+        if not started(writer):
             return False
         self._writer = writer
         return True

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -21,6 +22,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes"),
     pytest.mark.timeout(90),
 ]
+
+
+NoRoom = Callable[[], AbstractContextManager[None]]
 
 
 class EndsInItsStart:
@@ -94,24 +98,14 @@ def test_full_pipe_is_emptied_only_when_no_process_can_read_it(pages: int) -> No
     os.close(writing)
 
 
-@pytest.fixture
-def no_room_for_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From its call on, CPython answers as where a limit of processes and threads is reached."""
-
-    def refuse(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    return lambda: monkeypatch.setattr(threading.Thread, "start", refuse)
-
-
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_workers_without_room_for_their_threads_are_ended_and_the_limit_is_named(
-    no_room_for_threads: Callable[[], None], start_method: str
+    no_room_for_threads: NoRoom, start_method: str
 ) -> None:
     loader = DataLoader(Fine(), batch_size=2, num_workers=2, multiprocessing_context=start_method)
-    no_room_for_threads()
-    with pytest.raises(
-        LoaderWorkerError, match=r"Fine: its 2 loader workers cannot be started.*--pids-limit"
+    with (
+        no_room_for_threads(),
+        pytest.raises(LoaderWorkerError, match=r"Fine: its 2 loader workers cannot be started.*--pids-limit"),
     ):
         list(loader)
     loader.close()
@@ -120,25 +114,25 @@ def test_workers_without_room_for_their_threads_are_ended_and_the_limit_is_named
 
 @pytest.mark.parametrize("persistent_workers", [True, False])
 def test_loader_ends_its_workers_where_no_thread_can_be_started_any_more(
-    no_room_for_threads: Callable[[], None], persistent_workers: bool
+    no_room_for_threads: NoRoom, persistent_workers: bool
 ) -> None:
     loader = DataLoader(Fine(), batch_size=2, num_workers=2, persistent_workers=persistent_workers)
     batches = iter(loader)
     next(batches)
-    no_room_for_threads()
     del batches
-    loader.close()
+    with no_room_for_threads():
+        loader.close()
     assert multiprocessing.active_children() == []
 
 
 def test_next_epoch_of_the_same_workers_goes_without_a_watch_where_no_thread_can_be_started(
-    no_room_for_threads: Callable[[], None],
+    no_room_for_threads: NoRoom,
 ) -> None:
     loader = DataLoader(Fine(), batch_size=2, num_workers=2, persistent_workers=True)
     first = list(loader)
-    no_room_for_threads()
-    assert len(list(loader)) == len(first)
-    loader.close()
+    with no_room_for_threads():
+        assert len(list(loader)) == len(first)
+        loader.close()
 
 
 class Fine:

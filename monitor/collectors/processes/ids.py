@@ -14,6 +14,7 @@ from pylon.masking import masked_words
 from pylon.monitor.collectors.proc import process_stat
 from pylon.monitor.status.gpu import COMMAND_CHARACTERS
 from pylon.monitor.text import printable
+from pylon.threads import started
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
@@ -174,9 +175,7 @@ class PatientLookup(Generic[Key, Answer]):
         if len(self._answers) >= _MOST_ANSWERS:
             self._answers.clear()
         asking = threading.Thread(target=self._ask, args=(key,), name="look up", daemon=True)
-        try:
-            asking.start()
-        except RuntimeError:  # no room for one more thread
+        if not started(asking):
             return None
         self._asking = asking
         asking.join(_PATIENCE_S)

@@ -11,6 +11,7 @@ import psutil
 from pylon.monitor.collectors.attempts import reason
 from pylon.monitor.collectors.counters import Pace
 from pylon.monitor.status.values import Absence
+from pylon.threads import started
 
 _PATIENCE_S = 0.2
 
@@ -66,9 +67,7 @@ class PssReader:
             return PssFigure(Absence.HUNG, monotonic_s=self._figure.monotonic_s)
         if self._pace.due(now_s):
             thread = threading.Thread(target=self._sum, args=(now_s, pids), name="pss", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # no room for one more thread
+            if not started(thread):
                 return PssFigure(Absence.UNREACHABLE, monotonic_s=self._figure.monotonic_s)
             self._thread = thread
             thread.join(_PATIENCE_S)

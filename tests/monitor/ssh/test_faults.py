@@ -199,19 +199,12 @@ def test_resolver_that_hangs_takes_one_thread_however_often_it_is_asked(
 
 
 def test_name_that_could_not_be_looked_up_for_lack_of_a_thread_is_looked_up_again(
-    client_key, tmp_path, monkeypatch
+    client_key, tmp_path, monkeypatch, no_room_for_threads
 ) -> None:
-    import threading
-
-    def refuse(_thread):
-        raise RuntimeError("can't start new thread")
-
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
     settings = plain_settings(22, client_key, tmp_path / "known", host="later.invalid")
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError, match="new thread"):
-            open_channel(settings, b"true", deadline_s=1.0)
+    with no_room_for_threads(), pytest.raises(RuntimeError, match="new thread"):
+        open_channel(settings, b"true", deadline_s=1.0)
     with pytest.raises(Exception, match="no connection to port 22"):
         open_channel(settings, b"true", deadline_s=1.0)
 

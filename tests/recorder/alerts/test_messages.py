@@ -90,16 +90,12 @@ def test_message_arrives_with_its_facts(serve: Callable[[list[int]], Server]) ->
 
 
 def test_message_arrives_where_no_thread_can_be_started_any_more(
-    serve: Callable[[list[int]], Server], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[[list[int]], Server],
+    no_room_for_threads: Callable[..., contextlib.AbstractContextManager[None]],
 ) -> None:
     server = serve([204])
-
-    def refuse(_timer: threading.Timer) -> None:
-        raise RuntimeError("can't start new thread")
-
-    # The server's own threads still start.
-    monkeypatch.setattr(threading.Timer, "start", refuse)
-    webhook.Webhook(server.url).send("a", "b", {})
+    with no_room_for_threads(threading.Timer):  # the server's own threads still start
+        webhook.Webhook(server.url).send("a", "b", {})
     assert server.arrived.wait(10)
 
 

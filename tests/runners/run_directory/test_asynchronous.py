@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -74,15 +75,12 @@ def test_snapshot_is_of_its_moment_whatever_training_does_meanwhile(
 
 
 def test_where_no_thread_can_be_started_the_checkpoint_is_written_at_once(
-    saver: Saver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saver: Saver, tmp_path: Path, no_room_for_threads: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    def refuse(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    saver.save(moment(Progress(step=1), {"model": torch.nn.Linear(2, 2)}))
-    assert (tmp_path / "epoch_0" / "step_1.pt").exists()
-    saver.finish()
+    with no_room_for_threads():
+        saver.save(moment(Progress(step=1), {"model": torch.nn.Linear(2, 2)}))
+        assert (tmp_path / "epoch_0" / "step_1.pt").exists()
+        saver.finish()
 
 
 def test_training_does_not_wait_for_one_write_and_at_most_one_is_under_way(

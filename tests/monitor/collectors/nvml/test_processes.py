@@ -234,13 +234,9 @@ def test_name_that_hangs_costs_a_moment_and_comes_later():
     assert asked == [1, 2], "answers are kept"
 
 
-def test_lookup_without_room_for_its_thread_has_no_answer_and_asks_again(monkeypatch):
-    def refuse(_thread):
-        raise RuntimeError("can't start new thread")
-
+def test_lookup_without_room_for_its_thread_has_no_answer_and_asks_again(no_room_for_threads):
     lookup = PatientLookup(lambda key: f"name of {key}")
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
+    with no_room_for_threads():
         assert lookup(1) is None
     assert lookup(1) == "name of 1"
 

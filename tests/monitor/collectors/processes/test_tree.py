@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -390,13 +389,9 @@ def test_stopped_process_is_still_read(real) -> None:
         os.kill(real.process.pid, 18)
 
 
-def test_memory_that_is_read_in_a_thread_is_absent_where_none_can_be_started(monkeypatch) -> None:
-    def refuse(_thread):
-        raise RuntimeError("can't start new thread")
-
+def test_memory_that_is_read_in_a_thread_is_absent_where_none_can_be_started(no_room_for_threads) -> None:
     reader = PssReader(1.0, lambda pid: 5, supported=True)
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
+    with no_room_for_threads():
         assert reader.read(0.0, [1]).pss_bytes is Absence.UNREACHABLE
     assert reader.read(100.0, [1]).pss_bytes == 5
 
