@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from pylon.runners import Stepping
+from pylon.runners.distributed import World
 from pylon.runners.errors import RunStopped, TrainingError
 from pylon.runners.memory import is_out_of_memory, out_of_memory
 from pylon.runners.randomness import RandomState
 from pylon.runners.training import training
-from pylon.runners.training.stepping import NonFiniteError, replay
+from pylon.runners.training.stepping import NonFiniteError, Stepper, replay
 from pylon.runners.training.supervised import SupervisedSingleTask
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import failing, let_it_go_on, numbers
@@ -40,6 +41,23 @@ def loader(batch_size: int) -> str:
     return (
         f"train_dataloader={{'class': DataLoader, 'args': {{'batch_size': {batch_size}, 'shuffle': True}}}}"
     )
+
+
+def stepper_of(
+    model: torch.nn.Module, task: Any, optimizer: torch.optim.Optimizer, **options: Any
+) -> Stepper:
+    """Takes steps of one process on the CPU."""
+    cpu = torch.device("cpu")
+    return Stepper(
+        Stepping(**options), task=task, modules=[model], replica=model, optimizer=optimizer, average=None,
+        random=RandomState(cpu), device=cpu, world=World(),
+    )  # fmt: skip
+
+
+def step(stepper: Stepper, batches: list[Any]) -> torch.Tensor:
+    """One step, and its loss."""
+    loss, _ = stepper.step(batches, weight=1 / len(batches), dump=lambda content, must: "", place="")
+    return loss
 
 
 @pytest.mark.slow
@@ -91,15 +109,9 @@ def test_accumulated_gradient_is_the_mean_of_the_batches_gradients() -> None:
             def training_loss(self, batch: Any) -> torch.Tensor:
                 return model(batch["x"]).square().mean()
 
-        from pylon.runners.distributed import World
-        from pylon.runners.training.stepping import Stepper
-
         batches = [{"x": part} for part in data.split(sizes)]
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        Stepper(
-            Stepping(), task=Mean(), modules=[model], replica=model, optimizer=optimizer, average=None,
-            random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
-        ).step(batches, weight=1 / len(batches), dump=lambda content, must: "", place="")  # fmt: skip
+        step(stepper_of(model, Mean(), optimizer), batches)
         assert model.weight.grad is not None
         return model.weight.grad
 
@@ -132,9 +144,6 @@ class OnGraphs(torch.autograd.Function):
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_what_cuda_graphs_give_is_kept_before_their_next_run_writes_over_it(count: int) -> None:
-    from pylon.runners.distributed import World
-    from pylon.runners.training.stepping import Stepper
-
     def trained(*, graphs: bool) -> tuple[list[torch.Tensor], torch.Tensor]:
         model = torch.nn.Linear(3, 1, bias=False)
         torch.nn.init.ones_(model.weight)
@@ -148,14 +157,11 @@ def test_what_cuda_graphs_give_is_kept_before_their_next_run_writes_over_it(coun
                 loss: torch.Tensor = OnGraphs.apply(model.weight[0], batch["x"])
                 return loss
 
-        stepper = Stepper(
-            Stepping(compile="reduce-overhead"), task=Task(), modules=[model], replica=model,
-            optimizer=torch.optim.SGD(model.parameters(), lr=0.1), average=None,
-            random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
-        )  # fmt: skip
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        stepper = stepper_of(model, Task(), optimizer, compile="reduce-overhead")
         batches = [{"x": torch.full((3,), float(number))} for number in range(1, 4 * count + 1)]
         groups = [batches[begin : begin + count] for begin in range(0, len(batches), count)]
-        losses = [stepper.step(group, 1 / count, lambda content, must: "", "")[0] for group in groups]
+        losses = [step(stepper, group) for group in groups]
         return losses, model.weight.detach()
 
     (found, weight), (expected, wanted) = trained(graphs=True), trained(graphs=False)
@@ -164,9 +170,6 @@ def test_what_cuda_graphs_give_is_kept_before_their_next_run_writes_over_it(coun
 
 
 def test_float16_reads_the_loss_scale_from_its_device_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pylon.runners.distributed import World
-    from pylon.runners.training.stepping import Stepper
-
     read: list[float] = []
     get_scale = torch.amp.GradScaler.get_scale
     monkeypatch.setattr(torch.amp.GradScaler, "get_scale", lambda self: read.append(1.0) or get_scale(self))
@@ -176,20 +179,13 @@ def test_float16_reads_the_loss_scale_from_its_device_once_a_step(monkeypatch: p
         def training_loss(self, batch: Any) -> torch.Tensor:
             return model(batch["x"]).square().mean()
 
-    stepper = Stepper(
-        Stepping(precision="float16"), task=Task(), modules=[model], replica=model,
-        optimizer=torch.optim.SGD(model.parameters(), lr=0.1), average=None,
-        random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
-    )  # fmt: skip
+    stepper = stepper_of(model, Task(), torch.optim.SGD(model.parameters(), lr=0.1), precision="float16")
     for _ in range(10):
-        stepper.step([{"x": torch.ones(2, 3)}], 1.0, lambda content, must: "", "")
+        step(stepper, [{"x": torch.ones(2, 3)}])
     assert len(read) == 11
 
 
 def test_clip_value_limits_each_value_of_a_gradient_before_its_length() -> None:
-    from pylon.runners.distributed import World
-    from pylon.runners.training.stepping import Stepper
-
     def moved(**options: Any) -> list[float]:
         model = torch.nn.Linear(2, 1, bias=False)
         torch.nn.init.zeros_(model.weight)
@@ -202,10 +198,7 @@ def test_clip_value_limits_each_value_of_a_gradient_before_its_length() -> None:
                 loss: torch.Tensor = model(torch.tensor([[-3.0, 0.5]])).sum()
                 return loss
 
-        Stepper(
-            Stepping(**options), task=Task(), modules=[model], replica=model, optimizer=optimizer,  # type: ignore[arg-type]
-            average=None, random=RandomState(torch.device("cpu")), device=torch.device("cpu"), world=World(),
-        ).step([{}], weight=1.0, dump=lambda content, must: "", place="")  # fmt: skip
+        step(stepper_of(model, Task(), optimizer, **options), [{}])
         return [round(value, 4) for value in model.weight.flatten().tolist()]
 
     assert moved() == [3.0, -0.5]
