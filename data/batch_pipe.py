@@ -1,13 +1,16 @@
 """The pipe that batches come through, if a worker was killed when only half of one was written."""
 
 import io
+import itertools
 import os
 import queue
 import select
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from pylon.data.worker_watch import POLL_S
 
@@ -21,14 +24,12 @@ class BatchPipe:
 
     Args:
         descriptor: to read from.
-        workers: that write.
-        working: torch's list of which of them still have batches to load.
+        iterator: gives torch's iterator, whose workers write; None when it is freed.
     """
 
-    def __init__(self, descriptor: int, workers: Sequence[BaseProcess], working: Sequence[bool]) -> None:
+    def __init__(self, descriptor: int, iterator: Callable[[], Any]) -> None:
         self._descriptor = descriptor
-        self._workers = workers
-        self._working = working
+        self._iterator = iterator
 
     def receive(self, size: int) -> io.BytesIO:
         """The next `size` bytes.
@@ -50,10 +51,17 @@ class BatchPipe:
         bytes_come = select.poll()
         bytes_come.register(self._descriptor, select.POLLIN)
         while not bytes_come.poll(1000 * POLL_S):
-            pairs = zip(self._workers, self._working, strict=True)
-            # torch's list is False for a worker that has ended, and for one whose death it has seen.
-            if any((works or worker.exitcode) and not worker.is_alive() for worker, works in pairs):
+            if any(not worker.is_alive() for worker in self._expected()):
                 raise queue.Empty
+
+    def _expected(self) -> list[BaseProcess]:
+        """Workers of which a batch comes, or would if they were alive."""
+        iterator = self._iterator()
+        # In the making of the iterator they all are; later False stands for one that has ended, and for one
+        # whose death torch has seen.
+        working = getattr(iterator, "_workers_status", itertools.repeat(True))
+        pairs = zip(getattr(iterator, "_workers", ()), working, strict=False)
+        return [worker for worker, works in pairs if works or worker.exitcode]
 
 
 class PinningQueue:
@@ -91,22 +99,36 @@ class PinningQueue:
         return bool(self._poll(min(timeout, POLL_S)))
 
 
-def read_batches_patiently(iterator: Any) -> PinningQueue | None:  # noqa: ANN401 - torch's, a private class
-    """Let the iterator read its workers' batches by a BatchPipe, until its next epoch begins.
+class PinningEndedError(Exception):
+    """torch's thread that pins memory has ended of an error, which Python has printed."""
 
-    Returns:
-        What a thread of torch reads from, if there is one.
+
+class WorkerIterator(_MultiProcessingDataLoaderIter):
+    """torch's iterator, whose queue of batches is read with patience from its first batch on.
+
+    torch makes the queue, starts the workers and the thread that pins memory, and asks for the first batches,
+    all in one call: later that thread is already in the middle of its first look into the queue.
+
     """
-    batches = iterator._worker_result_queue
-    reader = batches._reader
-    connection = getattr(reader, "conn", reader)
-    # There is no public way: the connection reads by this method alone, on any thread.
-    connection._recv = BatchPipe(connection.fileno(), iterator._workers, iterator._workers_status).receive
-    if not hasattr(iterator, "_pin_memory_thread"):
-        return None
-    known: Any = getattr(batches.get, "__self__", None)
-    if isinstance(known, PinningQueue):
-        return known
-    pinning = PinningQueue(batches)
-    batches.get, batches._poll = pinning.get, pinning.poll
-    return pinning
+
+    _pinning: PinningQueue | None = None
+
+    @property
+    def _worker_result_queue(self) -> Any:  # noqa: ANN401 - of torch.multiprocessing
+        return self._batches
+
+    @_worker_result_queue.setter
+    def _worker_result_queue(self, batches: Any) -> None:  # noqa: ANN401 - of torch.multiprocessing
+        self._batches = batches
+        connection = getattr(batches._reader, "conn", batches._reader)
+        # There is no public way: the connection reads by this method alone, on any thread.
+        connection._recv = BatchPipe(connection.fileno(), weakref.ref(self)).receive
+        if self._pin_memory:
+            self._pinning = PinningQueue(batches)
+            batches.get, batches._poll = self._pinning.get, self._pinning.poll
+
+    def pinning_error(self) -> Exception | None:
+        """Why the thread that pins memory gives no batch; None if it may, or there is none."""
+        if self._pinning is None or self._pinning.error is not None:
+            return None if self._pinning is None else self._pinning.error
+        return None if self._pin_memory_thread.is_alive() else PinningEndedError()

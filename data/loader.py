@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from pylon.data.batch import BatchCollate
-from pylon.data.batch_pipe import PinningQueue, read_batches_patiently
+from pylon.data.batch_pipe import WorkerIterator
 from pylon.data.collate import collate
 from pylon.data.dataset import BaseDataset
 from pylon.data.done_event import DoneEvent
@@ -95,7 +95,6 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         self._asked: Callable[[], bool] = lambda: False
         self._end: Callable[[], None] = lambda: None
         self._newest: Callable[[], Any] = lambda: None
-        self._pinning: PinningQueue | None = None
         loaded = _readable(dataset, num_workers)
         self._name = type(loaded).__name__ if isinstance(loaded, BaseDataset) else loaded.name
         finds = loaded._generators if num_workers == 0 and collate_fn is not collate else None
@@ -242,13 +241,12 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         hide_from_handler(batches)
         if not isinstance(batches._workers_done_event, DoneEvent):
             batches._workers_done_event = DoneEvent(batches._workers_done_event)
-        self._pinning = read_batches_patiently(batches)
         self._processes.take_in(batches._workers)
         self._newest = weakref.ref(batches)
         batch: Any = None
         try:
             with WorkerWatch(batches._workers, self.timeout_s, self._must_end) as watch:
-                while (batch := self._receiver(watch).next(batches)) is not None:
+                while (batch := self._receiver(watch, batches).next(batches)) is not None:
                     if isinstance(batch, WorkerFailure):
                         raise batch.error from WorkerTraceback(batch.traceback)
                     yield batch
@@ -271,7 +269,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def _begun_again(self, kept: Any) -> Any:  # noqa: ANN401 - torch's iterator, a private class
         try:
             with WorkerWatch(kept._workers, self.timeout_s, self._must_end) as watch:
-                return self._receiver(watch).begin_again(kept, super().__iter__)
+                return self._receiver(watch, kept).begin_again(kept, super().__iter__)
         except BaseException:
             # Half of an epoch has begun: the next one needs other workers.
             self._iterator = None
@@ -282,6 +280,13 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         with signals_held_back(), dead_workers_not_waited_for(self._start_method()):
             return super().__iter__()
 
+    def _get_iterator(self) -> Any:  # noqa: ANN401 - torch's, a private class
+        """Called by torch, which has no public way to another class of iterator."""
+        if self.num_workers == 0:
+            return super()._get_iterator()
+        self.check_worker_number_rationality()
+        return WorkerIterator(self)
+
     def _must_end(self) -> bool:
         """Whether a batch must not be waited for longer: another one is lost, or a stop is requested."""
         return self._asked() or (self._hand_over is not None and self._hand_over.failed)
@@ -291,13 +296,13 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         name: str | None = context.get_start_method(allow_none=True)
         return name
 
-    def _receiver(self, watch: WorkerWatch) -> BatchReceiver:
+    def _receiver(self, watch: WorkerWatch, iterator: WorkerIterator) -> BatchReceiver:
         return BatchReceiver(
             self._name,
             self.num_workers,
             watch,
             hand_over=self._hand_over,
-            pinning=self._pinning,
+            pinning_error=iterator.pinning_error,
             asked=self._asked,
             end=self._end,
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from pylon.data.batch_pipe import PinningQueue
+from pylon.data.batch_pipe import PinningEndedError
 from pylon.data.errors import LoaderWorkerError
 from pylon.data.hand_over import HandOver, advice
 from pylon.data.worker_watch import WorkerWatch
@@ -28,7 +28,7 @@ class BatchReceiver:
         workers: how many there are, for an error.
         watch: of the workers.
         hand_over: has the reason why a batch cannot be handed over.
-        pinning: has the error of torch's thread that takes batches out, if there is one.
+        pinning_error: why torch's thread that takes batches out gives none, if that is so.
         asked: whether the end is requested.
         end: called then; it raises what ends the iteration.
     """
@@ -40,7 +40,7 @@ class BatchReceiver:
         watch: WorkerWatch,
         *,
         hand_over: HandOver | None,
-        pinning: PinningQueue | None,
+        pinning_error: Callable[[], Exception | None],
         asked: Callable[[], bool],
         end: Callable[[], None],
     ) -> None:
@@ -48,7 +48,7 @@ class BatchReceiver:
         self._late = f"{name}: no batch came from its {workers} loader workers"
         self._watch = watch
         self._hand_over = hand_over
-        self._pinning = pinning
+        self._pinning_error = pinning_error
         self._asked = asked
         self._end = end
 
@@ -101,7 +101,7 @@ class BatchReceiver:
         """Why no batch can be received; None if none has come yet."""
         if not str(error).startswith(_TIMED_OUT):
             return error
-        return None if self._pinning is None else self._pinning.error
+        return self._pinning_error()
 
     def _not_handed_over(self, reason: str) -> LoaderWorkerError:
         return LoaderWorkerError(f"{self._what} could not be handed over ({reason}). {advice(reason)}")
@@ -113,6 +113,11 @@ class BatchReceiver:
         )
 
     def _lost(self, error: Exception, deaths: str) -> LoaderWorkerError:
+        if isinstance(error, PinningEndedError):
+            return LoaderWorkerError(
+                f"{self._what} could not be received: the thread that copies batches to page-locked memory "
+                "has ended, with the error printed above. pin_memory=False needs no such thread."
+            )
         if not deaths and _EXITED in str(error):
             deaths = "one ended with exit code 0"
         why = deaths or f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
+import torch
 
 from pylon.data import DataLoader, LoaderWorkerError
 from pylon.data.batch_pipe import BatchPipe
@@ -152,19 +153,36 @@ def test_thread_that_pins_memory_and_has_half_a_batch_is_no_reason_to_wait(*, pe
 
 
 @pytest.mark.usefixtures("pinning_thread")
+@pytest.mark.parametrize("broken", [0, 5])
 def test_batch_that_the_pinning_thread_cannot_rebuild_ends_the_epoch_without_a_traceback(
-    capfd: pytest.CaptureFixture[str],
+    broken: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    loader = DataLoader(BrokenTexts(), batch_size=1, num_workers=1, pin_memory=True, prefetch_factor=1)
+    loader = DataLoader(BrokenTexts(broken), batch_size=1, num_workers=1, pin_memory=True, prefetch_factor=1)
     with pytest.raises(LoaderWorkerError, match="of this kind there is none here"):
         list(loader)
     loader.close()
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.usefixtures("pinning_thread")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_pinning_thread_that_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_device(_index: int) -> None:
+        raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr(torch.accelerator, "set_device_index", no_device)
+    loader = DataLoader(Texts(), batch_size=1, num_workers=1, pin_memory=True)
+    with pytest.raises(LoaderWorkerError, match="with the error printed above"):
+        list(loader)
+    loader.close()
+
+
 class BrokenTexts(Texts):
+    def __init__(self, broken: int) -> None:
+        self.broken = broken
+
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"text": Unreadable() if index == 5 else "x"}
+        return {"text": Unreadable() if index == self.broken else "x"}
 
 
 class Unreadable(str):
@@ -197,6 +215,21 @@ class Worker:
         return self._alive
 
 
+DEAD, ALIVE = Worker(alive=False), Worker(alive=True)
+
+
+class Writers:
+    """An iterator's workers; before torch has a list of those that still work, if there is no `working`."""
+
+    def __init__(self, *workers: Worker, working: list[bool] | None = None) -> None:
+        self._workers = workers
+        if working is not None:
+            self._workers_status = working
+
+    def __call__(self) -> "Writers":
+        return self
+
+
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
     ends = os.pipe()
@@ -207,21 +240,21 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def test_half_a_message_of_a_dead_worker_ends_reading_on_any_thread(pipe: tuple[int, int]) -> None:
     os.write(pipe[1], b"half")
-    reader: Any = BatchPipe(pipe[0], [Worker(alive=False), Worker(alive=True)], [True, True])  # type: ignore[list-item]
+    reader = BatchPipe(pipe[0], Writers(DEAD, ALIVE))
     with ThreadPoolExecutor() as threads, pytest.raises(queue.Empty):
         threads.submit(reader.receive, 8).result(timeout=10)
 
 
 def test_worker_that_has_no_more_to_load_may_be_gone_while_another_writes(pipe: tuple[int, int]) -> None:
     os.write(pipe[1], b"half")
-    reader: Any = BatchPipe(pipe[0], [Worker(alive=False), Worker(alive=True)], [False, True])  # type: ignore[list-item]
+    reader = BatchPipe(pipe[0], Writers(DEAD, ALIVE, working=[False, True]))
     threading.Timer(1.5, os.write, (pipe[1], b"full")).start()
     assert reader.receive(8).getvalue() == b"halffull"
 
 
 def test_worker_whose_death_torch_has_noted_is_as_dead(pipe: tuple[int, int]) -> None:
     os.write(pipe[1], b"half")
-    reader: Any = BatchPipe(pipe[0], [Worker(alive=False, exitcode=-9)], [False])  # type: ignore[list-item]
+    reader = BatchPipe(pipe[0], Writers(Worker(alive=False, exitcode=-9), working=[False]))
     with pytest.raises(queue.Empty):
         reader.receive(8)
 
@@ -230,5 +263,5 @@ def test_pipe_that_ends_is_an_end() -> None:
     reading, writing = os.pipe()
     os.close(writing)
     with pytest.raises(EOFError):
-        BatchPipe(reading, [], []).receive(1)
+        BatchPipe(reading, Writers()).receive(1)
     os.close(reading)
