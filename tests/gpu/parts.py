@@ -34,5 +34,5 @@ PARTS = {
     "nccl": Part("nccl:run", "device", 120, "gradients through NCCL, with as many ranks as GPUs"),
     "memory": Part("memory:run", "device", 60, "out of memory is explained"),
     "saving": Part("saving:run", "device", 120, "how long training waits for a save"),
-    "speed": Part("speed:run", "device", 180, "pairs per second and peak memory of the models"),
+    "speed": Part("speed:run", "device", 360, "pairs per second and peak memory of the models"),
 }

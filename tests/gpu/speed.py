@@ -6,6 +6,7 @@ Kernels are deterministic, as a run of Pylon asks for them, and as the authors' 
 import contextlib
 import importlib
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -67,6 +68,9 @@ def run(setting: Setting) -> Report:
     for one in contenders(authors=setting.authors is not None, short=setting.short):
         model = _model(one, setting.authors).to(device).train()
         found[one.label] = measured(one, model, device, pairs=pairs, size=size, steps=steps)
+        # Is shown if the part does not end in time.
+        sys.stdout.write(f"{_text(one.label, found[one.label])}\n")
+        sys.stdout.flush()
     report = judged(found)
     report.failures += failed_kernels(device)
     return report
@@ -88,11 +92,10 @@ def failed_kernels(device: torch.device) -> list[str]:
 
 def contenders(*, authors: bool, short: bool) -> list[Contender]:
     """All of them."""
-    names = ("HANet",) if short else ("HANet", "FCEF", "FCSiamConc", "FCSiamDiff")
+    names = ["HANet", *[_AUTHORS] * authors, *["FCEF", "FCSiamConc", "FCSiamDiff"] * (not short)]
     found = [Contender(name, precision) for name in names for precision in _PRECISIONS]
-    if authors:
-        found += [Contender(_AUTHORS, precision) for precision in _PRECISIONS]
     if not short:
+        # Last, as torch takes minutes to compile it where it has not done so before.
         found += [Contender("HANet", precision, compiled=True) for precision in _PRECISIONS]
     return found
 

@@ -190,6 +190,20 @@ class PlainModel(torch.nn.Conv2d):
         return super().forward(img_1 - img_2)
 
 
+def test_speed_shows_each_figure_as_soon_as_it_is_measured(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(one: speed.Contender, *_: object, **__: object) -> Speed:
+        if one.precision != "float32":
+            raise TimeoutError
+        return Speed(51.8, 5 << 30, 1.0)
+
+    monkeypatch.setattr(speed, "measured", measured)
+    with pytest.raises(TimeoutError):
+        speed.run(setting)
+    assert capsys.readouterr().out == "HANet, float32: 52 pairs/s, 5.00 GiB\n"
+
+
 def test_speed_fails_on_a_loss_that_is_not_finite(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     class NaNModel(PlainModel):
         def forward(self, img_1: torch.Tensor, img_2: torch.Tensor) -> torch.Tensor:
