@@ -80,15 +80,15 @@ class GlobalGenerators:
         if worker is not None and worker.dataset is dataset:
             return self._left_to_collate(read)
         # As `_left_as_found`, which would take microseconds of each step.
-        found = self._get()
+        found = self.get()
         try:
             if not self.keeps_for_collate:
                 return self._within(found.python, read)
             batch = self._left_to_collate(read)
-            self._for_collate = self._get()
+            self._for_collate = self.get()
             return batch
         finally:
-            self._put_back(found)
+            self.put_back(found)
 
     def collated(self, collate: Callable[[], Loaded]) -> Loaded:
         """What `collate` gives for the batch that was read last; see `keeps_for_collate`."""
@@ -96,7 +96,7 @@ class GlobalGenerators:
         if left is None:
             return collate()
         with self._left_as_found():
-            self._put_back(left)
+            self.put_back(left)
             return collate()
 
     @contextlib.contextmanager
@@ -139,16 +139,18 @@ class GlobalGenerators:
 
     @contextlib.contextmanager
     def _left_as_found(self) -> Iterator["_Found"]:
-        found = self._get()
+        found = self.get()
         try:
             yield found
         finally:
-            self._put_back(found)
+            self.put_back(found)
 
-    def _get(self) -> "_Found":
+    def get(self) -> "_Found":
+        """Their states of now, for `put_back`."""
         return _Found(self._python.get(), self._numpy.get(), torch.get_rng_state())
 
-    def _put_back(self, found: "_Found") -> None:
+    def put_back(self, found: "_Found") -> None:
+        """Let these states, which `get` gave, be those of now."""
         self._python.put_back(found.python)
         self._numpy.put_back(found.numpy)
         torch.set_rng_state(found.torch)

@@ -22,10 +22,10 @@ _WITHOUT = type | ModuleType | torch.Tensor | np.ndarray | str | bytes | int | f
 
 
 class OwnGenerators:
-    """The generators of one dataset, found when the first datapoint is read.
+    """The generators of one dataset or sampler, found when it is first read.
 
-    Some datasets make one then, so that each loader worker has its own. What a process has read first is
-    read again if that has happened, with it seeded.
+    Some make one then, so that each loader worker has its own. What a process has read first is read again if
+    that has happened, with it seeded.
     """
 
     def __init__(self) -> None:
@@ -36,19 +36,22 @@ class OwnGenerators:
         """What `load` gives, with each generator in `owner` seeded. It may be called twice.
 
         Args:
-            owner: the dataset.
-            seed: of the datapoint.
+            owner: the dataset or sampler.
+            seed: of what is read.
             load: reads it.
         """
         self.seed(owner, seed)
-        loaded = load()
         if self._read_by_pid == os.getpid():
-            return loaded
+            return load()
         self._read_by_pid = os.getpid()
+        of_process = GlobalGenerators()
+        states = of_process.get()
+        loaded = load()
         known = {id(generator) for generator in self._found or ()}
         self._found = generators_in(owner)
         if known.issuperset(map(id, self._found)):
             return loaded
+        of_process.put_back(states)
         self.seed(owner, seed)
         return load()
 

@@ -39,8 +39,7 @@ class SeededOrder:
         # The order has generators of its own: index -1 is no datapoint's.
         own = datapoint_seed(seed, -1)
         with self._generators.seeded(own):
-            self._own.seed(self.sampler, own)
-            order = list(self.sampler)
+            order = self._own.load(self.sampler, own, lambda: list(self.sampler))
         if len(order) != len(self):
             raise DatasetContractError(
                 f"sampler {type(self.sampler).__name__} gives {len(order)} of an epoch, but its length is "

@@ -118,9 +118,13 @@ class StreamDataset(Dataset[Item]):
         return Item(index, value)
 
     def _read(self, seed: int) -> Any:  # noqa: ANN401 - whatever the dataset gives
-        self._own.seed(self.dataset, seed)
         if self._datapoints is None:
-            self._datapoints = iter(self.dataset)
+            return self._own.load(self.dataset, seed, self._opened)
+        self._own.seed(self.dataset, seed)
+        return next(self._datapoints)
+
+    def _opened(self) -> Any:  # noqa: ANN401 - whatever the dataset gives
+        self._datapoints = iter(self.dataset)
         return next(self._datapoints)
 
 

@@ -5,6 +5,7 @@ validation, test: predict, score, summarise, draw ──> training: a whole step
 
 import contextlib
 import copy
+import functools
 import json
 import warnings
 from collections.abc import Callable, Sequence, Sized
@@ -28,6 +29,7 @@ from pylon.runners.training.evaluation import Batch, Task, count_batches
 from pylon.runners.training.non_finite import advice, non_finite_inputs
 from pylon.runners.training.parts import NoCriterion, TrainingParts, build_parts
 from pylon.runners.training.passes import EvaluationPass
+from pylon.runners.training.read_again import warn_of_other_batches
 from pylon.runners.training.stepping import NonFiniteError
 from pylon.runners.training.streams import rehearsed_batches
 from pylon.runners.training.training import Training
@@ -228,9 +230,18 @@ def _rehearse_pass(
 
 def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> None:
     loader, seed = training.loaders.train, training.context.seeds.train[training.progress.epoch]
-    batches = _batches(
-        "train", loader, seed, at_most=training.max_batches, blame=blame, world=training.context.world
+    read = functools.partial(
+        _batches,
+        "train",
+        loader,
+        seed,
+        at_most=training.max_batches,
+        blame=blame,
+        world=training.context.world,
     )
+    batches = read()
+    if loader.stream is None:
+        warn_of_other_batches(training.data, batches, read())
     seed_all(seed)
     parts.model.train()
     parts.stepper.log_nothing()

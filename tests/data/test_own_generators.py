@@ -1,13 +1,21 @@
 """Generators that a dataset holds, wherever and since whenever; datasets that read from others."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
+from torch.utils.data import (
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    Sampler,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 
 from pylon.data import BaseDataset, DataLoader, Datapoint
 from pylon.data.own_generators import OwnGenerators
@@ -78,6 +86,73 @@ def test_only_the_first_datapoint_of_a_process_is_read_again() -> None:
     assert rows.read == 9
     epoch(rows, 0)
     assert rows.read == 17
+
+
+class Stream(IterableDataset[Any]):
+    """Numbers of a generator that is made when it is first needed, and of the global ones."""
+
+    rng: np.random.Generator | None = None
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        of_process = [random.random(), np.random.random(), torch.rand(()).item()]
+        if self.rng is None:
+            self.rng = np.random.default_rng()
+        order = self.rng.permutation(8)
+        yield torch.tensor([*of_process, float(order[0])])
+        yield from (torch.tensor([self.rng.random(), 0.0, 0.0, float(number)]) for number in order[1:])
+
+
+class Order(Sampler[int]):
+    """The same for the order of rows."""
+
+    rng: np.random.Generator | None = None
+
+    def __len__(self) -> int:
+        return 8
+
+    def __iter__(self) -> Iterator[int]:
+        of_process = random.randrange(8) + np.random.randint(8) + torch.randint(8, ()).item()
+        if self.rng is None:
+            self.rng = np.random.default_rng()
+        yield from ((of_process + self.rng.permutation(8)) % 8).tolist()
+
+
+def two_epochs(loader: DataLoader, first: int) -> list[list[Any]]:
+    """What the epochs of two seeds give, beginning with the `first` of them."""
+    found: list[list[Any]] = [[], []]
+    for number in (first, 1 - first):
+        loader.set_epoch_seed(number)
+        found[number] = [batch["inputs"].tolist() for batch in loader]
+    loader.close()
+    return found
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_stream_that_makes_a_generator_is_the_same_in_an_epoch_whenever_its_process_began(
+    workers: int,
+) -> None:
+    epochs, others = (
+        two_epochs(DataLoader(Stream(), batch_size=2, num_workers=workers), first) for first in (0, 1)
+    )
+    assert epochs == others
+    assert epochs[0] != epochs[1]
+
+
+def test_order_of_a_sampler_that_makes_a_generator_is_the_same_whenever_its_process_began() -> None:
+    epochs, others = (
+        two_epochs(DataLoader(TensorDataset(torch.arange(8.0)), batch_size=2, sampler=Order()), first)
+        for first in (0, 1)
+    )
+    assert epochs == others
+    assert epochs[0] != epochs[1]
+
+
+def test_datapoint_that_is_read_again_finds_the_global_generators_as_at_first() -> None:
+    def both(rng: np.random.Generator) -> float:
+        return np.random.random() + torch.rand(()).item() + rng.random()
+
+    rows = Rows(np.random.default_rng, both)
+    assert epoch(rows, 0) == epoch(rows, 0)
 
 
 def test_dataset_without_generators_is_read_once() -> None:

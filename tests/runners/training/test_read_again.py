@@ -1,0 +1,105 @@
+"""Datapoints and orders that a resumed run would not get again are named before the first step."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from pylon.runners.launch.file import run_file
+from pylon.runners.launch.run import Options
+from tests.runners.conftest import Toy
+from tests.runners.training.test_any_data import configured
+from tests.runners.training.test_rehearsal import log
+
+DATASET = """
+import random, time
+import numpy
+
+class Drawn(Rows):
+    def __init__(self, count):
+        super().__init__(count)
+        self.lazy = None
+
+    def __getitem__(self, index):
+        row, label = super().__getitem__(index)
+        return row + {drawn}, label
+
+    def made(self):
+        if self.lazy is None:
+            self.lazy = numpy.random.default_rng()
+        return self.lazy
+
+config["train_dataset"] = {{"class": Drawn, "args": {{"count": 10}}}}
+"""
+SAMPLER = """
+import numpy
+from torch.utils.data import Sampler
+
+class Order(Sampler):
+    def __init__(self, dataset):
+        self.indices = list(range(len(dataset)))
+        self.lazy = None
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __iter__(self):
+        {body}
+
+def order(dataset):
+    return Order(dataset)
+
+config["train_dataloader"]["args"] |= {{"shuffle": False, "sampler": order}}
+"""
+DRAWN = {
+    "a generator of its own": ("float(numpy.random.default_rng().normal())", True),
+    "the clock": ("time.time() % 1", True),
+    "one that is made when it is needed": ("float(self.made().normal())", False),
+    "the global ones": ("random.random() + float(numpy.random.normal()) + float(torch.rand(()))", False),
+}  # fmt: skip
+ORDERS = {
+    "shuffled again": ("import random; random.shuffle(self.indices); return iter(self.indices)", True),
+    "a generator of its own": (
+        "return iter(numpy.random.default_rng().permutation(self.indices).tolist())", True
+    ),
+    "one that is made when it is needed": (
+        "self.lazy = self.lazy or numpy.random.default_rng(); "
+        "return iter(self.lazy.permutation(self.indices).tolist())", False
+    ),
+    "the global ones": ("return iter(torch.randperm(len(self.indices)).tolist())", False),
+}  # fmt: skip
+
+
+def logged(toy: Toy, added: str, changes: str = "") -> str:
+    """The log of a run with these datapoints or this order."""
+    configured(toy, "tuple", changes)
+    path = toy.folder / "toy_config_file.py"
+    path.write_text(path.read_text() + added)
+    run_file(path, Options(device="cpu"), Console(file=io.StringIO()))
+    return log(toy)
+
+
+@pytest.mark.parametrize(("drawn", "warns"), DRAWN.values(), ids=list(DRAWN))
+def test_datapoints_that_are_others_when_they_are_read_again_are_named(
+    toy: Toy, drawn: str, *, warns: bool
+) -> None:
+    found = logged(toy, DATASET.format(drawn=drawn))
+    assert ("train_dataset (Drawn): inputs of the datapoints " in found) == warns
+    assert found.count("had other numbers when they were read again") == warns
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(("body", "warns"), ORDERS.values(), ids=list(ORDERS))
+def test_order_that_is_another_when_it_is_asked_for_again_is_named(
+    toy: Toy, body: str, num_workers: int, *, warns: bool
+) -> None:
+    found = logged(toy, SAMPLER.format(body=body), f"num_workers={num_workers}")
+    assert ("train_dataloader: its sampler gave the datapoints" in found) == warns
+    assert "had other numbers" not in found
+
+
+def test_run_that_goes_on_is_not_asked_again(toy: Toy) -> None:
+    added = DATASET.format(drawn="time.time() % 1")
+    assert logged(toy, added).count("had other numbers") == 1
+    (toy.work_dir / "train.log").unlink()
+    assert "had other numbers" not in logged(toy, added, "epochs=4")
