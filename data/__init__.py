@@ -19,6 +19,7 @@ from pylon.data.errors import (
 from pylon.data.loader import DataLoader
 from pylon.data.map_dataset import MapDataset, why_not_map_style
 from pylon.data.nested import is_namedtuple, map_tensors, tensors_of
+from pylon.data.own_generators import Generator, named_generators
 from pylon.data.seeding import SeededIndex
 from pylon.data.stream import StreamDataset, digest_of
 from pylon.data.worker_failure import WorkerTraceback
@@ -34,6 +35,7 @@ __all__ = [
     "DatasetNotFoundError",
     "DecodedCopy",
     "EmptyDatasetError",
+    "Generator",
     "LoaderWorkerError",
     "MapDataset",
     "SeededIndex",
@@ -45,6 +47,7 @@ __all__ = [
     "digest_of",
     "is_namedtuple",
     "map_tensors",
+    "named_generators",
     "refuse_empty",
     "tensors_of",
     "why_not_map_style",

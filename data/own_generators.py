@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -15,8 +15,11 @@ from pylon.data.seeding import SEED_LIMIT
 _DEPTH = 6
 # A long list is one of datapoints.
 _LONGEST = 200
+Generator = random.Random | np.random.RandomState | np.random.Generator | torch.Generator
 Loaded = TypeVar("Loaded")
 
+# Attributes of torch's own: weights, children, hooks.
+_OF_A_MODULE = frozenset(torch.nn.Module().__dict__)
 # What holds no generator of a dataset.
 _WITHOUT = type | ModuleType | torch.Tensor | np.ndarray | str | bytes | int | float | GlobalGenerators
 
@@ -65,9 +68,19 @@ class OwnGenerators:
 
 def generators_in(owner: object) -> list[Any]:
     """The generators of Python, NumPy and torch that are reached by the attributes of `owner`."""
-    found: dict[int, Any] = {}
-    _collect(owner, _DEPTH, set(), found)
-    return list(found.values())
+    return list(named_generators(owner, "").values())
+
+
+def named_generators(owner: object, place: str) -> dict[str, Any]:
+    """The same, each by its place, such as 'criterion.noise.rng'.
+
+    Args:
+        owner: holds them.
+        place: of the owner.
+    """
+    found: dict[str, Any] = {}
+    _collect(owner, place, _DEPTH, set(), found)
+    return found
 
 
 def _seed(generator: Any, seed: int) -> None:  # noqa: ANN401 - of one of four kinds
@@ -89,24 +102,29 @@ def _seed_legacy(generator: np.random.RandomState, seed: int) -> None:
         bits.state = type(bits)(seed).state
 
 
-def _collect(value: object, depth: int, seen: set[int], found: dict[int, Any]) -> None:
+def _collect(value: object, place: str, depth: int, seen: set[int], found: dict[str, Any]) -> None:
     if id(value) in seen or depth == 0:
         return
     seen.add(id(value))
-    if isinstance(value, random.Random | np.random.RandomState | np.random.Generator | torch.Generator):
-        found[id(value)] = value
+    if isinstance(value, Generator):
+        found[place] = value
         return
-    for element in _inside(value):
-        _collect(element, depth - 1, seen, found)
+    # However deep it lies, each module of a model or of transforms is looked at.
+    for name, module in value.named_children() if isinstance(value, torch.nn.Module) else ():
+        _collect(module, f"{place}.{name}", depth, seen, found)
+    for name, element in _inside(value):
+        _collect(element, place + name, depth - 1, seen, found)
 
 
-def _inside(value: object) -> list[Any]:
+def _inside(value: object) -> Iterable[tuple[str, Any]]:
     if isinstance(value, _WITHOUT):
         return []
     if isinstance(value, Mapping):
-        return list(value.values()) if len(value) <= _LONGEST else []
+        return [(f"[{key!r}]", element) for key, element in value.items()] if len(value) <= _LONGEST else []
     if isinstance(value, list | tuple | set | frozenset):
-        return list(value) if len(value) <= _LONGEST else []
+        return [(f"[{number}]", one) for number, one in enumerate(value)] if len(value) <= _LONGEST else []
     slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
-    in_slots = [getattr(value, name, None) for name in slots if name not in {"__dict__", "__weakref__"}]
-    return [*getattr(value, "__dict__", {}).values(), *in_slots]
+    named = {name: getattr(value, name, None) for name in slots if name not in {"__dict__", "__weakref__"}}
+    named |= getattr(value, "__dict__", {})
+    of_torch = _OF_A_MODULE if isinstance(value, torch.nn.Module) else ()
+    return [(f".{name}", element) for name, element in named.items() if name not in of_torch]

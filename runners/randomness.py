@@ -3,11 +3,13 @@
 import contextlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+
+from pylon.runners.object_generators import ObjectGenerators
 
 
 def seed_all(seed: int) -> None:
@@ -27,6 +29,15 @@ class RandomState:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._of_objects = ObjectGenerators({})
+
+    def take_in(self, owners: Mapping[str, object]) -> None:
+        """From now on, the generators that these objects hold belong to it, too."""
+        self._of_objects = ObjectGenerators(owners)
+
+    def look(self) -> None:
+        """Find those of the objects again: some are made when they are first needed."""
+        self._of_objects.look()
 
     def state_dict(self) -> dict[str, Any]:
         """Every generator's state, as plain values and tensors."""
@@ -34,6 +45,7 @@ class RandomState:
         numbers: Any = np.random.get_state()
         name, keys, *rest = numbers
         return {
+            "objects": self._of_objects.state_dict(),
             "python": [version, list(internal), gauss],
             "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
             "torch": torch.get_rng_state(),
@@ -49,17 +61,21 @@ class RandomState:
         torch.set_rng_state(state_dict["torch"])
         if state_dict["cuda"] is not None and self._device.type == "cuda":
             torch.cuda.set_rng_state(state_dict["cuda"], self._device)
+        self._of_objects.load_state_dict(state_dict.get("objects", {}))  # absent before 0.3
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Restore every generator to its state before the block."""
+        former = self.state_dict()
+        try:
+            yield
+        finally:
+            self.load_state_dict(former)
 
 
-@contextlib.contextmanager
-def generators_kept(device: torch.device) -> Iterator[None]:
+def generators_kept(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """Restore every generator, as in RandomState, to its state before the block."""
-    generators = RandomState(device)
-    former = generators.state_dict()
-    try:
-        yield
-    finally:
-        generators.load_state_dict(former)
+    return RandomState(device).kept()
 
 
 @contextlib.contextmanager

@@ -231,13 +231,14 @@ def test_what_worker_processes_import_again_loads_no_torch(module: str) -> None:
 # What each place below runners/ may import of the others; the folders build on one another in this order.
 _BASE = {
     *("errors", "signals", "devices", "memory", "allocator", "randomness", "seeds", "logs"),
-    *("keys", "source", "user_code"),
+    *("keys", "object_generators", "source", "user_code"),
 }
 _SECOND = {"config", "distributed", "outputs"}
 _THIRD = _BASE | _SECOND
 RUNNERS: dict[str, set[str]] = {
     **{place: {"errors"} for place in _BASE},
     **{place: {"errors", "keys"} for place in ("source", "seeds")},
+    "randomness": {"errors", "object_generators"},
     **{place: set(_BASE) for place in _SECOND},
     "run_directory": _THIRD,
     "training": _THIRD | {"run_directory"},

@@ -43,6 +43,7 @@ class AllGenerators:
         """The state of all ranks' generators; each rank must ask at the same time, unless it is `held`."""
         if self._held is not None:
             return self._held
+        self._own.look()
         if self._world.size == 1:
             return self._own.state_dict()
         return {"ranks": self._world.gather(self._own.state_dict())}

@@ -160,14 +160,19 @@ def build_parts(
         world=world,
         deterministic=deterministic,
     )
+    task, scheduler = task_of(evaluated), build_scheduler(optimizer)
+    random.take_in(
+        {"model": model, "criterion": criterion, "runner": stepper.task, "evaluation": task,
+         "optimizer": optimizer, "scheduler": scheduler}
+    )  # fmt: skip
     return TrainingParts(
         model=model,
         criterion=criterion,
         average=average,
         evaluated=evaluated,
-        task=task_of(evaluated),
+        task=task,
         optimizer=optimizer,
-        scheduler=build_scheduler(optimizer),
+        scheduler=scheduler,
         stepper=stepper,
         random=random,
         generators=AllGenerators(random, world),

@@ -21,7 +21,7 @@ from pylon.runners.distributed import World
 from pylon.runners.errors import TrainingError
 from pylon.runners.memory import is_out_of_memory
 from pylon.runners.outputs.pictures import pictures_of
-from pylon.runners.randomness import seed_all
+from pylon.runners.randomness import RandomState, seed_all
 from pylon.runners.run_directory.plain import recorded
 from pylon.runners.training.blame import Blame
 from pylon.runners.training.context import RunContext
@@ -66,7 +66,7 @@ def rehearse_training(
     if progress.epoch >= training.epochs:
         return
     plans = {} if progress.best_epoch is not None else {"val": training.validation()}
-    with undone(context):
+    with undone(training.parts.random):
         parts = _copied_parts(training, build, make_task, builders)
         named = {"runner": parts.task, "model": parts.model, "criterion": parts.criterion}
         named |= {"optimizer": parts.optimizer, "scheduler": parts.scheduler}
@@ -106,7 +106,9 @@ def rehearse_test(
         score: the leading one.
         context: what the launcher gives.
     """
-    with undone(context):
+    random = RandomState(context.device)
+    random.take_in({"model": model})
+    with undone(random):
         (copied,) = _copies({"model": model}, build, context.device)
         task = make_task(copied)
         blame = Blame({"runner": task, "model": copied}, context.directory.log, secret_values(context.config))

@@ -314,9 +314,10 @@ def replay(
         dump: what torch.load gives for a file in `non_finite/`.
         task: made with these modules.
         modules: the model, then the criterion; their state becomes that of before the step.
-        random: the generators; so does theirs.
+        random: the generators, with those that these hold; so does theirs.
     """
     losses = []
+    random.take_in({**dict(zip(("model", "criterion"), modules, strict=False)), "runner": task})
     for rank in dump["ranks"]:
         for module, state in zip(modules, dump["modules"], strict=True):
             module.load_state_dict(state)

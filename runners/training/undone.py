@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterator
 
 from pylon.runners.memory import is_out_of_memory
-from pylon.runners.randomness import generators_kept
-from pylon.runners.training.context import RunContext
+from pylon.runners.randomness import RandomState
 
 _NOTED_FROM_S = 3.0
 # Python 3.12 itself begins with some hundred frozen objects; who freezes has thousands.
@@ -18,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def undone(context: RunContext) -> Iterator[None]:
+def undone(random: RandomState) -> Iterator[None]:
     """Restore the generators after the block, and do without it if memory is too small for copies."""
     started = time.monotonic()
-    with _only_new_garbage(), generators_kept(context.device):
+    with _only_new_garbage(), random.kept():
         try:
             yield
         except (MemoryError, RuntimeError) as error:

@@ -70,12 +70,17 @@ ORDERS = {
 }  # fmt: skip
 
 
-def logged(toy: Toy, added: str, changes: str = "") -> str:
-    """The log of a run with these datapoints or this order."""
+def run_with(toy: Toy, added: str, changes: str = "") -> None:
+    """Run a configuration with some lines more."""
     configured(toy, "tuple", changes)
     path = toy.folder / "toy_config_file.py"
     path.write_text(path.read_text() + added)
     run_file(path, Options(device="cpu"), Console(file=io.StringIO()))
+
+
+def logged(toy: Toy, added: str, changes: str = "") -> str:
+    """The log of a run with these datapoints or this order."""
+    run_with(toy, added, changes)
     return log(toy)
 
 

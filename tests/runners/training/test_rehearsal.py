@@ -3,7 +3,6 @@
 import gc
 import io
 import json
-import types
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from pylon.data import DataError, LoaderWorkerError
 from pylon.runners.errors import ConfigError, PylonError
 from pylon.runners.launch.file import run_file
 from pylon.runners.launch.run import Options
+from pylon.runners.randomness import RandomState
 from pylon.runners.training.undone import undone
 from tests.runners.conftest import Toy
 from tests.runners.run_directory.test_interrupted import numbers
@@ -376,7 +376,7 @@ def test_copies_are_freed_and_what_was_there_before_is_not_looked_at(frozen: boo
         gc.freeze()
     try:
         former = weakref.ref(Cycle())
-        with undone(types.SimpleNamespace(device=torch.device("cpu"))):  # type: ignore[arg-type]
+        with undone(RandomState(torch.device("cpu"))):
             made = weakref.ref(Cycle())
             assert gc.get_freeze_count() > 0
         assert made() is None

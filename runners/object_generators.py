@@ -1,0 +1,122 @@
+"""Generators that the parts of a run hold themselves, such as `self.rng = numpy.random.default_rng(0)`."""
+
+import logging
+import random
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import torch
+
+from pylon.data import Generator, named_generators
+
+logger = logging.getLogger(__name__)
+
+
+class ObjectGenerators:
+    """Those of the model, criterion, task, optimizer and scheduler, as a part of a checkpoint.
+
+    Args:
+        owners: the parts by name.
+    """
+
+    def __init__(self, owners: Mapping[str, object]) -> None:
+        self._owners = owners
+        self._found: dict[str, Any] = {}
+        self.look()
+
+    def look(self) -> None:
+        """Find them again: some are made when they are first needed."""
+        found: dict[int, tuple[str, Any]] = {}
+        for name, owner in self._owners.items():
+            for place, generator in (named_generators(owner, name) | _of_modules(owner, name)).items():
+                # Python's, which asks the operating system, has no state.
+                if not isinstance(generator, random.SystemRandom):
+                    found.setdefault(id(generator), (place, generator))
+        self._found = dict(found.values())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each by its place, as plain values and tensors."""
+        return {place: _state_of(generator) for place, generator in self._found.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore those of these owners; the log names those that are not there."""
+        self.look()
+        missing = [
+            place
+            for place, state in state_dict.items()
+            if place.startswith(tuple(self._owners)) and not _restored(self._found.get(place), state)
+        ]
+        if missing:
+            logger.warning(
+                "%s: the checkpoint has a state of these generators, which are not there. What they draw "
+                "differs from a run that was not interrupted: make them in __init__.",
+                ", ".join(missing),
+                extra={"of_all_ranks": True},
+            )
+
+
+def _of_modules(owner: object, name: str) -> dict[str, Any]:
+    """Those that stand in the Python modules of its classes, as `rng = numpy.random.default_rng(0)`."""
+    objects = owner.modules() if isinstance(owner, torch.nn.Module) else [owner]
+    classes = {cls for one in objects for cls in type(one).__mro__}
+    found: dict[str, Any] = {}
+    for cls in sorted(classes, key=lambda cls: cls.__qualname__):  # in each launch alike
+        for attribute, value in list(_namespace(cls).items()):
+            if isinstance(value, Generator) and not any(value is known for known in found.values()):
+                found[f"{name} (module of {cls.__qualname__}).{attribute}"] = value
+    return found
+
+
+def _namespace(cls: type) -> dict[str, Any]:
+    """The names of the module that a class is from. That of a configuration file is in no `sys.modules`."""
+    functions = (one for one in vars(cls).values() if isinstance(one, FunctionType))
+    return next((one.__globals__ for one in functions), {})
+
+
+def _state_of(generator: Any) -> Any:  # noqa: ANN401 - plain values or a tensor
+    if isinstance(generator, torch.Generator):
+        return generator.get_state()
+    if isinstance(generator, random.Random):
+        version, internal, gauss = generator.getstate()
+        return [version, list(internal), gauss]
+    return _plain(_state_of_numpy(generator))
+
+
+def _state_of_numpy(generator: np.random.RandomState | np.random.Generator) -> Any:  # noqa: ANN401
+    if isinstance(generator, np.random.RandomState):
+        return generator.get_state(legacy=False)
+    return generator.bit_generator.state
+
+
+def _restored(generator: Any, state: Any) -> bool:  # noqa: ANN401 - of one of four kinds, or None
+    """Give a generator this state; whether it takes it."""
+    try:
+        if isinstance(generator, torch.Generator):
+            generator.set_state(state)
+        elif isinstance(generator, random.Random):
+            version, internal, gauss = state
+            generator.setstate((version, tuple(internal), gauss))
+        elif isinstance(generator, np.random.RandomState):
+            generator.set_state(_like(_state_of_numpy(generator), state))
+        elif isinstance(generator, np.random.Generator):
+            generator.bit_generator.state = _like(_state_of_numpy(generator), state)
+        else:
+            return False
+    except (TypeError, ValueError, KeyError, RuntimeError):  # of another kind than the saved one
+        return False
+    return True
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - nested dicts of arrays, numbers and text
+    if isinstance(value, dict):
+        return {key: _plain(element) for key, element in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _like(template: Any, value: Any) -> Any:  # noqa: ANN401 - as in `_plain`
+    """The inverse of `_plain`, with the arrays' dtypes of `template`."""
+    if isinstance(template, dict):
+        return {key: _like(element, value[key]) for key, element in template.items()}
+    return np.array(value, dtype=template.dtype) if isinstance(template, np.ndarray) else value
