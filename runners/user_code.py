@@ -88,7 +88,7 @@ def _beginning(text: str) -> str:
 def _lines(error: BaseException, *, batch: bool) -> Iterator[str]:
     text, frames = _worker_text(error), list(_frames(error.__traceback__))
     places = _places_in_text(text) if text is not None else [_place(*frame) for frame in frames]
-    own = next((place for place in reversed(places) if _is_own(place.file)), None)
+    own = next((place for place in reversed(places) if is_own(place.file)), None)
     if own is not None:
         yield str(own)
     if text is not None:
@@ -133,7 +133,7 @@ def _after_frames(text: str) -> list[str]:
     return lines[first:]
 
 
-def _is_own(file: str) -> bool:
+def is_own(file: str) -> bool:
     """Whether a file is the user's: of no installed package, not Python's and not Pylon's."""
     if file.startswith("<") or _FOREIGN.intersection(Path(file).parts):
         return False

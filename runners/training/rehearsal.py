@@ -34,6 +34,7 @@ from pylon.runners.training.stepping import NonFiniteError
 from pylon.runners.training.streams import rehearsed_batches
 from pylon.runners.training.training import Training
 from pylon.runners.training.undone import undone
+from pylon.runners.training.unsaved import counters_of, warn_of_unsaved
 
 _TRIED_STEPS = 10_000
 
@@ -232,15 +233,8 @@ def _rehearse_pass(
 
 def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> None:
     loader, seed = training.loaders.train, training.context.seeds.train[training.progress.epoch]
-    read = functools.partial(
-        _batches,
-        "train",
-        loader,
-        seed,
-        at_most=training.max_batches,
-        blame=blame,
-        world=training.context.world,
-    )
+    most, world = training.max_batches, training.context.world
+    read = functools.partial(_batches, "train", loader, seed, at_most=most, blame=blame, world=world)
     batches = read()
     if loader.stream is None:
         warn_of_other_batches(training.data, batches, read())
@@ -248,6 +242,8 @@ def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> N
     parts.model.train()
     parts.stepper.log_nothing()
     blame.parts["runner"] = parts.stepper.task
+    counted = {key: blame.parts[key] for key in ("model", "criterion", "runner", "optimizer")}
+    counters = counters_of(counted)
     for number, batch in enumerate(batches):
         doing, what_to_do, is_finite = "in a rehearsal of a training step", "", False
         if number:
@@ -262,6 +258,7 @@ def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> N
         if not is_finite and training.stepping.non_finite != "skip" and (found := non_finite_inputs([batch])):
             why = advice(found, training.data)
             raise TrainingError(f"found before the first step: the loss is not finite. {why}")
+    warn_of_unsaved(counters, counters_of(counted))
 
 
 def _rehearse_schedule(training: Training, scheduler: Any, blame: Blame) -> None:  # noqa: ANN401 - own ones too
