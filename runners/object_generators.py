@@ -31,8 +31,7 @@ class ObjectGenerators:
         found: dict[int, tuple[str, Any]] = {}
         for name, owner in self._owners.items():
             for place, generator in (named_generators(owner, name) | _of_modules(owner, name)).items():
-                # Python's, which asks the operating system, has no state.
-                if not isinstance(generator, random.SystemRandom):
+                if _has_state(generator):
                     found.setdefault(id(generator), (place, generator))
         self._found = dict(found.values())
 
@@ -73,6 +72,18 @@ def _namespace(cls: type) -> dict[str, Any]:
     """The names of the module that a class is from. That of a configuration file is in no `sys.modules`."""
     functions = (one for one in vars(cls).values() if isinstance(one, FunctionType))
     return next((one.__globals__ for one in functions), {})
+
+
+def _has_state(generator: Generator) -> bool:
+    """Whether it has one that a checkpoint can hold: not SystemRandom, nor one of the user's own making."""
+    if isinstance(generator, random.Random):
+        return type(generator).getstate is random.Random.getstate
+    if isinstance(generator, torch.Generator):
+        return True
+    bits = (
+        generator._bit_generator if isinstance(generator, np.random.RandomState) else generator.bit_generator
+    )
+    return type(bits).__module__.startswith("numpy.random.")
 
 
 def _state_of(generator: Any) -> Any:  # noqa: ANN401 - plain values or a tensor

@@ -99,6 +99,16 @@ def test_state_of_each_kind_survives_a_checkpoint(held: dict[str, Any], tmp_path
     assert drawn(held) == expected
 
 
+class Own(random.Random):
+    def getstate(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+
+def test_generator_without_a_state_is_left_alone() -> None:
+    objects = ObjectGenerators({"model": [random.SystemRandom(), Own()], "optimizer": None})
+    assert objects.state_dict() == {}
+
+
 def test_state_of_another_kind_is_named(held: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     former = ObjectGenerators({"model": held, "other": [held["python"]]}).state_dict()
     assert [place for place in former if place.startswith("other")] == []
