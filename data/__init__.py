@@ -16,10 +16,10 @@ from pylon.data.errors import (
     LoaderWorkerError,
     TransformError,
 )
+from pylon.data.held_generators import Generator, named_generators
 from pylon.data.loader import DataLoader
 from pylon.data.map_dataset import MapDataset, why_not_map_style
 from pylon.data.nested import is_namedtuple, map_tensors, tensors_of
-from pylon.data.own_generators import Generator, named_generators
 from pylon.data.seeding import SeededIndex
 from pylon.data.stream import StreamDataset, digest_of
 from pylon.data.worker_failure import WorkerTraceback

@@ -2,26 +2,17 @@
 
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from pylon.data.global_generators import GlobalGenerators
+from pylon.data.held_generators import named_generators
 from pylon.data.seeding import SEED_LIMIT
 
-_DEPTH = 6
-# A long list is one of datapoints.
-_LONGEST = 200
-Generator = random.Random | np.random.RandomState | np.random.Generator | torch.Generator
 Loaded = TypeVar("Loaded")
-
-# Attributes of torch's own: weights, children, hooks.
-_OF_A_MODULE = frozenset(torch.nn.Module().__dict__)
-# What holds no generator of a dataset.
-_WITHOUT = type | ModuleType | torch.Tensor | np.ndarray | str | bytes | int | float | GlobalGenerators
 
 
 class OwnGenerators:
@@ -67,20 +58,8 @@ class OwnGenerators:
 
 
 def generators_in(owner: object) -> list[Any]:
-    """The generators of Python, NumPy and torch that are reached by the attributes of `owner`."""
-    return list(named_generators(owner, "").values())
-
-
-def named_generators(owner: object, place: str) -> dict[str, Any]:
-    """The same, each by its place, such as 'criterion.noise.rng'.
-
-    Args:
-        owner: holds them.
-        place: of the owner.
-    """
-    found: dict[str, Any] = {}
-    _collect(owner, place, _DEPTH, set(), found)
-    return found
+    """The generators that a dataset or a sampler holds."""
+    return list(named_generators(owner, "", without=(GlobalGenerators,)).values())
 
 
 def _seed(generator: Any, seed: int) -> None:  # noqa: ANN401 - of one of four kinds
@@ -100,31 +79,3 @@ def _seed_legacy(generator: np.random.RandomState, seed: int) -> None:
     except TypeError:  # it draws from another than the Mersenne Twister
         bits: Any = generator._bit_generator
         bits.state = type(bits)(seed).state
-
-
-def _collect(value: object, place: str, depth: int, seen: set[int], found: dict[str, Any]) -> None:
-    if id(value) in seen or depth == 0:
-        return
-    seen.add(id(value))
-    if isinstance(value, Generator):
-        found[place] = value
-        return
-    # However deep it lies, each module of a model or of transforms is looked at.
-    for name, module in value.named_children() if isinstance(value, torch.nn.Module) else ():
-        _collect(module, f"{place}.{name}", depth, seen, found)
-    for name, element in _inside(value):
-        _collect(element, place + name, depth - 1, seen, found)
-
-
-def _inside(value: object) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, _WITHOUT):
-        return []
-    if isinstance(value, Mapping):
-        return [(f"[{key!r}]", element) for key, element in value.items()] if len(value) <= _LONGEST else []
-    if isinstance(value, list | tuple | set | frozenset):
-        return [(f"[{number}]", one) for number, one in enumerate(value)] if len(value) <= _LONGEST else []
-    slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
-    named = {name: getattr(value, name, None) for name in slots if name not in {"__dict__", "__weakref__"}}
-    named |= getattr(value, "__dict__", {})
-    of_torch = _OF_A_MODULE if isinstance(value, torch.nn.Module) else ()
-    return [(f".{name}", element) for name, element in named.items() if name not in of_torch]

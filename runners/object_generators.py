@@ -1,7 +1,9 @@
 """Generators that the parts of a run hold themselves, such as `self.rng = numpy.random.default_rng(0)`."""
 
+import inspect
 import logging
 import random
+from collections import Counter
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
@@ -61,17 +63,26 @@ def _of_modules(owner: object, name: str) -> dict[str, Any]:
     objects = owner.modules() if isinstance(owner, torch.nn.Module) else [owner]
     classes = {cls for one in objects for cls in type(one).__mro__}
     found: dict[str, Any] = {}
-    for cls in sorted(classes, key=lambda cls: cls.__qualname__):  # in each launch alike
-        for attribute, value in list(_namespace(cls).items()):
-            if isinstance(value, Generator) and not any(value is known for known in found.values()):
-                found[f"{name} (module of {cls.__qualname__}).{attribute}"] = value
+    seen: list[dict[str, Any]] = []
+    named = Counter[str]()
+    for cls in sorted(classes, key=lambda cls: (cls.__module__, cls.__qualname__)):  # in each launch alike
+        namespace = _namespace(cls)
+        if any(namespace is known for known in seen):
+            continue
+        seen.append(namespace)
+        held = [(key, one) for key, one in list(namespace.items()) if issubclass(type(one), Generator)]
+        if held:
+            # The module's own name does not stay: that of a configuration file follows from its path.
+            named[cls.__qualname__] += 1
+            number = f" {named[cls.__qualname__]}" if named[cls.__qualname__] > 1 else ""
+            found |= {f"{name} (module of {cls.__qualname__}{number}).{key}": one for key, one in held}
     return found
 
 
 def _namespace(cls: type) -> dict[str, Any]:
     """The names of the module that a class is from. That of a configuration file is in no `sys.modules`."""
     functions = (one for one in vars(cls).values() if isinstance(one, FunctionType))
-    return next((one.__globals__ for one in functions), {})
+    return next((inspect.unwrap(one).__globals__ for one in functions), {})
 
 
 def _has_state(generator: Generator) -> bool:

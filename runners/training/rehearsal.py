@@ -233,11 +233,10 @@ def _rehearse_pass(
 
 def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> None:
     loader, seed = training.loaders.train, training.context.seeds.train[training.progress.epoch]
-    most, world = training.max_batches, training.context.world
-    read = functools.partial(_batches, "train", loader, seed, at_most=most, blame=blame, world=world)
-    batches = read()
+    read = functools.partial(_batches, "train", loader, seed, blame=blame, world=training.context.world)
+    batches = read(at_most=training.max_batches)
     if loader.stream is None:
-        warn_of_other_batches(training.data, batches, read())
+        warn_of_other_batches(training.data, batches, read(at_most=1))
     seed_all(seed)
     parts.model.train()
     parts.stepper.log_nothing()

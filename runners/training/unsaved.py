@@ -1,9 +1,11 @@
 """Counters of the user's own classes that a training step changes and no checkpoint has."""
 
+import dis
+import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -11,8 +13,25 @@ from pylon.runners.user_code import is_own
 
 logger = logging.getLogger(__name__)
 
-Numbers = dict[str, int | float]
 
+class Attribute(NamedTuple):
+    """A plain number that an object has.
+
+    Attributes:
+        place: of the object, such as 'model.layers.0'.
+        name: of the attribute.
+        cls: of the object.
+    """
+
+    place: str
+    name: str
+    cls: type
+
+
+Numbers = dict[Attribute, int | float]
+
+_LARGE = 2**63
+_READS = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 _SAVES_ITSELF = ("get_extra_state", "state_dict", "_save_to_state_dict")
 
 
@@ -24,20 +43,21 @@ def counters_of(parts: Mapping[str, object]) -> Numbers:
     """
     found: Numbers = {}
     for place, one in _objects(parts):
-        if not _is_of_user(type(one)):
+        # A task is no part of a checkpoint, whatever it defines.
+        if not _is_of_user(type(one)) or (place != "runner" and _saves_itself(type(one))):
             continue
-        for name, value in vars(one).items():
+        for name, value in list(getattr(one, "__dict__", {}).items()):
             if type(value) in {int, float}:
-                found[f"{place}.{name}"] = value
+                found[Attribute(place, name, type(one))] = value
     return found
 
 
 def warn_of_unsaved(before: Numbers, after: Numbers) -> None:
-    """Log which of these numbers have changed in a step."""
+    """Log which of these numbers have changed in a step, if a method reads them."""
     changed = [
-        f"{place} (from {former:g} to {after[place]:g})"
-        for place, former in before.items()
-        if place in after and after[place] != former
+        f"{one.place}.{one.name} (from {_shown(former)} to {_shown(after[one])})"
+        for one, former in before.items()
+        if one in after and not _is_same(former, after[one]) and _is_read(one)
     ]
     if changed:
         logger.warning(
@@ -54,17 +74,41 @@ def _objects(parts: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
         if isinstance(part, torch.nn.Module):
             for name, module in part.named_modules():
                 yield f"{key}.{name}" if name else key, module
-        elif hasattr(part, "__dict__"):
+        else:
             yield key, part
 
 
 def _is_of_user(cls: type) -> bool:
-    """Whether a class is the user's own and leaves it to torch what is saved of it."""
-    functions = [one for one in vars(cls).values() if isinstance(one, FunctionType)]
-    if not functions or not is_own(functions[0].__code__.co_filename):
-        return False
-    return not any(
+    functions = _functions(cls)
+    return bool(functions) and is_own(inspect.unwrap(functions[0]).__code__.co_filename)
+
+
+def _saves_itself(cls: type) -> bool:
+    return any(
         name in vars(base) and not base.__module__.startswith("torch.")
         for base in cls.__mro__
         for name in _SAVES_ITSELF
     )
+
+
+def _is_same(former: float, now: float) -> bool:
+    both_nan = former != former and now != now  # noqa: PLR0124
+    return former == now or both_nan
+
+
+def _is_read(one: Attribute) -> bool:
+    """Whether a method reads the attribute, and does not just note something in it, such as the last loss."""
+    functions = [function for base in one.cls.__mro__ if _is_of_user(base) for function in _functions(base)]
+    return any(
+        found.argval == one.name and found.opname in _READS
+        for function in functions
+        for found in dis.get_instructions(inspect.unwrap(function))
+    )
+
+
+def _functions(cls: type) -> list[FunctionType]:
+    return [one for one in vars(cls).values() if isinstance(one, FunctionType)]
+
+
+def _shown(number: float) -> str:
+    return f"{number:g}" if abs(number) < _LARGE or isinstance(number, float) else "a large number"

@@ -99,6 +99,40 @@ def test_state_of_each_kind_survives_a_checkpoint(held: dict[str, Any], tmp_path
     assert drawn(held) == expected
 
 
+_MODULE = """
+rng = numpy.random.default_rng(7)
+
+class Block:
+    def draw(self):
+        return rng.random()
+"""
+
+
+def modules_of_one_name() -> list[Any]:
+    """Objects of two classes of one name, each from a module with a generator of its own."""
+    found = []
+    for number in range(2):
+        names: dict[str, Any] = {"numpy": np, "__name__": f"module_{number}"}
+        exec(_MODULE, names)
+        found.append(names["Block"]())
+    return found
+
+
+def test_generators_of_modules_with_classes_of_one_name_are_kept_apart() -> None:
+    first, second = modules_of_one_name()
+
+    class Both(torch.nn.Module):
+        def modules(self) -> Any:
+            return iter((first, second))
+
+    first.draw()
+    state = ObjectGenerators({"model": Both()}).state_dict()
+    assert len(state) == 2
+    expected = [first.draw(), second.draw()]
+    ObjectGenerators({"model": Both()}).load_state_dict(state)
+    assert [first.draw(), second.draw()] == expected
+
+
 class Own(random.Random):
     def getstate(self) -> tuple[Any, ...]:
         raise NotImplementedError

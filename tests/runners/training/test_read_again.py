@@ -1,12 +1,15 @@
 """Datapoints and orders that a resumed run would not get again are named before the first step."""
 
 import io
+from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from pylon.runners.launch.file import run_file
 from pylon.runners.launch.run import Options
+from pylon.runners.training.read_again import warn_of_other_batches
 from tests.runners.conftest import Toy
 from tests.runners.training.test_any_data import configured
 from tests.runners.training.test_rehearsal import log
@@ -108,3 +111,25 @@ def test_run_that_goes_on_is_not_asked_again(toy: Toy) -> None:
     assert logged(toy, added).count("had other numbers") == 1
     (toy.work_dir / "train.log").unlink()
     assert "had other numbers" not in logged(toy, added, "epochs=4")
+
+
+class Refusing(torch.Tensor):
+    """Has units, and refuses to be compared."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, *others: Any, **more: Any) -> Any:
+        if func in {torch.Tensor.__eq__, torch.Tensor.eq}:
+            raise ValueError("units differ")
+        return super().__torch_function__(func, *others, **more)
+
+
+def test_tensors_that_cannot_be_compared_end_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    for tensor in (
+        torch.zeros(2).as_subclass(Refusing),
+        torch.zeros(2, device="meta"),
+        torch.zeros(2, dtype=torch.uint8).view(torch.bits8),
+        torch.eye(2).to_sparse(),
+    ):
+        batch = {"inputs": tensor, "labels": None, "meta_info": {"idx": [0, 1]}}
+        warn_of_other_batches("train_dataset (Rows)", [batch], [batch])
+    assert caplog.records == []

@@ -94,6 +94,37 @@ def test_counter_that_no_checkpoint_has_is_named(toy: Toy, added: str, told: str
     assert told in log(toy)
 
 
+NOTED = """
+from torch import nn
+
+class Noting(nn.MSELoss):
+    def __init__(self):
+        super().__init__()
+        self.last_loss = 0.0
+        self.best = float("nan")
+        self.mask = 1 << 5000
+
+    def forward(self, outputs, target):
+        loss = super().forward(outputs, target)
+        self.last_loss = loss.item()
+        self.best = min(self.best, 1.0)
+        self.mask = self.mask << 1 if {counts} else self.mask
+        return loss
+
+config["criterion"] = {{"class": Noting, "args": {{}}}}
+"""
+
+
+def test_number_that_is_only_noted_is_not_named(toy: Toy) -> None:
+    run_with(toy, NOTED.format(counts="False"))
+    assert "training steps change" not in log(toy)
+
+
+def test_number_too_large_for_a_float_is_named(toy: Toy) -> None:
+    run_with(toy, NOTED.format(counts="True"))
+    assert "training steps change criterion.mask (from a large number to a large number), which" in log(toy)
+
+
 def test_counter_that_a_class_saves_itself_is_not_named(toy: Toy) -> None:
     run_with(toy, MSE + COUNTING.format(more=EXTRA))
     assert "training steps change" not in log(toy)
