@@ -129,7 +129,10 @@ def test_tensors_that_cannot_be_compared_end_no_run(caplog: pytest.LogCaptureFix
         torch.zeros(2, device="meta"),
         torch.zeros(2, dtype=torch.uint8).view(torch.bits8),
         torch.eye(2).to_sparse(),
+        torch.nested.nested_tensor([torch.ones(1), torch.ones(2)], layout=torch.jagged),
     ):
-        batch = {"inputs": tensor, "labels": None, "meta_info": {"idx": [0, 1]}}
-        warn_of_other_batches("train_dataset (Rows)", [batch], [batch])
+        batch, again = (
+            {"inputs": one, "labels": None, "meta_info": {"idx": [0, 1]}} for one in (tensor, tensor.clone())
+        )
+        warn_of_other_batches("train_dataset (Rows)", [batch], [again])
     assert caplog.records == []
