@@ -103,8 +103,7 @@ class GlobalGenerators:
     def seeded(self, seed: int) -> Iterator[None]:
         """Seed them inside the block."""
         with self._left_as_found():
-            random.seed(seed)
-            _seed_others(seed)
+            seed_globals(seed)
             yield
 
     def _load(self, seed: int, load: Callable[[], Loaded], python: Any) -> Loaded:  # noqa: ANN401 - a state
@@ -162,6 +161,12 @@ class _Found(NamedTuple):
     python: Any
     numpy: Any
     torch: torch.Tensor
+
+
+def seed_globals(seed: int) -> None:
+    """Seed all of them for a datapoint."""
+    random.seed(seed)
+    _seed_others(seed)
 
 
 def _seed_others(seed: int) -> None:

@@ -155,6 +155,24 @@ def test_datapoint_that_is_read_again_finds_the_global_generators_as_at_first() 
     assert epoch(rows, 0) == epoch(rows, 0)
 
 
+class Later(Rows):
+    """Makes its generator when a certain row is read."""
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 5:
+            return super().__getitem__(index)
+        drawn = np.random.random() if self.generator is None else self.draw(self.generator)
+        return torch.tensor(drawn, dtype=torch.float64), 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_generator_that_is_made_later_is_seeded_from_the_row_on_that_made_it(kind: str) -> None:
+    def drawn(workers: int) -> float:
+        return epoch(Later(*KINDS[kind]), workers)[5]
+
+    assert drawn(0) == drawn(0) == drawn(1) == drawn(2)
+
+
 def test_dataset_without_generators_is_read_once() -> None:
     own, read = OwnGenerators(), []
     for number in range(3):
