@@ -18,6 +18,7 @@ from pylon.data.errors import (
 )
 from pylon.data.held_generators import Generator, named_generators
 from pylon.data.loader import DataLoader
+from pylon.data.located import listed
 from pylon.data.map_dataset import MapDataset, why_not_map_style
 from pylon.data.nested import is_namedtuple, map_tensors, tensors_of
 from pylon.data.seeding import SeededIndex
@@ -46,6 +47,7 @@ __all__ = [
     "collate",
     "digest_of",
     "is_namedtuple",
+    "listed",
     "map_tensors",
     "named_generators",
     "refuse_empty",

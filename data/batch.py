@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 from pylon.data.collate import collate, shown, stack
 from pylon.data.errors import DataError, DatasetContractError
 from pylon.data.global_generators import GlobalGenerators
-from pylon.data.located import raise_located
+from pylon.data.located import listed, raise_located
 from pylon.data.nested import is_namedtuple
 
 _KEYS = ("inputs", "labels", "meta_info")
-_NAMED = 8
 
 
 class Item(NamedTuple):
@@ -65,8 +64,7 @@ class BatchCollate:
         except DataError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again with its place
-            named = ", ".join(map(str, idx[:_NAMED])) + (", ..." if len(idx) > _NAMED else "")
-            raise_located(error, f"collate_fn {_name(self.collate_fn)} of the datapoints {named}")
+            raise_located(error, f"collate_fn {_name(self.collate_fn)} of the datapoints {listed(idx)}")
 
 
 def as_batch(value: Any, idx: list[int], source: str) -> dict[str, Any]:  # noqa: ANN401 - any batch

@@ -108,7 +108,6 @@ class WorkerIterator(_MultiProcessingDataLoaderIter):
 
     torch makes the queue, starts the workers and the thread that pins memory, and asks for the first batches,
     all in one call: later that thread is already in the middle of its first look into the queue.
-
     """
 
     _pinning: PinningQueue | None = None
@@ -129,6 +128,8 @@ class WorkerIterator(_MultiProcessingDataLoaderIter):
 
     def pinning_error(self) -> Exception | None:
         """Why the thread that pins memory gives no batch; None if it may, or there is none."""
-        if self._pinning is None or self._pinning.error is not None:
-            return None if self._pinning is None else self._pinning.error
-        return None if self._pin_memory_thread.is_alive() else PinningEndedError()
+        if self._pinning is None:
+            return None
+        if self._pinning.error is None and not self._pin_memory_thread.is_alive():
+            return PinningEndedError()
+        return self._pinning.error

@@ -6,7 +6,7 @@ of its class is asked for.
 
 import random
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,23 +25,25 @@ _WITHOUT = (
     type, types.NoneType, types.ModuleType, types.CodeType, torch.Tensor, torch.Size, torch.dtype,
     torch.device, np.ndarray, np.generic, str, bytes, int, float, complex,
 )  # fmt: skip
-# Attributes of torch's own: weights, children, hooks; an optimizer's parameters and their states.
-_OF_TORCH = frozenset(torch.nn.Module().__dict__) | {"state", "param_groups", "defaults"}
+# Attributes of torch's own: weights, children, hooks.
+_OF_A_MODULE = frozenset(torch.nn.Module().__dict__)
+# Parameters and their states.
+_OF_AN_OPTIMIZER = frozenset({"state", "param_groups", "defaults"})
 
 
-def named_generators(owner: object, place: str, *, without: tuple[type, ...] = ()) -> dict[str, Any]:
-    """The generators that are reached by the attributes of `owner` and of its class.
+def named_generators(owners: Mapping[str, object], *, without: tuple[type, ...] = ()) -> dict[str, Any]:
+    """The generators that are reached by the attributes of `owners` and of their classes.
 
     Args:
-        owner: holds them, up to six objects deep; the modules of a module count as one.
-        place: of the owner.
+        owners: hold them, by name, up to six objects deep; the modules of a module count as one.
         without: classes of objects that are not looked into.
 
     Returns:
-        Each by its place, such as 'criterion.noise.rng', which is the same in each process.
+        Each by the first of its places, such as 'criterion.noise.rng', which is the same in each process.
     """
     search = _Search((*_WITHOUT, *without))
-    search.visit(owner, place, _DEPTH)
+    for name, owner in owners.items():
+        search.visit(owner, name, _DEPTH)
     return search.found
 
 
@@ -101,11 +103,14 @@ class _Search:
             yield from self._attributes(value, kind)
 
     def _attributes(self, value: Any, kind: type) -> Iterator[tuple[str, Any, int]]:  # noqa: ANN401
+        of_torch = frozenset[str]()
         if issubclass(kind, torch.nn.Module):
+            of_torch = _OF_A_MODULE
             # However deep it lies, each module of a model or of transforms is looked at.
             for name, module in list(value._modules.items()):
                 yield f".{name}", module, 0
-        of_torch = _OF_TORCH if issubclass(kind, torch.nn.Module | torch.optim.Optimizer) else ()
+        elif issubclass(kind, torch.optim.Optimizer):
+            of_torch = _OF_AN_OPTIMIZER
         named = _dict_of(value)
         for name, element in named.items():
             if name not in of_torch:

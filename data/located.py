@@ -1,13 +1,19 @@
 """What a user's dataset or collate function raises or gives wrongly: with its place, as errors to be read."""
 
 import errno
-from collections.abc import Sized
-from typing import NoReturn
+from collections.abc import Sequence, Sized
+from typing import Any, NoReturn
 
 from pylon.data.errors import DataError, DatasetContractError, DatasetDamagedError
 
+_LISTED = 8
 # The machine has run out of something: the file may be whole.
 _OF_THE_MACHINE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+def listed(values: Sequence[Any]) -> str:
+    """The first of them as text, such as the datapoints of a batch."""
+    return ", ".join(map(str, values[:_LISTED])) + (", ..." if len(values) > _LISTED else "")
 
 
 def raise_located(error: BaseException, place: str) -> NoReturn:

@@ -44,6 +44,7 @@ class OwnGenerators:
         self._attributes = attributes
         if not self._has_new(owner):
             return loaded
+        # To note their states before each read, as before the first one, would take longer than most reads.
         seed_globals(seed)
         self.seed(owner, seed)
         return load()
@@ -74,7 +75,7 @@ class OwnGenerators:
 
 def generators_in(owner: object) -> list[Any]:
     """The generators that a dataset or a sampler holds."""
-    return list(named_generators(owner, "", without=(GlobalGenerators,)).values())
+    return list(named_generators({"": owner}, without=(GlobalGenerators,)).values())
 
 
 def _attributes(owner: object) -> tuple[int, int]:

@@ -1,17 +1,16 @@
 """Generators that the parts of a run hold themselves, such as `self.rng = numpy.random.default_rng(0)`."""
 
-import inspect
 import logging
 import random
 from collections import Counter
 from collections.abc import Mapping
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 import torch
 
 from pylon.data import Generator, named_generators
+from pylon.runners.user_code import functions_of
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +29,13 @@ class ObjectGenerators:
 
     def look(self) -> None:
         """Find them again: some are made when they are first needed."""
-        found: dict[int, tuple[str, Any]] = {}
+        named = named_generators(self._owners)
         for name, owner in self._owners.items():
-            for place, generator in (named_generators(owner, name) | _of_modules(owner, name)).items():
-                if _has_state(generator):
-                    found.setdefault(id(generator), (place, generator))
+            named |= _of_modules(owner, name)
+        found: dict[int, tuple[str, Any]] = {}
+        for place, generator in named.items():
+            if _has_state(generator):
+                found.setdefault(id(generator), (place, generator))
         self._found = dict(found.values())
 
     def state_dict(self) -> dict[str, Any]:
@@ -81,8 +82,7 @@ def _of_modules(owner: object, name: str) -> dict[str, Any]:
 
 def _namespace(cls: type) -> dict[str, Any]:
     """The names of the module that a class is from. That of a configuration file is in no `sys.modules`."""
-    functions = (one for one in vars(cls).values() if isinstance(one, FunctionType))
-    return next((inspect.unwrap(one).__globals__ for one in functions), {})
+    return next((one.__globals__ for one in functions_of(cls)), {})
 
 
 def _has_state(generator: Generator) -> bool:

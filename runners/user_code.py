@@ -9,6 +9,7 @@ Nothing is installed while a run goes on: all of this is read from the traceback
 """
 
 import functools
+import inspect
 import linecache
 import logging
 import re
@@ -16,7 +17,7 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, FunctionType, TracebackType
 from typing import Any
 
 import torch
@@ -139,6 +140,12 @@ def is_own(file: str) -> bool:
         return False
     path = Path(file).resolve()
     return not any(path.is_relative_to(folder) for folder in _not_own())
+
+
+def functions_of(cls: type) -> list[FunctionType]:
+    """Those that stand in the class itself, without what they are wrapped in, as by `torch.no_grad()`."""
+    functions = (inspect.unwrap(one) for one in vars(cls).values() if isinstance(one, FunctionType))
+    return [one for one in functions if isinstance(one, FunctionType)]
 
 
 @functools.cache

@@ -238,6 +238,7 @@ _THIRD = _BASE | _SECOND
 RUNNERS: dict[str, set[str]] = {
     **{place: {"errors"} for place in _BASE},
     **{place: {"errors", "keys"} for place in ("source", "seeds")},
+    "object_generators": {"errors", "user_code"},
     "randomness": {"errors", "object_generators"},
     **{place: set(_BASE) for place in _SECOND},
     "run_directory": _THIRD,

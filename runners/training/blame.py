@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pylon.data import LoaderWorkerError, MapDataset, StreamDataset, tensors_of
+from pylon.data import LoaderWorkerError, MapDataset, StreamDataset, listed, tensors_of
 from pylon.data.errors import DataError, DatasetDamagedError
 from pylon.masking import masked_text
 from pylon.metrics import TorchMetrics
@@ -17,7 +17,6 @@ from pylon.runners.logs import tracebacks
 from pylon.runners.memory import is_out_of_memory
 from pylon.runners.user_code import explanation, message
 
-_NAMED = 8
 _WITHOUT = "If it is right as it is, give --no-rehearsal."
 _LESS_MEMORY = (
     "If memory is short, give a smaller {}_dataloader.args.batch_size or fewer num_workers; if not, fix the "
@@ -125,11 +124,7 @@ def described(batch: object) -> str:
     whole: dict[Any, Any] = batch if isinstance(batch, dict) else {"the batch": batch}
     meta_info = whole.get("meta_info")
     known: dict[str, Any] = meta_info if isinstance(meta_info, dict) else {}
-    named = [
-        f"{key}={', '.join(map(str, known[key][:_NAMED]))}{', ...' if len(known[key]) > _NAMED else ''}"
-        for key in ("idx", "name")
-        if isinstance(known.get(key), list)
-    ]
+    named = [f"{key}={listed(known[key])}" for key in ("idx", "name") if isinstance(known.get(key), list)]
     shapes = [text for key, value in whole.items() if key != "meta_info" for text in _shapes(value, str(key))]
     return "; ".join([*(["datapoints " + ", ".join(named)] if named else []), *shapes]) or repr(type(batch))
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pylon.data import tensors_of
+from pylon.data import listed, tensors_of
 from pylon.runners.training.evaluation import Batch
 
 logger = logging.getLogger(__name__)
@@ -34,8 +34,8 @@ def warn_of_other_batches(data: str, batches: Sequence[Batch], again: Sequence[B
                 "train_dataloader: its sampler gave the datapoints %s, and %s when it was asked again with "
                 "the same seeds. A run that resumes within an epoch then takes some twice and leaves others "
                 "out. Let the sampler keep nothing from one epoch to the next, and %s.",
-                _shown(idx),
-                _shown(other_idx),
+                listed(idx),
+                listed(other_idx),
                 _NUMBERS,
                 extra={"of_all_ranks": True},
             )
@@ -47,7 +47,7 @@ def warn_of_other_batches(data: str, batches: Sequence[Batch], again: Sequence[B
                 "from its index, and %s.",
                 data,
                 place,
-                _shown(idx),
+                listed(idx),
                 _NUMBERS,
                 extra={"of_all_ranks": True},
             )
@@ -74,7 +74,3 @@ def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
         return bool(((one == other) | ((one != one) & (other != other))).all())  # noqa: PLR0124
     except Exception:  # noqa: BLE001 - a user's own tensors may raise anything
         return True
-
-
-def _shown(idx: list[int]) -> str:
-    return ", ".join(map(str, idx[:8])) + ", ..." * (len(idx) > 8)

@@ -1,15 +1,13 @@
 """Counters of the user's own classes that a training step changes and no checkpoint has."""
 
 import dis
-import inspect
 import logging
 from collections.abc import Iterator, Mapping
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
 
-from pylon.runners.user_code import is_own
+from pylon.runners.user_code import functions_of, is_own
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +77,8 @@ def _objects(parts: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
 
 
 def _is_of_user(cls: type) -> bool:
-    functions = _functions(cls)
-    return bool(functions) and is_own(inspect.unwrap(functions[0]).__code__.co_filename)
+    functions = functions_of(cls)
+    return bool(functions) and is_own(functions[0].__code__.co_filename)
 
 
 def _saves_itself(cls: type) -> bool:
@@ -98,16 +96,12 @@ def _is_same(former: float, now: float) -> bool:
 
 def _is_read(one: Attribute) -> bool:
     """Whether a method reads the attribute, and does not just note something in it, such as the last loss."""
-    functions = [function for base in one.cls.__mro__ if _is_of_user(base) for function in _functions(base)]
+    functions = [function for base in one.cls.__mro__ if _is_of_user(base) for function in functions_of(base)]
     return any(
         found.argval == one.name and found.opname in _READS
         for function in functions
-        for found in dis.get_instructions(inspect.unwrap(function))
+        for found in dis.get_instructions(function)
     )
-
-
-def _functions(cls: type) -> list[FunctionType]:
-    return [one for one in vars(cls).values() if isinstance(one, FunctionType)]
 
 
 def _shown(number: float) -> str:

@@ -42,6 +42,14 @@ class Nested(torch.nn.Module):
         self.rng = None if inside else random.Random()
 
 
+class WithState(torch.nn.Module):
+    """Calls an attribute as an optimizer does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = {"rng": random.Random()}
+
+
 class Shared:
     """Its first attribute reaches the generator by a long way, its second by a short one."""
 
@@ -65,6 +73,7 @@ HELD = {
     "a private slot": (Private(), "._Private__rng"),
     "the class": (OfTheClass(), ".rng"),
     "a deep module": (Nested(20), 20 * ".layer" + ".rng"),
+    "a name of an optimizer's": (WithState(), ".state['rng']"),
     "a shorter way": (Shared(), ".short['rng'][0]"),
     "a bound method": ([np.random.default_rng().normal], "[0].__self__"),
     "a partial": (functools.partial(random.Random().gauss, 0.0), ".func.__self__"),
@@ -75,7 +84,7 @@ HELD = {
 
 @pytest.mark.parametrize(("owner", "place"), HELD.values(), ids=list(HELD))
 def test_generator_is_found_by_a_place_that_another_process_finds(owner: object, place: str) -> None:
-    assert list(named_generators(owner, "model")) == [f"model{place}"]
+    assert list(named_generators({"model": owner})) == [f"model{place}"]
 
 
 class Missing(dict[str, Any]):
@@ -113,7 +122,7 @@ def lazily_imported() -> Any:
 def test_no_object_ends_the_search() -> None:
     odd = [Missing(a=1), Unreadable(), {Unreadable(): 1}, weakref.proxy(Gone()), lazily_imported()]
     rng = random.Random()
-    assert list(named_generators([*odd, rng], "task").values()) == [rng]
+    assert list(named_generators({"task": [*odd, rng]}).values()) == [rng]
 
 
 def test_parameters_of_an_optimizer_are_not_looked_into() -> None:
@@ -122,11 +131,12 @@ def test_parameters_of_an_optimizer_are_not_looked_into() -> None:
     model(torch.zeros(1, 200)).sum().backward()
     optimizer.step()
     begun_s = time.perf_counter()
-    assert named_generators(optimizer, "optimizer") == {}
+    assert named_generators({"optimizer": optimizer}) == {}
     assert time.perf_counter() - begun_s < 0.1  # as text, they took a third of a second
 
 
 def test_very_many_objects_are_not_all_looked_into() -> None:
     begun_s = time.perf_counter()
-    assert named_generators([[[{} for _ in range(200)] for _ in range(200)] for _ in range(100)], "") == {}
+    nested = [[[{} for _ in range(200)] for _ in range(200)] for _ in range(100)]
+    assert named_generators({"task": nested}) == {}
     assert time.perf_counter() - begun_s < 5
