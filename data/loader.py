@@ -20,6 +20,7 @@ from pylon.data.collate import collate
 from pylon.data.dataset import BaseDataset
 from pylon.data.done_event import DoneEvent
 from pylon.data.hand_over import HandOver
+from pylon.data.local_iterator import LocalIterator
 from pylon.data.map_dataset import MapDataset
 from pylon.data.order import EpochOrder, check_order, check_stream_order, order_of
 from pylon.data.receiving import BatchReceiver
@@ -283,7 +284,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def _get_iterator(self) -> Any:  # noqa: ANN401 - torch's, a private class
         """Called by torch, which has no public way to another class of iterator."""
         if self.num_workers == 0:
-            return super()._get_iterator()
+            return super()._get_iterator() if self.stream is not None else LocalIterator(self)
         self.check_worker_number_rationality()
         return WorkerIterator(self)
 

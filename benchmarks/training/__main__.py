@@ -44,7 +44,12 @@ class Size:
 
 
 _WHOLE = Size(
-    {"demo_hanet": (8, 2, 20), "small_model": (500, 150, 20)},
+    {
+        "demo_hanet": (8, 2, 10),
+        # A second and more, in which a display is drawn no more often than in a run of its own.
+        "small_model": (500, 300, 5),
+        "small_model_with_worker": (500, 300, 5),
+    },
     ("whole_hanet", 8, 25),
     ("real_step", 4),
     "demo_hanet",
@@ -114,7 +119,7 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training", description="What Pylon's training costs, next to others."
     )
-    parser.add_argument("--rounds", type=int, default=2, help="fresh processes for steps and resumes")
+    parser.add_argument("--rounds", type=int, default=4, help="fresh processes for steps and resumes")
     parser.add_argument("--threads", type=int, default=1, help="of torch's operations; 1: CPU time is work")
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=_PARTS)
     parser.add_argument("--quick", action="store_true", help="everything once and tiny: does it run?")

@@ -13,7 +13,11 @@ from benchmarks.training.steps import REFERENCE
 from benchmarks.training.tables import COSTS, Cost, compared, per_turn
 
 _SHOWN = (REFERENCE, "pylon", "lightning", "accelerate")
-_WORKLOADS = {"demo_hanet": "demo HANet", "small_model": "small model"}
+_WORKLOADS = {
+    "demo_hanet": "demo HANet",
+    "small_model": "small model",
+    "small_model_with_worker": "small model, a loader worker",
+}
 _COST_WORDS = ("CPU time", "CPU time with that of its other processes", "wall time")
 _NOTHING = "-"
 

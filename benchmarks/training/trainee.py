@@ -52,7 +52,7 @@ def _loader(config: dict[str, Any], seed: int, *, own_data: bool) -> "DataLoader
         return loader
     sampler = EpochSampler(len(dataset), shuffle=args["shuffle"])
     sampler.set_epoch_seed(seed)
-    common = {"batch_size": args["batch_size"], "drop_last": args["drop_last"]}
+    common = {name: args[name] for name in ("batch_size", "drop_last", "num_workers") if name in args}
     if isinstance(dataset, SmallPairs):
         return DataLoader(PlainPairs(dataset), sampler=[one.index for one in sampler], **common)
     # Augmentation follows from the seed in the index: these datapoints only Pylon's dataset gives.

@@ -1,4 +1,4 @@
-"""Processes that train in turns of about a third of a second: what slows the machine down hits all of them.
+"""Processes that train in turns of about a second: what slows the machine down hits all of them.
 
 A trainee connects to its socket, reports that it waits, and continues on request. What a trainee does
 by the clock, such as drawing its display, comes due while it waits, and so counts somewhat more than it

@@ -150,6 +150,13 @@ def small_model() -> Node:
     )
 
 
+def small_model_with_worker() -> Node:
+    """The same with a loader worker: what the datapoints take happens beside the steps."""
+    config = small_model()
+    loader = config["train_dataloader"]
+    return {**config, "train_dataloader": {**loader, "args": {**loader["args"], "num_workers": 1}}}
+
+
 def whole_hanet() -> Node:
     """HANet in full width with AdamW on tiny images: the state to save is the real one, a step is short."""
     return _on_pairs({"class": HANet, "args": {}}, SmallPairs, batch_size=1, count=4096, size=16)

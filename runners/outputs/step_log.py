@@ -102,7 +102,7 @@ class StepLog:
         if not self._pending:
             return
         pending, self._pending = self._pending, []
-        losses = torch.stack([step.loss.detach() for step, _ in pending]).double().tolist()
+        losses = torch.stack([step.loss for step, _ in pending]).detach().double().tolist()
         if self._report is not None:
             self._report([(step.global_step, loss) for (step, _), loss in zip(pending, losses, strict=True)])
         machines = self._machines()

@@ -1,4 +1,4 @@
-"""The optimizer of a training: which parameters it gets, in which groups."""
+"""The optimizer of a training: which parameters it gets, in which groups, and how it forgets gradients."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -50,6 +50,17 @@ def build_optimizer(
     optimizer = build(params=[*groups, *of_criterion_group] if entries or learnt else model.parameters())
     _refuse(option_problems(entries, optimizer))
     return optimizer
+
+
+def forget_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """What its `zero_grad` does, in a third of the time: torch's own names itself to a profiler unasked."""
+    is_torchs = getattr(optimizer.zero_grad, "__func__", None) is torch.optim.Optimizer.zero_grad
+    if not is_torchs or torch.autograd._profiler_enabled():  # type: ignore[attr-defined]  # no stub has it
+        optimizer.zero_grad(set_to_none=True)
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
 
 
 def report_groups(model: torch.nn.Module, entries: Sequence[Entry]) -> None:

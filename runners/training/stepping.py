@@ -20,6 +20,7 @@ from pylon.runners.randomness import RandomState
 from pylon.runners.training.averaging import WeightAverage
 from pylon.runners.training.evaluation import Batch, Task
 from pylon.runners.training.non_finite import advice, non_finite_inputs
+from pylon.runners.training.optimizing import forget_gradients
 from pylon.runners.training.rank_means import average_buffers, average_gradients
 from pylon.runners.training.step_options import Stepping
 from pylon.runners.training.strict_backward import StrictBackward
@@ -167,7 +168,7 @@ class Stepper:
 
     def _losses(self, batches: list[Batch], weight: float) -> list[torch.Tensor]:
         """The loss of each batch; their gradients are added up."""
-        self._optimizer.zero_grad(set_to_none=True)
+        forget_gradients(self._optimizer)
         return [
             self._backward(batch, weight, last=number == len(batches))
             for number, batch in enumerate(batches, start=1)
@@ -281,7 +282,7 @@ class Stepper:
             for module, values in zip(self._modules, buffers, strict=True):
                 for buffer, value in zip(module.buffers(), values, strict=True):
                     buffer.copy_(value)
-        self._optimizer.zero_grad(set_to_none=True)
+        forget_gradients(self._optimizer)
         if self._scaler is not None:
             self._scaler.update()
             self._scale = None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from pylon.data import DataLoader
 from pylon.runners import Stepping
 from pylon.runners.distributed import World
 from pylon.runners.errors import RunStopped, TrainingError
@@ -58,6 +59,61 @@ def step(stepper: Stepper, batches: list[Any]) -> torch.Tensor:
     """One step, and its loss."""
     loss, _ = stepper.step(batches, weight=1 / len(batches), dump=lambda content, must: "", place="")
     return loss
+
+
+class MeanLoss:
+    """A task whose batch is what a model takes, and whose loss is the mean of what it gives."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+
+    def training_loss(self, batch: Any) -> torch.Tensor:
+        loss: torch.Tensor = self.model(batch).mean()
+        return loss
+
+
+class Forgetful(torch.optim.SGD):
+    """An optimizer that has its own way to forget gradients."""
+
+    forgot = 0
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.forgot += 1
+        super().zero_grad(set_to_none)
+
+
+def test_gradients_are_forgotten_the_optimizers_own_way() -> None:
+    model = torch.nn.Linear(2, 1, bias=False)
+    optimizer = Forgetful(model.parameters(), lr=0.1)
+    step(stepper_of(model, MeanLoss(model), optimizer), [torch.ones(1, 2)])
+    assert optimizer.forgot == 1
+    patched = torch.optim.SGD(model.parameters(), lr=0.1)
+    asked: list[bool] = []
+    patched.zero_grad = lambda set_to_none=True: asked.append(set_to_none)  # type: ignore[method-assign]
+    step(stepper_of(model, MeanLoss(model), patched), [torch.ones(1, 2)])
+    assert asked == [True]
+
+
+def test_gradients_of_every_group_are_forgotten_of_unused_parameters_too() -> None:
+    used, unused = torch.nn.Linear(2, 1, bias=False), torch.nn.Parameter(torch.ones(3))
+    unused.grad = torch.ones(3)
+    optimizer = torch.optim.SGD([{"params": [unused]}, {"params": used.parameters()}], lr=0.1)
+    step(stepper_of(used, MeanLoss(used), optimizer), [torch.ones(1, 2)])
+    step(stepper_of(used, MeanLoss(used), optimizer), [torch.ones(1, 2)])
+    assert unused.grad is None and torch.equal(unused, torch.ones(3))
+    assert torch.equal(used.weight.grad, torch.ones(1, 2))
+
+
+def test_profiler_sees_batches_and_forgotten_gradients_by_torchs_names() -> None:
+    model = torch.nn.Linear(2, 1)
+    stepper = stepper_of(model, MeanLoss(model), torch.optim.SGD(model.parameters(), lr=0.1))
+    batches = DataLoader(torch.utils.data.TensorDataset(torch.ones(6, 2)), batch_size=2)
+    with torch.profiler.profile() as seen:
+        for batch in batches:
+            step(stepper, [batch["inputs"]])
+    counts = {event.key: event.count for event in seen.key_averages()}
+    assert counts["Optimizer.zero_grad#SGD.zero_grad"] == 3
+    assert sum(n for name, n in counts.items() if name.startswith("enumerate(DataLoader)#")) == 4
 
 
 @pytest.mark.slow
