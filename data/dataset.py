@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from pylon.data.cache import Arrays, SharedImageCache
 from pylon.data.datapoint import Datapoint
 from pylon.data.decoded_copy import DecodedCopy
+from pylon.data.epoch_number import EpochNumber
 from pylon.data.errors import (
     DataError,
     DatasetContractError,
@@ -82,6 +83,7 @@ class BaseDataset(Dataset[Datapoint], ABC):
         self._cache = DecodedCopy.of_environment() if cache is None else cache
         self._generators = GlobalGenerators()
         self._own = OwnGenerators()
+        self._number = EpochNumber()
         self._datapoints = _subset(self._listed(), indices)
 
     @abstractmethod
@@ -148,9 +150,14 @@ class BaseDataset(Dataset[Datapoint], ABC):
         datapoint: Datapoint = {"inputs": inputs, "labels": labels, "meta_info": {"idx": index, **meta_info}}
         return datapoint if self.transforms is None else self._transformed(datapoint, seed)
 
+    def _begin_epoch(self, epoch: int | None) -> None:
+        """Give its number to a dataset that asks for it by `set_epoch`; None: it is not known."""
+        self._number.give(self, epoch)
+
     def __getitems__(self, indices: Sequence[int | SeededIndex]) -> list[Datapoint | WorkerFailure]:
         """The datapoints of one batch, for torch's fetcher: see `read_batch`."""
         seeded = [self._seeded(index).computed() for index in indices]
+        self._number.catch_up(self, seeded[0].epoch)
         return self._generators.batch(self, lambda: read_batch(self.__getitem__, seeded))
 
     def _seeded(self, index: int | SeededIndex) -> SeededIndex:

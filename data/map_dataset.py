@@ -6,6 +6,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from pylon.data.batch import Item
+from pylon.data.epoch_number import EpochNumber
 from pylon.data.errors import DataError
 from pylon.data.global_generators import GlobalGenerators
 from pylon.data.located import length_of, raise_located
@@ -33,6 +34,7 @@ class MapDataset(Dataset[Item]):
         self.dataset = dataset
         self._generators = GlobalGenerators()
         self._own = OwnGenerators()
+        self._number = EpochNumber()
 
     @property
     def name(self) -> str:
@@ -58,9 +60,14 @@ class MapDataset(Dataset[Item]):
         except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again with its place
             raise_located(error, f"datapoint {index.index} of {self.name}")
 
+    def _begin_epoch(self, epoch: int | None) -> None:
+        """Give its number to a dataset that asks for it by `set_epoch`; None: it is not known."""
+        self._number.give(self.dataset, epoch)
+
     def __getitems__(self, indices: Sequence[SeededIndex]) -> list[Item | WorkerFailure]:
         """The datapoints of one batch, for torch's fetcher: see `read_batch`."""
         seeded = [index.computed() for index in indices]
+        self._number.catch_up(self.dataset, seeded[0].epoch)
         return self._generators.batch(self, lambda: read_batch(self.__getitem__, seeded))
 
     def _loaded(self, index: int, seed: int) -> Any:  # noqa: ANN401 - whatever the dataset gives

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
+from pylon.data.epoch_number import EpochNumber
 from pylon.data.errors import DatasetContractError
 from pylon.data.global_generators import GlobalGenerators
 from pylon.data.own_generators import OwnGenerators
@@ -25,19 +26,21 @@ class SeededOrder:
         self.sampler = sampler
         self._generators = GlobalGenerators()
         self._own = OwnGenerators()
+        self._number = EpochNumber()
 
     def __len__(self) -> int:
         """How many it gives."""
         return len(self.sampler)
 
-    def draw(self, seed: int) -> list[Any]:
-        """The epoch's order.
+    def draw(self, seed: int, epoch: int | None) -> list[Any]:
+        """The order of the epoch of this seed, and of this number if it is known.
 
         Raises:
             DatasetContractError: it has another length than the sampler says.
         """
         # The order has generators of its own: index -1 is no datapoint's.
         own = datapoint_seed(seed, -1)
+        self._number.give(self.sampler, epoch)
         with self._generators.seeded(own):
             order = self._own.load(self.sampler, own, lambda: list(self.sampler))
         if len(order) != len(self):
@@ -67,39 +70,45 @@ class EpochSampler(Sampler[SeededIndex]):
         self._count = count
         self._order = order
         self._epoch_seed = 0
+        self._epoch: int | None = None
         self._spans: Sequence[range] | None = None
 
-    def set_epoch_seed(self, seed: int, spans: Sequence[range] | None = None) -> None:
+    def set_epoch_seed(
+        self, seed: int, spans: Sequence[range] | None = None, epoch: int | None = None
+    ) -> None:
         """Let the next iterations follow from `seed`.
 
         Args:
             seed: of the epoch.
             spans: the positions in the epoch's order that are wanted, each 0 <= position < length; None:
                 all. What comes at a position is the same, whichever others are wanted.
+            epoch: its number, if it is known.
 
         Raises:
             ValueError: `seed` is outside 0..2**63 - 1, or a position outside the epoch.
         """
-        self._epoch_seed, self._spans = checked_seed(seed), spans
+        self._epoch_seed, self._spans, self._epoch = checked_seed(seed), spans, epoch
         outside = [span for span in spans or () if span and not 0 <= min(span) <= max(span) < self.length]
         if outside:
             raise ValueError(f"spans: {outside[0]}, expected positions from 0 to {self.length - 1}.")
 
     def __iter__(self) -> Iterator[SeededIndex]:
         """The epoch's indices at the given positions."""
-        seed = self._epoch_seed
+        seed, epoch = self._epoch_seed, self._epoch
         positions: Iterable[int] = itertools.chain.from_iterable(
             [range(self.length)] if self._spans is None else self._spans
         )
-        indices = positions if (order := self._drawn(seed)) is None else map(order.__getitem__, positions)
+        indices = (
+            positions if (order := self._drawn(seed, epoch)) is None else map(order.__getitem__, positions)
+        )
         if self._computes_seeds:
-            return computed_ahead(indices, seed)
-        return (SeededIndex(index, seed) for index in indices)
+            return computed_ahead(indices, seed, epoch)
+        return (SeededIndex(index, seed, epoch=epoch) for index in indices)
 
-    def _drawn(self, seed: int) -> list[int] | None:
+    def _drawn(self, seed: int, epoch: int | None) -> list[int] | None:
         """The index at each position of the epoch; None: the position itself."""
         if self._order is not None:
-            return checked_indices(self._order.draw(seed), self._count, self._order.sampler)
+            return checked_indices(self._order.draw(seed, epoch), self._count, self._order.sampler)
         if not self.shuffle:
             return None
         # The order has a generator of its own: index -1 is no datapoint's.
@@ -124,27 +133,31 @@ class EpochBatchSampler(Sampler[list[SeededIndex]]):
         self._count = count
         self._order = order
         self._epoch_seed = 0
+        self._epoch: int | None = None
         self._wanted: Sequence[int] | None = None
 
-    def set_epoch_seed(self, seed: int, batches: Sequence[int] | None = None) -> None:
+    def set_epoch_seed(
+        self, seed: int, batches: Sequence[int] | None = None, epoch: int | None = None
+    ) -> None:
         """Let the next iterations follow from `seed`.
 
         Args:
             seed: of the epoch.
             batches: the numbers of those that are wanted; None: all.
+            epoch: its number, if it is known.
 
         Raises:
             ValueError: `seed` is outside 0..2**63 - 1.
         """
-        self._epoch_seed, self._wanted = checked_seed(seed), batches
+        self._epoch_seed, self._wanted, self._epoch = checked_seed(seed), batches, epoch
 
     def __iter__(self) -> Iterator[list[SeededIndex]]:
         """The epoch's batches with the given numbers."""
-        seed = self._epoch_seed
-        drawn = self._order.draw(seed)
+        seed, epoch = self._epoch_seed, self._epoch
+        drawn = self._order.draw(seed, epoch)
         for number in range(len(drawn)) if self._wanted is None else self._wanted:
             batch = checked_indices(drawn[number], self._count, self._order.sampler)
-            yield [SeededIndex(index, seed) for index in batch]
+            yield [SeededIndex(index, seed, epoch=epoch) for index in batch]
 
     def __len__(self) -> int:
         """Number of batches of a whole epoch."""

@@ -24,11 +24,13 @@ class SeededIndex:
         index: position in the dataset.
         seed: of the epoch.
         of_datapoint: the datapoint's own, which follows from both; None: it has not been computed.
+        epoch: the number of the epoch, for a dataset that asks for it; None: it is not known.
     """
 
     index: int
     seed: int
     of_datapoint: int | None = None
+    epoch: int | None = None
 
     @property
     def datapoint_seed(self) -> int:
@@ -43,10 +45,10 @@ class SeededIndex:
         """
         if self.of_datapoint is not None:
             return self
-        return SeededIndex(self.index, self.seed, self.datapoint_seed)
+        return SeededIndex(self.index, self.seed, self.datapoint_seed, self.epoch)
 
 
-def computed_ahead(indices: Iterable[int], seed: int) -> Iterator[SeededIndex]:
+def computed_ahead(indices: Iterable[int], seed: int, epoch: int | None) -> Iterator[SeededIndex]:
     """Indices with their datapoints' seeds, computed for many at a time.
 
     Between two training steps, a seed takes ten times as long: the steps leave nothing of the hash function
@@ -55,10 +57,11 @@ def computed_ahead(indices: Iterable[int], seed: int) -> Iterator[SeededIndex]:
     Args:
         indices: of the epoch.
         seed: of the epoch.
+        epoch: its number.
     """
     left = iter(indices)
     while some := list(itertools.islice(left, _AHEAD)):
-        yield from [SeededIndex(index, seed, datapoint_seed(seed, index)) for index in some]
+        yield from [SeededIndex(index, seed, datapoint_seed(seed, index), epoch) for index in some]
 
 
 def datapoint_seed(seed: int, index: int) -> int:

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
 from pylon.data.batch import Item
+from pylon.data.epoch_number import EpochNumber
 from pylon.data.errors import DataError, DatasetContractError
 from pylon.data.global_generators import GlobalGenerators
 from pylon.data.located import raise_located
@@ -40,6 +41,7 @@ class Turn:
         size: datapoints of the batch.
         drop_last: leave out a last batch that is not full.
         alike: seed each worker alike, to compare what they give.
+        epoch: the number of the epoch, if it is known.
     """
 
     iteration: int
@@ -47,6 +49,7 @@ class Turn:
     size: int
     drop_last: bool
     alike: bool = False
+    epoch: int | None = None
 
 
 class StreamDataset(Dataset[Item]):
@@ -65,6 +68,7 @@ class StreamDataset(Dataset[Item]):
         self.workers = max(workers, 1)
         self._generators = GlobalGenerators(once=True)
         self._own = OwnGenerators()
+        self._number = EpochNumber()
         self._turn: Turn | None = None
         self._datapoints: Iterator[Any] | None = None
         self._drawn = 0
@@ -89,10 +93,15 @@ class StreamDataset(Dataset[Item]):
         what = str(own()) if callable(own) else f"{known} of {self.name}"
         return what if self.workers == 1 else f"{what}, read by {self.workers} workers"
 
+    def _begin_epoch(self, epoch: int | None) -> None:
+        """Give its number to a dataset that asks for it by `set_epoch`; None: it is not known."""
+        self._number.give(self.dataset, epoch)
+
     def __getitems__(self, turn: Turn) -> list[Item | WorkerFailure | StreamEnd]:
         """The next datapoints, for torch's fetcher; a single StreamEnd after the last ones."""
         if self._turn is None or turn.iteration != self._turn.iteration:
             self._datapoints, self._drawn = None, 0
+            self._number.catch_up(self.dataset, turn.epoch)
         self._turn = turn
         drawn = self._generators.batch(self, lambda: read_batch(lambda _: self._next(turn), range(turn.size)))
         found: list[Any] = [one for one in drawn if not isinstance(one, StreamEnd)]
@@ -142,26 +151,32 @@ class StreamTurns(Sampler[Turn]):
         self._size = batch_size
         self._drop_last = drop_last
         self._seed = 0
+        self._epoch: int | None = None
         self._wanted: Sequence[int] | None = None
         self._iteration = 0
         self.alike = False
 
-    def set_epoch_seed(self, seed: int, batches: Sequence[int] | None = None) -> None:
+    def set_epoch_seed(
+        self, seed: int, batches: Sequence[int] | None = None, epoch: int | None = None
+    ) -> None:
         """Let the next iterations follow from `seed`.
 
         Args:
             seed: of the epoch.
             batches: the numbers of those that are wanted, ascending; None: all. The others are read too.
+            epoch: its number, if it is known.
 
         Raises:
             ValueError: `seed` is outside 0..2**63 - 1.
         """
-        self._seed, self._wanted = checked_seed(seed), batches
+        self._seed, self._wanted, self._epoch = checked_seed(seed), batches, epoch
 
     def __iter__(self) -> Iterator[Turn]:
         """The turns of one iteration."""
         self._iteration += 1
-        return itertools.repeat(Turn(self._iteration, self._seed, self._size, self._drop_last, self.alike))
+        return itertools.repeat(
+            Turn(self._iteration, self._seed, self._size, self._drop_last, self.alike, self._epoch)
+        )
 
     @property
     def most(self) -> int | None:

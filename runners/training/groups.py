@@ -44,6 +44,7 @@ def groups_left(
     share: TrainingShare,
     first: int,
     *,
+    epoch: int,
     world: World,
     at_most: int | None,
 ) -> Iterator[Group]:
@@ -54,6 +55,7 @@ def groups_left(
         seed: of the epoch.
         share: which batches this rank takes.
         first: the first step that has not been taken.
+        epoch: its number.
         world: the ranks that take the steps together.
         at_most: batches of the epoch, None for all.
 
@@ -63,14 +65,14 @@ def groups_left(
         TrainingError: it gives other numbers of batches on other ranks.
     """
     if loader.stream is None:
-        loader.set_epoch_seed(seed, share.numbers(first))
+        loader.set_epoch_seed(seed, share.numbers(first), epoch=epoch)
         batches, steps = iter(loader), share.steps or 0
         for step in range(first, steps):
             own = list(itertools.islice(batches, len(share.of_step(step))))
             yield Group(own, share.weight(step), step + 1 == steps)
         return
     size = share.accumulate * share.ranks
-    loader.set_epoch_seed(seed)
+    loader.set_epoch_seed(seed, epoch=epoch)
     read = itertools.islice(loader, at_most)
     if first:
         logger.info("the %d batches of this epoch that were taken before are read again", first * size)

@@ -54,6 +54,26 @@ def warn_of_other_batches(data: str, batches: Sequence[Batch], again: Sequence[B
             return
 
 
+def warn_of_other_stream(name: str, batch: Batch, again: Batch) -> None:
+    """Log if a stream's first batch differs from that of a second opening with the same seeds.
+
+    Args:
+        name: of the stream's class.
+        batch: of the first opening.
+        again: of the second one.
+    """
+    if _other_place(batch, again) is not None:
+        logger.warning(
+            "train_dataset: %s gave another first batch when it was opened again with the same seeds. A run "
+            "that resumes within an epoch reads the epoch again from its beginning: it then takes some "
+            "datapoints twice and leaves others out. Let the stream keep nothing from one epoch to the next, "
+            "and %s. For webdataset: shuffle(..., rng=random).",
+            name,
+            _NUMBERS,
+            extra={"of_all_ranks": True},
+        )
+
+
 def _other_place(batch: Batch, other: Batch) -> str | None:
     """The first tensor of inputs and labels that is another one; None if all are the same."""
     for key in ("inputs", "labels"):

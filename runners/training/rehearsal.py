@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pylon.data import DataLoader
+from pylon.data import DataLoader, StreamDataset
 from pylon.masking import secret_values
 from pylon.metrics import BaseMetric, as_metric
 from pylon.runners.config.contracts import checked_scores
@@ -29,9 +29,9 @@ from pylon.runners.training.evaluation import Batch, Task, count_batches
 from pylon.runners.training.non_finite import advice, non_finite_inputs
 from pylon.runners.training.parts import NoCriterion, TrainingParts, build_parts
 from pylon.runners.training.passes import EvaluationPass
-from pylon.runners.training.read_again import warn_of_other_batches
+from pylon.runners.training.read_again import warn_of_other_batches, warn_of_other_stream
 from pylon.runners.training.stepping import NonFiniteError
-from pylon.runners.training.streams import rehearsed_batches
+from pylon.runners.training.streams import first_batches, rehearsed_batches
 from pylon.runners.training.training import Training
 from pylon.runners.training.undone import undone
 from pylon.runners.training.unsaved import counters_of, warn_of_unsaved
@@ -165,14 +165,21 @@ def _copies(modules: dict[str, torch.nn.Module], build: Build, device: torch.dev
 
 
 def _batches(
-    split: str, loader: DataLoader, seed: int, *, at_most: int | None, blame: Blame, world: World
+    split: str,
+    loader: DataLoader,
+    seed: int,
+    *,
+    at_most: int | None,
+    blame: Blame,
+    world: World,
+    again: bool = False,
 ) -> list[Batch]:
     """The first batch of a pass, and its last one if that has fewer datapoints than the first."""
     former = loader.generator.get_state()
     try:
         with blame.of_reading(split, loader.dataset):
             if loader.stream is not None:
-                return rehearsed_batches(split, loader, seed, world)
+                return first_batches(loader, seed) if again else rehearsed_batches(split, loader, seed, world)
             loader.set_epoch_seed(seed, _rehearsed(loader, at_most))
             return list(loader)
     finally:
@@ -235,8 +242,7 @@ def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> N
     loader, seed = training.loaders.train, training.context.seeds.train[training.progress.epoch]
     read = functools.partial(_batches, "train", loader, seed, blame=blame, world=training.context.world)
     batches = read(at_most=training.max_batches)
-    if loader.stream is None:
-        warn_of_other_batches(training.data, batches, read(at_most=1))
+    _read_again(training, batches, lambda: read(at_most=1, again=True))
     seed_all(seed)
     parts.model.train()
     parts.stepper.log_nothing()
@@ -258,6 +264,20 @@ def _rehearse_steps(training: Training, parts: TrainingParts, blame: Blame) -> N
             why = advice(found, training.data)
             raise TrainingError(f"found before the first step: the loss is not finite. {why}")
     warn_of_unsaved(counters, counters_of(counted))
+
+
+def _read_again(training: Training, batches: Sequence[Batch], read: Callable[[], list[Batch]]) -> None:
+    """Warn if what was read has other numbers when it is read once more."""
+    dataset, again = training.loaders.train.dataset, read()
+    if not isinstance(dataset, StreamDataset):
+        warn_of_other_batches(training.data, batches, again)
+    elif again:
+        warn_of_other_stream(dataset.name, batches[0], again[0])
+    else:
+        raise TrainingError(
+            f"train_dataset: {dataset.name} gives nothing when it is opened again, as each epoch opens it. "
+            "Let __iter__ begin from the beginning whenever it is called."
+        )
 
 
 def _rehearse_schedule(training: Training, scheduler: Any, blame: Blame) -> None:  # noqa: ANN401 - own ones too

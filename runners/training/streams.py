@@ -11,6 +11,19 @@ from pylon.runners.training.groups import SAME_ON_RANKS
 logger = logging.getLogger(__name__)
 
 
+def first_batches(loader: DataLoader, seed: int) -> list[Batch]:
+    """The first batch of each worker of a stream, which are seeded alike."""
+    stream, dataset = loader.stream, loader.dataset
+    if stream is None or not isinstance(dataset, StreamDataset):
+        return []
+    loader.set_epoch_seed(seed, range(dataset.workers))
+    stream.alike = True
+    try:
+        return list(loader)
+    finally:
+        stream.alike = False
+
+
 def rehearsed_batches(split: str, loader: DataLoader, seed: int, world: World) -> list[Batch]:
     """The first batch of a stream, which is compared with those of other workers and ranks.
 
@@ -18,15 +31,9 @@ def rehearsed_batches(split: str, loader: DataLoader, seed: int, world: World) -
         EmptyDatasetError: there is none.
         TrainingError: another rank has another one.
     """
-    stream, dataset = loader.stream, loader.dataset
-    if stream is None or not isinstance(dataset, StreamDataset):
+    dataset, found = loader.dataset, first_batches(loader, seed)
+    if not isinstance(dataset, StreamDataset):
         return []
-    loader.set_epoch_seed(seed, range(dataset.workers))
-    stream.alike = True
-    try:
-        found = list(loader)
-    finally:
-        stream.alike = False
     if not found:
         raise EmptyDatasetError(f"{split}_dataset: {dataset.name} gives no batch, expected some.")
     digests = [digest_of(batch) for batch in found]

@@ -98,12 +98,15 @@ class Training:
 
     def groups_left(self) -> Iterator[Group]:
         """This rank's batches of the running epoch, from the first step that has not been taken."""
-        seed, step = self.context.seeds.train[self.progress.epoch], self.progress.step
+        epoch, step = self.progress.epoch, self.progress.step
+        seed = self.context.seeds.train[epoch]
         if step == 0:
             # Within an epoch, the generators' states came with the checkpoint.
             seed_all(rank_seed(seed, self.context.world.rank))
         world, at_most = self.context.world, self.max_batches
-        return groups_left(self.loaders.train, seed, self.share, step, world=world, at_most=at_most)
+        return groups_left(
+            self.loaders.train, seed, self.share, step, epoch=epoch, world=world, at_most=at_most
+        )
 
     def advice(self, step: Step) -> str:
         """What to do about the non-finite loss of a step that was taken before; every rank must ask."""

@@ -1,12 +1,14 @@
 """Datapoints and orders that a resumed run would not get again are named before the first step."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 
+from pylon.runners.errors import TrainingError
 from pylon.runners.launch.file import run_file
 from pylon.runners.launch.run import Options
 from pylon.runners.training.read_again import warn_of_other_batches
@@ -54,12 +56,44 @@ def order(dataset):
 
 config["train_dataloader"]["args"] |= {{"shuffle": False, "sampler": order}}
 """
+STREAM = """
+import random, time
+
+class Opened(Stream):
+    opened = 0
+
+    def __iter__(self):
+        self.opened += 1
+        for row, label in super().__iter__():
+            yield row + {drawn}, label
+
+config["train_dataset"] = {{"class": Opened, "args": {{"count": 10}}}}
+"""
+BY_EPOCH = """
+class ByEpoch({base}):
+    epoch = -1
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def {method}(self, *index):
+        with open({path!r}, "a") as file:
+            file.write(f"{{self.epoch}} ")
+        return super().{method}(*index)
+
+config["train_dataset"] = {{"class": ByEpoch, "args": {{"count": 10}}}}
+"""
 DRAWN = {
     "a generator of its own": ("float(numpy.random.default_rng().normal())", True),
     "the clock": ("time.time() % 1", True),
     "one that is made when it is needed": ("float(self.made().normal())", False),
     "the global ones": ("random.random() + float(numpy.random.normal()) + float(torch.rand(()))", False),
 }  # fmt: skip
+STREAMED = {
+    "a generator of its own": ("random.Random(time.time()).random()", True),
+    "how often it was opened": ("self.opened", True),
+    "the global ones": ("random.random()", False),
+}
 ORDERS = {
     "shuffled again": ("import random; random.shuffle(self.indices); return iter(self.indices)", True),
     "a generator of its own": (
@@ -73,9 +107,9 @@ ORDERS = {
 }  # fmt: skip
 
 
-def run_with(toy: Toy, added: str, changes: str = "") -> None:
+def run_with(toy: Toy, added: str, changes: str = "", kind: str = "tuple") -> None:
     """Run a configuration with some lines more."""
-    configured(toy, "tuple", changes)
+    configured(toy, kind, changes)
     path = toy.folder / "toy_config_file.py"
     path.write_text(path.read_text() + added)
     run_file(path, Options(device="cpu"), Console(file=io.StringIO()))
@@ -104,6 +138,48 @@ def test_order_that_is_another_when_it_is_asked_for_again_is_named(
     found = logged(toy, SAMPLER.format(body=body), f"num_workers={num_workers}")
     assert ("train_dataloader: its sampler gave the datapoints" in found) == warns
     assert "had other numbers" not in found
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(("drawn", "warns"), STREAMED.values(), ids=list(STREAMED))
+def test_stream_that_is_another_when_it_is_opened_again_is_named(
+    make_toy: Callable[[str], Toy], drawn: str, num_workers: int, *, warns: bool
+) -> None:
+    toy = make_toy("stream")
+    run_with(toy, STREAM.format(drawn=drawn), f"num_workers={num_workers}", kind="stream")
+    assert log(toy).count("Opened gave another first batch when it was opened again") == warns
+
+
+def test_stream_that_can_be_opened_once_is_refused_before_the_first_step(toy: Toy) -> None:
+    once = """
+class Once(Stream):
+    def __init__(self, count):
+        super().__init__(count)
+        self.rows_left = iter([self.rows[index] for index in range(count)])
+
+    def __iter__(self):
+        return self.rows_left
+
+config["train_dataset"] = {"class": Once, "args": {"count": 4}}
+"""
+    with pytest.raises(TrainingError, match="Once gives nothing when it is opened again, as each epoch"):
+        run_with(toy, once, kind="stream")
+    assert "step" not in (toy.work_dir / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "method"), [("tuple", "Rows", "__getitem__"), ("stream", "Stream", "__iter__")]
+)
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_datasets_that_ask_for_the_epoch_get_its_number(
+    toy: Toy, kind: str, base: str, method: str, num_workers: int
+) -> None:
+    path = toy.folder / "epochs.txt"
+    added = BY_EPOCH.format(base=base, method=method, path=str(path))
+    run_with(toy, added, f"num_workers={num_workers}", kind=kind)
+    seen = path.read_text().split()
+    assert set(seen) == {"-1", "0", "1", "2"}, "before the first step it is not known"
+    assert list(dict.fromkeys(seen)) == ["-1", "0", "1", "2"]
 
 
 def test_run_that_goes_on_is_not_asked_again(toy: Toy) -> None:

@@ -80,10 +80,10 @@ def test_workers_that_all_give_the_same_are_named(toy: Toy) -> None:
 def test_stream_that_has_become_shorter_is_named() -> None:
     loader = DataLoader(Stream(3), batch_size=1)
     share = TrainingShare(None, accumulate=1, rank=0, ranks=1)
-    left = list(groups_left(loader, 0, share, 1, world=World(), at_most=None))
+    left = list(groups_left(loader, 0, share, 1, epoch=0, world=World(), at_most=None))
     assert [group.last for group in left] == [False, True]
     with pytest.raises(DatasetContractError, match="Stream gives no more batches than the 3 that this epoch"):
-        list(groups_left(loader, 0, share, 3, world=World(), at_most=None))
+        list(groups_left(loader, 0, share, 3, epoch=0, world=World(), at_most=None))
 
 
 class OtherRank(World):
@@ -98,7 +98,9 @@ class OtherRank(World):
 
 def test_ranks_whose_streams_differ_end_with_advice_and_do_not_wait_for_one_another() -> None:
     share = TrainingShare(None, accumulate=1, rank=0, ranks=2)
-    groups = groups_left(DataLoader(Stream(3), batch_size=1), 0, share, 0, world=OtherRank(), at_most=None)
+    groups = groups_left(
+        DataLoader(Stream(3), batch_size=1), 0, share, 0, epoch=0, world=OtherRank(), at_most=None
+    )
     with pytest.raises(
         TrainingError, match=r"has ended on one of 2 ranks and not on another.*do not split it"
     ):
