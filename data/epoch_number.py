@@ -30,7 +30,7 @@ class EpochNumber:
         Streams of Hugging Face's datasets share their number among processes, and it becomes wrong if two of
         them change it at once: one that has the number already is left alone.
         """
-        if getattr(_listener(owner), "epoch", None) != epoch:
+        if epoch != self._given and getattr(_listener(owner), "epoch", None) != epoch:
             self.give(owner, epoch)
 
 
