@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
@@ -25,6 +26,7 @@ from pylon.data.worker_failure import WorkerFailure, read_batch
 
 # The order of an epoch has generators of its own: no datapoint has this index.
 _OPENING = -1
+_TEXT_AND_NUMBERS = (str, bytes, bool, int, float, complex, np.generic, np.ndarray, type(None))
 
 
 class StreamEnd:
@@ -248,20 +250,33 @@ def is_stream(dataset: object) -> bool:
 
 
 def digest_of(batch: dict[str, Any]) -> str:
-    """The SHA-256 (FIPS 180-4) of a batch's inputs and labels: the same for the same numbers and texts."""
+    """The SHA-256 (FIPS 180-4) of a batch's inputs and labels: the same for the same numbers and texts.
+
+    Of what has neither, such as a sparse tensor or an object of a class of one's own, only the class counts.
+    """
     digest = hashlib.sha256()
 
     def add(value: object) -> None:
         if isinstance(value, torch.Tensor):
-            digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            # A nested tensor has a new name for its ragged length each time.
+            shape = "" if value.is_nested else str(tuple(value.shape))
+            digest.update(f"{value.dtype} {shape}".encode() + _content(value))
             return
         elements = elements_of(value)
         if elements is None:
-            digest.update(repr(value).encode("utf-8", "surrogatepass"))
+            # The text of any other object may hold its address.
+            shown = repr(value) if isinstance(value, _TEXT_AND_NUMBERS) else type(value).__qualname__
+            digest.update(shown.encode("utf-8", "surrogatepass"))
         for name, element in elements or ():
             digest.update(name.encode("utf-8", "surrogatepass"))
             add(element)
 
     add([batch["inputs"], batch["labels"]])
     return digest.hexdigest()
+
+
+def _content(tensor: torch.Tensor) -> bytes:
+    try:
+        return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    except Exception:  # noqa: BLE001 - a sparse or nested tensor, and a user's own may raise anything
+        return b""

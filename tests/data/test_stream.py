@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from pylon.data import DataLoader, DatasetContractError, DatasetDamagedError
+from pylon.data import DataLoader, DatasetContractError, DatasetDamagedError, digest_of
 
 # On a machine with one core.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -144,3 +144,14 @@ def test_run_data_are_compared_by_length_and_by_the_workers_that_read_them() -> 
     ]
     assert prints[0] == prints[1] == "datapoints of Shuffled"
     assert prints[2:] == ["datapoints of Shuffled, read by 2 workers", "3 datapoints of Sized"]
+
+
+def test_digest_of_a_batch_is_that_of_its_numbers_and_texts_whatever_else_it_holds() -> None:
+    def digest(number: float, text: str) -> str:
+        inputs = {"x": torch.tensor(number), "text": [text], "count": 3, "array": np.array([number])}
+        odd = [object(), torch.eye(2).to_sparse(), torch.tensor(1j).conj(), torch.zeros(1, device="meta")]
+        odd.append(torch.nested.nested_tensor([torch.ones(1), torch.ones(2)], layout=torch.jagged))
+        return digest_of({"inputs": inputs, "labels": [*odd, None]})
+
+    assert digest(1.0, "a") == digest(1.0, "a")
+    assert len({digest(1.0, "a"), digest(2.0, "a"), digest(1.0, "b")}) == 3
