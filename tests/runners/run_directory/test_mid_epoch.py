@@ -67,9 +67,9 @@ def test_going_on_loads_no_batch_of_the_epoch_again(toy: Toy, monkeypatch: pytes
     begun: list[int] = []
     set_epoch_seed = DataLoader.set_epoch_seed
 
-    def noted(self: DataLoader, seed: int, batches: Sequence[int] | None = None) -> None:
+    def noted(self: DataLoader, seed: int, batches: Sequence[int], *, epoch: int | None = None) -> None:
         begun.append(batches[0])
-        set_epoch_seed(self, seed, batches)
+        set_epoch_seed(self, seed, batches, epoch=epoch)
 
     monkeypatch.setattr(DataLoader, "set_epoch_seed", noted)
     toy.run(rehearsal=False)
