@@ -97,7 +97,6 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         self._end: Callable[[], None] = lambda: None
         self._newest: Callable[[], Any] = lambda: None
         loaded = _readable(dataset, num_workers)
-        self._epoch: int | None = None
         self._name = type(loaded).__name__ if isinstance(loaded, BaseDataset) else loaded.name
         finds = loaded._generators if num_workers == 0 and collate_fn is not collate else None
         if finds is not None:
@@ -157,25 +156,26 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         Raises:
             ValueError: `seed` is outside 0..2**63 - 1, or `batches` are not ascending numbers of batches.
         """
-        self._epoch = epoch
+        self._order.epoch = epoch
         if batches is None:
-            self._order.set_epoch_seed(seed, epoch=epoch)
+            self._order.set_epoch_seed(seed)
             return
         if any(later <= former for former, later in itertools.pairwise(batches)):
             raise ValueError(f"batches: {list(batches)[:10]}, expected ascending numbers.")
         if isinstance(self._order, StreamTurns):
-            self._order.set_epoch_seed(seed, batches, epoch)
+            self._order.set_epoch_seed(seed, batches)
             return
         if batches and not 0 <= batches[0] <= batches[-1] < len(self):
             raise ValueError(f"batches: {batches[0]} to {batches[-1]}, expected 0 to {len(self) - 1}.")
         if isinstance(self._order, EpochBatchSampler):
-            self._order.set_epoch_seed(seed, batches, epoch)
+            self._order.set_epoch_seed(seed, batches)
             return
         # Only the epoch's last batch can be short, and ascending it stays the last one: so torch, which
         # cuts the datapoints it gets into batches, finds these batches again.
         size, count = self.batch_size or 1, len(self._order)
-        spans = [range(number * size, min((number + 1) * size, count)) for number in batches]
-        self._order.set_epoch_seed(seed, spans, epoch)
+        self._order.set_epoch_seed(
+            seed, [range(number * size, min((number + 1) * size, count)) for number in batches]
+        )
 
     @property
     def stream(self) -> StreamTurns | None:
@@ -227,7 +227,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             LoaderWorkerError: a worker died, or a batch took longer than `timeout_s`.
             Exception: whatever the `end` of `end_when` raises.
         """
-        self.dataset._begin_epoch(self._epoch)
+        self.dataset._begin_epoch(self._order.epoch)
         received = self._received_batches()
         return received if self.stream is None else self.stream.wanted_batches(received)
 

@@ -59,6 +59,9 @@ class EpochSampler(Sampler[SeededIndex]):
         shuffle: in an order drawn from the seed, else ascending.
         order: gives the indices in place of both.
         computes_seeds: give each index its datapoint's seed too; else who reads the datapoint computes it.
+
+    Attributes:
+        epoch: the number of the epoch that is iterated next, None if it is not known.
     """
 
     def __init__(
@@ -70,45 +73,40 @@ class EpochSampler(Sampler[SeededIndex]):
         self._count = count
         self._order = order
         self._epoch_seed = 0
-        self._epoch: int | None = None
+        self.epoch: int | None = None
         self._spans: Sequence[range] | None = None
 
-    def set_epoch_seed(
-        self, seed: int, spans: Sequence[range] | None = None, epoch: int | None = None
-    ) -> None:
+    def set_epoch_seed(self, seed: int, spans: Sequence[range] | None = None) -> None:
         """Let the next iterations follow from `seed`.
 
         Args:
             seed: of the epoch.
             spans: the positions in the epoch's order that are wanted, each 0 <= position < length; None:
                 all. What comes at a position is the same, whichever others are wanted.
-            epoch: its number, if it is known.
 
         Raises:
             ValueError: `seed` is outside 0..2**63 - 1, or a position outside the epoch.
         """
-        self._epoch_seed, self._spans, self._epoch = checked_seed(seed), spans, epoch
+        self._epoch_seed, self._spans = checked_seed(seed), spans
         outside = [span for span in spans or () if span and not 0 <= min(span) <= max(span) < self.length]
         if outside:
             raise ValueError(f"spans: {outside[0]}, expected positions from 0 to {self.length - 1}.")
 
     def __iter__(self) -> Iterator[SeededIndex]:
         """The epoch's indices at the given positions."""
-        seed, epoch = self._epoch_seed, self._epoch
+        seed, epoch = self._epoch_seed, self.epoch
         positions: Iterable[int] = itertools.chain.from_iterable(
             [range(self.length)] if self._spans is None else self._spans
         )
-        indices = (
-            positions if (order := self._drawn(seed, epoch)) is None else map(order.__getitem__, positions)
-        )
+        indices = positions if (order := self._drawn(seed)) is None else map(order.__getitem__, positions)
         if self._computes_seeds:
             return computed_ahead(indices, seed, epoch)
         return (SeededIndex(index, seed, epoch=epoch) for index in indices)
 
-    def _drawn(self, seed: int, epoch: int | None) -> list[int] | None:
+    def _drawn(self, seed: int) -> list[int] | None:
         """The index at each position of the epoch; None: the position itself."""
         if self._order is not None:
-            return checked_indices(self._order.draw(seed, epoch), self._count, self._order.sampler)
+            return checked_indices(self._order.draw(seed, self.epoch), self._count, self._order.sampler)
         if not self.shuffle:
             return None
         # The order has a generator of its own: index -1 is no datapoint's.
@@ -127,33 +125,33 @@ class EpochBatchSampler(Sampler[list[SeededIndex]]):
     Args:
         count: number of datapoints.
         order: gives the batches.
+
+    Attributes:
+        epoch: the number of the epoch that is iterated next, None if it is not known.
     """
 
     def __init__(self, count: int, order: SeededOrder) -> None:
         self._count = count
         self._order = order
         self._epoch_seed = 0
-        self._epoch: int | None = None
+        self.epoch: int | None = None
         self._wanted: Sequence[int] | None = None
 
-    def set_epoch_seed(
-        self, seed: int, batches: Sequence[int] | None = None, epoch: int | None = None
-    ) -> None:
+    def set_epoch_seed(self, seed: int, batches: Sequence[int] | None = None) -> None:
         """Let the next iterations follow from `seed`.
 
         Args:
             seed: of the epoch.
             batches: the numbers of those that are wanted; None: all.
-            epoch: its number, if it is known.
 
         Raises:
             ValueError: `seed` is outside 0..2**63 - 1.
         """
-        self._epoch_seed, self._wanted, self._epoch = checked_seed(seed), batches, epoch
+        self._epoch_seed, self._wanted = checked_seed(seed), batches
 
     def __iter__(self) -> Iterator[list[SeededIndex]]:
         """The epoch's batches with the given numbers."""
-        seed, epoch = self._epoch_seed, self._epoch
+        seed, epoch = self._epoch_seed, self.epoch
         drawn = self._order.draw(seed, epoch)
         for number in range(len(drawn)) if self._wanted is None else self._wanted:
             batch = checked_indices(drawn[number], self._count, self._order.sampler)

@@ -146,6 +146,9 @@ class StreamTurns(Sampler[Turn]):
         dataset: what is read.
         batch_size: datapoints of a batch.
         drop_last: leave out a last batch that is not full.
+
+    Attributes:
+        epoch: the number of the epoch that is iterated next, None if it is not known.
     """
 
     def __init__(self, dataset: StreamDataset, batch_size: int, *, drop_last: bool) -> None:
@@ -153,31 +156,28 @@ class StreamTurns(Sampler[Turn]):
         self._size = batch_size
         self._drop_last = drop_last
         self._seed = 0
-        self._epoch: int | None = None
+        self.epoch: int | None = None
         self._wanted: Sequence[int] | None = None
         self._iteration = 0
         self.alike = False
 
-    def set_epoch_seed(
-        self, seed: int, batches: Sequence[int] | None = None, epoch: int | None = None
-    ) -> None:
+    def set_epoch_seed(self, seed: int, batches: Sequence[int] | None = None) -> None:
         """Let the next iterations follow from `seed`.
 
         Args:
             seed: of the epoch.
             batches: the numbers of those that are wanted, ascending; None: all. The others are read too.
-            epoch: its number, if it is known.
 
         Raises:
             ValueError: `seed` is outside 0..2**63 - 1.
         """
-        self._seed, self._wanted, self._epoch = checked_seed(seed), batches, epoch
+        self._seed, self._wanted = checked_seed(seed), batches
 
     def __iter__(self) -> Iterator[Turn]:
         """The turns of one iteration."""
         self._iteration += 1
         return itertools.repeat(
-            Turn(self._iteration, self._seed, self._size, self._drop_last, self.alike, self._epoch)
+            Turn(self._iteration, self._seed, self._size, self._drop_last, self.alike, self.epoch)
         )
 
     @property

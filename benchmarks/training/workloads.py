@@ -151,7 +151,7 @@ def small_model() -> Node:
 
 
 def small_model_with_worker() -> Node:
-    """The same with a loader worker: what the datapoints take happens beside the steps."""
+    """The same with a loader worker: the datapoints are read while the steps go on."""
     config = small_model()
     loader = config["train_dataloader"]
     return {**config, "train_dataloader": {**loader, "args": {**loader["args"], "num_workers": 1}}}
